@@ -1,0 +1,3 @@
+"""Physics."""
+from .errors import *  # noqa: F403
+from .units import *  # noqa: F403
