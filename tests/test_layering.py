@@ -33,9 +33,9 @@ def violations(package: str, source: str) -> list[str]:
     wrong = []
     for name in imported(source):
         top, _, rest = name.partition(".")
-        if top in PACKAGES and top not in MAY_IMPORT[package]:
-            wrong.append(name)
-        elif package == "ctxai" and top == "recon" and rest.split(".")[0] not in FROM_RECON:
+        upward = top in PACKAGES and top not in MAY_IMPORT[package]
+        past = package == "ctxai" and top == "recon" and rest.split(".")[0] not in FROM_RECON
+        if upward or past:
             wrong.append(name)
     return wrong
 

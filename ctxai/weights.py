@@ -1,0 +1,132 @@
+"""The trained networks that ship with the project, and sets of the same shape made by training.
+
+A set is a folder: one safetensors file a network, and a `manifest.json` with the digest of each
+file, the recipe they were trained with and the figures measured on held-out images. A file whose
+digest differs from the manifest is refused before a network is built from it.
+
+    chen.safetensors               denoiser f
+    vae_x.safetensors              representation of low-dose images (vae_y: of high-dose images)
+    cinn-chen-output-x.safetensors cINN of f's layer, in the latents of VAE_x
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recon.errors import DataError
+from recon.storage import digest_files, read_json, write_json
+
+from .checkpoints import load_module
+from .sampling import InvarianceModel
+from .wiretap import Wiretap
+
+__all__ = ["SHIPPED", "WeightSet", "cinn_name", "load", "load_model", "vae_name"]
+
+
+def vae_name(domain: str) -> str:
+    """File stem of the VAE of a domain, "x" (low dose) or "y" (high dose)."""
+    return f"vae_{domain}"
+
+
+def cinn_name(denoiser: str, layer: str, domain: str) -> str:
+    """File stem of the cINN of a denoiser's layer in a domain's latents."""
+    return f"cinn-{denoiser}-{layer}-{domain}"
+
+
+class WeightSet:
+    """Trained networks in a folder with a manifest.
+
+    Parameters
+    ----------
+    folder : path
+        Where the files and `manifest.json` lie.
+
+    Raises
+    ------
+    DataError
+        If the folder or its manifest is missing, a network is not in the set, or a file's
+        digest differs from the manifest.
+
+    Examples
+    --------
+    >>> from ctxai.weights import SHIPPED
+    >>> f, facts = SHIPPED.load("chen")
+    >>> facts["spacing_mm"]
+    1.0
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Digests, recipe and figures."""
+        return read_json(self.folder / "manifest.json")
+
+    @property
+    def names(self) -> list[str]:
+        """Networks in the set."""
+        return sorted(self.manifest["sha256"])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.manifest["sha256"]
+
+    def load(self, name: str) -> tuple[torch.nn.Module, dict[str, Any]]:
+        """One network, in evaluation mode and without gradients, and the facts saved with it."""
+        digests = self.manifest["sha256"]
+        if name not in digests:
+            raise DataError(
+                "no such trained network",
+                where=self.folder,
+                expected=f"one of {', '.join(sorted(digests))}",
+                got=name,
+            )
+        module, facts = load_module(self.folder / f"{name}.safetensors", digest=digests[name])
+        return module.eval().requires_grad_(False), facts
+
+    def load_model(
+        self, denoiser: str, layer: str, domain: str, *, f: Any = None
+    ) -> InvarianceModel:
+        """Wiretap, VAE and cINN of a denoiser's layer, ready to be sampled.
+
+        Parameters
+        ----------
+        denoiser : str
+            Name in the set, "chen" or "yang".
+        layer : str
+            Canonical layer, such as "1" or "output".
+        domain : {"x", "y"}
+            Samples of the low-dose image, or of the high-dose image.
+        f : callable, optional
+            The denoiser itself; loaded from the set when not given.
+        """
+        if f is None:
+            f, _ = self.load(denoiser)
+        vae, _ = self.load(vae_name(domain))
+        cinn, facts = self.load(cinn_name(denoiser, layer, domain))
+        facts = {**facts, "weights": str(self.manifest["recipe"]["name"])}
+        return InvarianceModel(
+            wiretap=Wiretap(f, layer), vae=vae, cinn=cinn, domain=domain, facts=facts
+        )
+
+    def seal(self, *, recipe: dict[str, Any], figures: dict[str, Any]) -> None:
+        """Write the manifest over the files that lie in the folder."""
+        digests = digest_files(sorted(self.folder.glob("*.safetensors")))
+        write_json(
+            self.folder / "manifest.json",
+            {
+                "recipe": recipe,
+                "figures": figures,
+                "sha256": {Path(name).stem: digest for name, digest in digests.items()},
+            },
+        )
+
+
+SHIPPED = WeightSet(Path(__file__).parent / "weights")
+"""The networks that come with the project."""
+
+load = SHIPPED.load
+load_model = SHIPPED.load_model

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Train the networks that ship with the project, from nothing, and put them where they ship from.
+
+    python scripts/train_weights.py --out WEIGHTS            about half an hour on two cores
+    python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
+
+Recipe, seed, digests and held-out figures are written to `manifest.json` beside the weights. A run
+that was killed goes on from its checkpoints in WEIGHTS/checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from analysis.recipes import train_all
+from ctxai.weights import SHIPPED
+
+
+def main() -> None:
+    """Train, and ship if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ship", action="store_true", help="copy the result into ctxai/weights")
+    options = parser.parse_args()
+    weights = train_all(options.out, seed=options.seed)
+    size = sum(path.stat().st_size for path in options.out.glob("*.safetensors"))
+    print(f"{len(weights.names)} networks, {size / 1e6:.1f} MB in {options.out}")
+    if options.ship:
+        SHIPPED.folder.mkdir(exist_ok=True)
+        for path in [*options.out.glob("*.safetensors"), options.out / "manifest.json"]:
+            shutil.copy2(path, SHIPPED.folder / path.name)
+        print(f"copied to {SHIPPED.folder}")
+
+
+if __name__ == "__main__":
+    main()
