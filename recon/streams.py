@@ -1,0 +1,156 @@
+"""Random numbers that belong to a ray, not to the thread that happens to compute it.
+
+Every number is a pure function of *which* number it is: Philox4x32-10 (Salmon, Moraes, Dror and
+Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11, 2011) encrypts the counter
+``(ray, view, block, purpose)`` under a key made from ``(seed, image, draw)``. No state is carried
+from one ray to the next, so a result depends neither on the number of threads nor on how the views
+and images were divided into calls.
+
+The functions are compiled for use inside kernels; they take and return plain integers and floats.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from .errors import DataError
+
+__all__ = ["normal_pair", "philox4x32", "poisson", "stream_index", "stream_key", "uniform_pair"]
+
+_NORMAL = 1
+_POISSON = 2
+_SMALL_MEAN = 10.0
+_U32 = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+
+
+@njit(cache=True, inline="never")
+def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+    """Four random 32-bit words for the 128-bit counter ``c0 … c3`` and the 64-bit key ``k0, k1``.
+
+    Ten rounds of Philox4x32 (Salmon et al., SC11, 2011).
+
+    Examples
+    --------
+    >>> from recon.streams import philox4x32
+    >>> [hex(word) for word in philox4x32(0, 0, 0, 0, 0, 0)]
+    ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    """
+    x0, x1 = np.uint32(c0), np.uint32(c1)
+    x2, x3 = np.uint32(c2), np.uint32(c3)
+    key0, key1 = np.uint32(k0), np.uint32(k1)
+    for _ in range(10):
+        product0 = np.uint64(0xD2511F53) * np.uint64(x0)
+        product1 = np.uint64(0xCD9E8D57) * np.uint64(x2)
+        x0, x2 = (
+            np.uint32(product1 >> _SHIFT) ^ x1 ^ key0,
+            np.uint32(product0 >> _SHIFT) ^ x3 ^ key1,
+        )
+        x1, x3 = np.uint32(product1 & _U32), np.uint32(product0 & _U32)
+        key0 = np.uint32(np.uint64(key0) + np.uint64(0x9E3779B9))
+        key1 = np.uint32(np.uint64(key1) + np.uint64(0xBB67AE85))
+    return x0, x1, x2, x3  # type: ignore[return-value]
+
+
+@njit(cache=True)
+def stream_key(seed: int, image: int, draw: int) -> tuple[int, int]:
+    """Philox key of one noise realisation of one image: ``(image, draw)`` encrypted by ``seed``."""
+    word = np.uint64(seed)
+    low, high = word & _U32, word >> _SHIFT
+    k0, k1, _, _ = philox4x32(image, draw, 0, 0, low, high)  # type: ignore[arg-type]
+    return k0, k1
+
+
+@njit(cache=True)
+def uniform_pair(
+    ray: int, view: int, block: int, purpose: int, k0: int, k1: int
+) -> tuple[float, float]:
+    """Two independent uniform numbers in the open interval (0, 1), of 52 bits each."""
+    w0, w1, w2, w3 = philox4x32(ray, view, block, purpose, k0, k1)
+    first = (np.uint64(w0) << _SHIFT) | np.uint64(w1)
+    second = (np.uint64(w2) << _SHIFT) | np.uint64(w3)
+    scale = 2.0**-52
+    return (
+        (float(first >> np.uint64(12)) + 0.5) * scale,
+        (float(second >> np.uint64(12)) + 0.5) * scale,
+    )
+
+
+@njit(cache=True)
+def normal_pair(ray: int, view: int, k0: int, k1: int) -> tuple[float, float]:
+    """Two independent N(0, 1) numbers, for the rays ``2·ray`` and ``2·ray + 1``.
+
+    The polar method of G. Marsaglia and T. A. Bray, SIAM Review 6 (1964) 260–264.
+    """
+    block = 0
+    while True:
+        u, v = uniform_pair(ray, view, block, _NORMAL, k0, k1)
+        block += 1
+        u = 2.0 * u - 1.0
+        v = 2.0 * v - 1.0
+        square = u * u + v * v
+        if square < 1.0:  # never 0: the uniform numbers are odd multiples of 2^-53
+            scale = math.sqrt(-2.0 * math.log(square) / square)
+            return scale * u, scale * v
+
+
+@njit(cache=True, error_model="numpy")
+def poisson(mean: float, ray: int, view: int, k0: int, k1: int) -> float:
+    """A Poisson number of the given mean, exact for any mean, from the ray's own stream.
+
+    Below a mean of 10 the distribution function is inverted term by term; above, the transformed
+    rejection PTRS of W. Hörmann, "The transformed rejection method for generating Poisson random
+    variables", Insurance: Mathematics and Economics 12 (1993) 39–45.
+    """
+    if mean < _SMALL_MEAN:
+        u, _ = uniform_pair(ray, view, 0, _POISSON, k0, k1)
+        count = 0.0
+        term = math.exp(-mean)
+        while u > term and count < 200.0:  # P(count > 200) < 1e-160: ends the sum's rounding tail
+            u -= term
+            count += 1.0
+            term *= mean / count
+        return count
+    root = math.sqrt(mean)
+    b = 0.931 + 2.53 * root
+    a = -0.059 + 0.02483 * b
+    squeeze = 0.9277 - 3.6224 / (b - 2.0)
+    block = 0
+    while True:
+        u, v = uniform_pair(ray, view, block, _POISSON, k0, k1)
+        block += 1
+        u -= 0.5
+        us = 0.5 - abs(u)
+        count = math.floor((2.0 * a / us + b) * u + mean + 0.43)
+        if us >= 0.07 and v <= squeeze:
+            return count
+        if count < 0.0 or (us < 0.013 and v > us):
+            continue
+        inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
+        accept = math.log(v * inverse_alpha / (a / (us * us) + b))
+        if accept <= count * math.log(mean) - mean - math.lgamma(count + 1.0):
+            return count
+
+
+def stream_index(name: str, value: Any, *, bits: int = 32) -> int:
+    """A seed or an index of the stream as an integer that fits its word, or a `DataError`.
+
+    Examples
+    --------
+    >>> from recon.streams import stream_index
+    >>> stream_index("seed", 7, bits=64)
+    7
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 0 <= int(value) < 2**bits:
+        raise DataError(
+            "not an index of a noise stream",
+            where=name,
+            expected=f"a whole number from 0 to 2^{bits} - 1",
+            got=value,
+        )
+    return int(value)
