@@ -1,0 +1,233 @@
+"""The two denoisers of the talk, and any other that a user brings.
+
+All denoisers map HU to HU, (B, 1, H, W) to the same shape. They normalise inside: the first thing
+that happens to x is (x - offset) / scale, the last is the inverse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from recon.errors import DataError
+
+from .checkpoints import digest_tensors
+
+__all__ = ["OFFSET_HU", "SCALE_HU", "Chen", "Yang", "load_denoiser"]
+
+OFFSET_HU, SCALE_HU = -400.0, 450.0
+"""Default normalisation: maps air (-1000 HU) to -1.3, water to 0.9 and 500 HU of bone to 2."""
+
+Denoiser = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Chen(nn.Module):
+    """Three-layer denoiser: 9×9 to 64 channels, ReLU, 3×3 to 32, ReLU, 5×5 to 1; 24,513 weights.
+
+    H. Chen et al., "Low-dose CT denoising with convolutional neural network", ISBI 2017. The
+    image is predicted directly; "same" padding, no normalisation layers.
+
+    Parameters
+    ----------
+    offset, scale : float
+        Normalisation (x - offset) / scale of the images [HU].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai.denoisers import Chen
+    >>> Chen()(torch.zeros(2, 1, 32, 48)).shape
+    torch.Size([2, 1, 32, 48])
+    """
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, *, offset: float = OFFSET_HU, scale: float = SCALE_HU) -> None:
+        super().__init__()
+        self.config = {"offset": offset, "scale": scale}
+        _keep_scales(self, offset, scale)
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 64, 9, padding=4),
+            nn.ReLU(),
+            nn.Conv2d(64, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 1, 5, padding=2),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Denoise images (B, 1, H, W) [HU]."""
+        return self.layers((x - self.offset) / self.scale) * self.scale + self.offset
+
+
+class Yang(nn.Module):
+    """Eight-layer denoiser: seven times 3×3 to 32 channels with ReLU, 3×3 to 1; 56,097 weights.
+
+    The generator of Q. Yang et al., "Low-dose CT image denoising using a generative adversarial
+    network with Wasserstein distance and perceptual loss", IEEE TMI 37(6), 2018. The image is
+    predicted directly; "same" padding, no normalisation layers, the last convolution is linear.
+
+    Parameters
+    ----------
+    offset, scale : float
+        Normalisation (x - offset) / scale of the images [HU].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai.denoisers import Yang
+    >>> Yang()(torch.zeros(1, 1, 32, 48)).shape
+    torch.Size([1, 1, 32, 48])
+    """
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, *, offset: float = OFFSET_HU, scale: float = SCALE_HU) -> None:
+        super().__init__()
+        self.config = {"offset": offset, "scale": scale}
+        _keep_scales(self, offset, scale)
+        hidden = [nn.Conv2d(1, 32, 3, padding=1), nn.ReLU()]
+        for _ in range(6):
+            hidden += [nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()]
+        self.net = nn.Sequential(*hidden, nn.Conv2d(32, 1, 3, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Denoise images (B, 1, H, W) [HU]."""
+        return self.net((x - self.offset) / self.scale) * self.scale + self.offset
+
+
+def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
+    """Load a denoiser by name, or from a user's own Python file.
+
+    Parameters
+    ----------
+    spec : str
+        ``"chen"`` or ``"yang"`` for the weights that ship with the toolbox, or
+        ``"path/to/module.py:factory"``: the file is run, ``factory()`` is called and must return a
+        module or a callable that maps HU to HU, (B, 1, H, W) to the same shape.
+
+    Returns
+    -------
+    f : Module or callable
+        Modules come in evaluation mode and with frozen weights.
+    name : str
+        ``"chen"``, or ``"module.factory"``.
+    digest : str
+        SHA-256 (hex) of what defines f: the source file, and all tensors of a module.
+
+    Raises
+    ------
+    DataError
+        If the file, the factory or what it returns cannot be used.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from ctxai.denoisers import load_denoiser
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "mine.py"
+    >>> _ = path.write_text("def half():\\n    return lambda x: x / 2\\n")
+    >>> f, name, digest = load_denoiser(f"{path}:half")
+    >>> name, f(3.0), len(digest)
+    ('mine.half', 1.5, 64)
+    """
+    if spec.lower() in ("chen", "yang"):
+        from . import weights
+
+        module, _ = weights.load(spec.lower())
+        digest = hashlib.sha256(type(module).__name__.encode())
+        digest.update(digest_tensors(module.state_dict()).encode())
+        return module.eval().requires_grad_(False), spec.lower(), digest.hexdigest()
+    text, colon, factory = spec.rpartition(":")
+    if not colon or not factory.isidentifier() or not text.endswith(".py"):
+        raise DataError(
+            "no such denoiser",
+            where=spec,
+            expected="chen, yang, or path/to/module.py:factory",
+        )
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise DataError("denoiser file not found", where=path)
+    source = hashlib.sha256(path.read_bytes())
+    f = _made_by(path, factory)
+    if isinstance(f, nn.Module):
+        f = f.eval().requires_grad_(False)
+        source.update(digest_tensors(f.state_dict()).encode())
+    _require_image_to_image(f, spec)
+    return f, f"{path.stem}.{factory}", source.hexdigest()
+
+
+def _keep_scales(module: nn.Module, offset: float, scale: float) -> None:
+    """Hold the normalisation as buffers: neither trained nor saved (``config`` has it)."""
+    if not scale > 0:
+        raise DataError("normalisation needs a scale", where="scale", expected="> 0", got=scale)
+    module.register_buffer("offset", torch.tensor(float(offset)), persistent=False)
+    module.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
+
+
+def _made_by(path: Path, factory: str) -> Denoiser:
+    """Run a Python file and call one of its functions."""
+    name = f"_denoiser_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise DataError("not a Python file", where=path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        make = getattr(module, factory, None)
+        f = make() if callable(make) else None
+    except Exception as error:  # whatever the user's own code may raise
+        raise DataError(
+            "the denoiser's own code failed",
+            where=f"{path}:{factory}",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    if not callable(make):
+        raise DataError(
+            f"the file has no function {factory!r}",
+            where=path,
+            expected="a function that takes nothing and returns the denoiser",
+        )
+    if not callable(f):
+        raise DataError(
+            "the factory returned no denoiser",
+            where=f"{path}:{factory}",
+            expected="a torch module or a callable",
+            got=type(f).__name__,
+        )
+    return f
+
+
+def _require_image_to_image(f: Denoiser, where: str) -> None:
+    """Try the denoiser on a ramp from air to bone (1, 1, 64, 64) [HU]."""
+    x = torch.linspace(-1000.0, 1000.0, 64 * 64).reshape(1, 1, 64, 64)
+    try:
+        with torch.no_grad():
+            y = f(x.clone())
+    except Exception as error:  # whatever the user's own code may raise
+        raise DataError(
+            "the denoiser fails on an image of 64 × 64 pixels",
+            where=where,
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    if not isinstance(y, torch.Tensor) or y.shape != x.shape or not y.is_floating_point():
+        got = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, torch.Tensor) else type(y).__name__
+        raise DataError(
+            "the denoiser does not map an image to an image",
+            where=where,
+            expected="a float tensor of shape (1, 1, 64, 64)",
+            got=got,
+        )
+    if not torch.isfinite(y).all():
+        raise DataError(
+            "the denoiser returns NaN or infinity",
+            where=where,
+            remedy="check its weights, and that it takes HU",
+        )
