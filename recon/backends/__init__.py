@@ -1,0 +1,1 @@
+"""Implementations behind :func:`recon.operator.operator`; nothing here imports a GPU library at once."""

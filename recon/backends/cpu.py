@@ -1,0 +1,195 @@
+"""The numba backend: stacks of images on the CPU, 16 at a time, on as many threads as torch uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numba
+import numpy as np
+import torch
+
+from ..filtering import FbpPlan, plan_fbp, ramp_response
+from ..geometry import Geometry, ImageGrid
+from ..windows import Window
+from . import joseph, parallel_fbp
+from .rays import PAD, RayTable, trace
+from .simd import WIDTHS, lanes, width_for
+
+__all__ = ["NumbaBackend"]
+
+_GROUP = 16  # views that walk through one band of the image together
+_BAND = 16  # image lines of a band: 16 × 517 × 64 bytes stay in a 1 MB cache
+_TILE = 16  # side of a backprojection tile [pixels]
+
+
+class NumbaBackend:
+    """Forward projection, its transpose, FBP and its transpose for float32 stacks (B, …)."""
+
+    name = "numba"
+    dtype = torch.float32
+
+    def __init__(self, geometry: Geometry, grid: ImageGrid) -> None:
+        self.geometry = geometry
+        self.grid = grid
+        self.table: RayTable = trace(geometry, grid)
+        self._responses: dict[object, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    @cached_property
+    def plan(self) -> FbpPlan:
+        """Plan of the FBP; made when first asked for, since some scans have none."""
+        return plan_fbp(self.geometry, self.grid)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Line integrals (B, views, cols) of images (B, rows, cols)."""
+        return self._in_chunks(images, self.geometry.shape, self._project)
+
+    def adjoint(self, sinograms: torch.Tensor) -> torch.Tensor:
+        """Transpose of :meth:`forward`."""
+        return self._in_chunks(sinograms, self.grid.shape, self._back_project)
+
+    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
+        """Filtered backprojection (B, rows, cols) of (B, views, cols)."""
+        responses = self._response(window)
+        return self._in_chunks(
+            sinograms, self.grid.shape, lambda p, out: self._fbp(p, out, *responses)
+        )
+
+    def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
+        """Transpose of :meth:`fbp`."""
+        responses = self._response(window)
+        return self._in_chunks(
+            images, self.geometry.shape, lambda x, out: self._fbp_transpose(x, out, *responses)
+        )
+
+    def _in_chunks(
+        self,
+        stack: torch.Tensor,
+        shape: tuple[int, int],
+        job: Callable[[np.ndarray, np.ndarray], None],
+    ) -> torch.Tensor:
+        numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+        source = np.ascontiguousarray(stack.detach().numpy())
+        out = np.zeros((len(source), *shape), np.float32)
+        for low in range(0, len(source), WIDTHS[-1]):
+            job(source[low : low + WIDTHS[-1]], out[low : low + WIDTHS[-1]])
+        return torch.from_numpy(out)
+
+    def _image_room(self, width: int, make: Callable) -> tuple[np.ndarray, np.ndarray]:
+        rows, cols = self.grid.shape
+        border = 2 * PAD + 1
+        return (
+            make((rows, cols + border, width), np.float32),
+            make((cols, rows + border, width), np.float32),
+        )
+
+    def _project(self, images: np.ndarray, out: np.ndarray) -> None:
+        tag = lanes(width_for(len(images)))
+        rows, cols = self._image_room(len(tag), np.empty)
+        joseph.pack_image(tag, images, rows, cols)
+        table = self.table
+        joseph.project(
+            tag, rows.reshape(-1), cols.reshape(-1), rows[0].size, cols[0].size, table.runs,
+            table.start, table.slope, table.length, table.first, table.end, _GROUP, _BAND, out,
+        )  # fmt: skip
+
+    def _back_project(self, sinograms: np.ndarray, out: np.ndarray) -> None:
+        tag = lanes(width_for(len(sinograms)))
+        table = self.table
+        packed = np.empty((table.count, len(tag)), np.float32)
+        joseph.pack_rays(tag, sinograms, table.runs, table.length, packed)
+        rows, cols = self._image_room(len(tag), np.zeros)
+        joseph.back_project(
+            tag, packed.reshape(-1), table.runs, table.start, table.slope, table.first, table.end,
+            _BAND, rows[0].size, cols[0].size, rows.reshape(-1), cols.reshape(-1),
+        )  # fmt: skip
+        joseph.fold_image(tag, rows, cols, out)
+
+    def _response(self, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transfer functions of the samples at the rays and of those half-way between."""
+        if window not in self._responses:
+            plan = self.plan
+            response = ramp_response(plan.n_fft, plan.pitch, window)
+            half_step = np.exp(1j * np.pi * np.arange(len(response)) / plan.n_fft)
+            self._responses[window] = (
+                torch.from_numpy(response.astype(np.float32)),
+                torch.from_numpy((response * half_step).astype(np.complex64)),
+            )
+        return self._responses[window]
+
+    @cached_property
+    def _rebinning(self) -> tuple:
+        table = self.plan.rebinning
+        assert table is not None
+        views = self.geometry.shape[0]
+        return (
+            *self.geometry.shape,
+            table.view_first,
+            table.view_weight.astype(np.float32),
+            table.col_first,
+            table.col_weight.astype(np.float32),
+            views // 2 if views % 2 == 0 else 0,
+        )
+
+    @cached_property
+    def _lines(self) -> tuple[np.ndarray, ...]:
+        return tuple(part.astype(np.float32) for part in self.plan.pixel_lines(self.grid))
+
+    def _fbp(
+        self, sinograms: np.ndarray, out: np.ndarray, whole: torch.Tensor, half: torch.Tensor
+    ) -> None:
+        plan = self.plan
+        tag = lanes(width_for(len(sinograms)))
+        if plan.rebinning is None:
+            parallel = torch.from_numpy(sinograms)
+        else:
+            fan = np.empty((*sinograms.shape[1:], len(tag)), np.float32)
+            parallel_fbp.pack(tag, sinograms, fan)
+            packed = np.empty((len(plan.theta), plan.n_t, len(tag)), np.float32)
+            parallel_fbp.rebin(tag, fan.reshape(-1), *self._rebinning, packed)
+            stack = np.empty((len(sinograms), *packed.shape[:2]), np.float32)
+            parallel_fbp.unpack(tag, packed, stack)
+            parallel = torch.from_numpy(stack)
+        spectrum = torch.fft.rfft(parallel, plan.n_fft)
+        fine = torch.stack(
+            [torch.fft.irfft(spectrum * h, plan.n_fft) for h in (whole, half)], dim=-1
+        ).flatten(-2)
+        index = (torch.arange(plan.n_fine) + plan.fine_first) % (2 * plan.n_fft)
+        stack = fine[..., index].numpy()
+        filtered = np.empty((*stack.shape[1:], len(tag)), np.float32)
+        parallel_fbp.pack(tag, stack, filtered)
+        parallel_fbp.back_project(
+            tag, filtered.reshape(-1), plan.n_fine, *self._lines,
+            np.float32(np.pi / len(plan.theta)), _TILE, out,
+        )  # fmt: skip
+
+    def _fbp_transpose(
+        self, images: np.ndarray, out: np.ndarray, whole: torch.Tensor, half: torch.Tensor
+    ) -> None:
+        plan = self.plan
+        tag = lanes(width_for(len(images)))
+        packed = np.empty((*images.shape[1:], len(tag)), np.float32)
+        parallel_fbp.pack(tag, images, packed)
+        filtered = np.empty((len(plan.theta), plan.n_fine, len(tag)), np.float32)
+        parallel_fbp.back_project_transpose(
+            tag, packed.reshape(-1), *images.shape[1:], plan.n_fine, *self._lines,
+            np.float32(np.pi / len(plan.theta)), filtered.reshape(-1),
+        )  # fmt: skip
+        stack = np.empty((len(images), *filtered.shape[:2]), np.float32)
+        parallel_fbp.unpack(tag, filtered, stack)
+        fine = torch.zeros(*stack.shape[:2], 2 * plan.n_fft)
+        index = (torch.arange(plan.n_fine) + plan.fine_first) % (2 * plan.n_fft)
+        fine[..., index] = torch.from_numpy(stack)
+        spectrum = sum(
+            torch.fft.rfft(fine[..., part::2]) * h.conj() for part, h in ((0, whole), (1, half))
+        )
+        parallel = torch.fft.irfft(spectrum, plan.n_fft)[..., : plan.n_t].contiguous().numpy()
+        if plan.rebinning is None:
+            out[:] = parallel
+            return
+        packed = np.empty((*parallel.shape[1:], len(tag)), np.float32)
+        parallel_fbp.pack(tag, parallel, packed)
+        shifted = np.empty(np.prod(self.geometry.shape) * len(tag), np.float32)
+        fan = np.empty((*self.geometry.shape, len(tag)), np.float32)
+        parallel_fbp.rebin_transpose(tag, packed, *self._rebinning, shifted, fan.reshape(-1))
+        parallel_fbp.unpack(tag, fan, out)

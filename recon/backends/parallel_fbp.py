@@ -1,0 +1,173 @@
+"""Rebinning and backprojection of parallel beams, and their transposes, one image per SIMD lane."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from .simd import add, fma, lerp_add, load, scale, store, zero
+
+__all__ = ["back_project", "back_project_transpose", "pack", "rebin", "rebin_transpose", "unpack"]
+
+f32 = nb.float32
+i64 = nb.int64
+
+
+@nb.njit(parallel=True, cache=True)
+def pack(tag, stack, packed):
+    """Copy (B, n, m) to (n, m, L); lanes beyond B are zero."""
+    count, n, m = stack.shape
+    for i in nb.prange(n):
+        for b in range(count):
+            for j in range(m):
+                packed[i, j, b] = stack[b, i, j]
+        for b in range(count, len(tag)):
+            for j in range(m):
+                packed[i, j, b] = 0.0
+
+
+@nb.njit(parallel=True, cache=True)
+def unpack(tag, packed, stack):
+    """Copy (n, m, L) to (B, n, m)."""
+    count, n, m = stack.shape
+    for i in nb.prange(n):
+        for b in range(count):
+            for j in range(m):
+                stack[b, i, j] = packed[i, j, b]
+
+
+@nb.njit(parallel=True, cache=True)
+def rebin(tag, fan, views, cols, view_first, view_weight, col_first, col_weight, half, parallel):
+    """Fan views (views·cols·L) to parallel views (K, t, L); ``half`` is the distance of opposites."""
+    width = i64(len(tag))
+    total_k, n_t = parallel.shape[0], parallel.shape[1]
+    flat = parallel.reshape(-1)
+    for k in nb.prange(total_k):
+        row = np.empty(cols * width, np.float32)
+        for side in range(2 if half > 0 else 1):
+            for d in range(cols):
+                total = zero(tag)
+                for tap in range(4):
+                    view = (k + side * half + view_first[d] + tap) % views
+                    total = fma(
+                        total, load(tag, fan, (view * cols + d) * width), view_weight[d, tap]
+                    )
+                store(row, d * width, total)
+            for m in range(n_t):
+                at = (k * n_t + m) * width
+                if side == 0:
+                    total = zero(tag)
+                else:
+                    total = load(tag, flat, at)
+                for tap in range(4):
+                    total = fma(
+                        total,
+                        load(tag, row, (col_first[side, m] + tap) * width),
+                        col_weight[side, m, tap],
+                    )
+                store(flat, at, total)
+
+
+@nb.njit(parallel=True, cache=True)
+def rebin_transpose(
+    tag, parallel, views, cols, view_first, view_weight, col_first, col_weight, half, shifted, fan
+):
+    """Transpose of :func:`rebin`; ``shifted`` (views·cols·L) is room for the step between."""
+    width = i64(len(tag))
+    total_k, n_t = parallel.shape[0], parallel.shape[1]
+    flat = parallel.reshape(-1)
+    for k in nb.prange(total_k):
+        for side in range(2 if half > 0 else 1):
+            row = (k + side * half) * cols
+            for d in range(cols):
+                store(shifted, (row + d) * width, zero(tag))
+            for m in range(n_t):
+                value = load(tag, flat, (k * n_t + m) * width)
+                for tap in range(4):
+                    at = (row + col_first[side, m] + tap) * width
+                    store(shifted, at, fma(load(tag, shifted, at), value, col_weight[side, m, tap]))
+    for view in nb.prange(views):
+        for d in range(cols):
+            total = zero(tag)
+            for tap in range(4):
+                k = (view - view_first[d] - tap) % views
+                total = fma(total, load(tag, shifted, (k * cols + d) * width), view_weight[d, tap])
+            store(fan, (view * cols + d) * width, total)
+
+
+@nb.njit(parallel=True, cache=True)
+def back_project(tag, filtered, n_fine, a, b, c, factor, tile, images):
+    """Sum filtered views (K·fine·L) into (B, rows, cols) with linear interpolation, times factor."""
+    width = i64(len(tag))
+    count, rows, cols = images.shape
+    views = len(a)
+    across = (cols + tile - 1) // tile
+    down = (rows + tile - 1) // tile
+    for task in nb.prange(down * across):
+        i0, j0 = (task // across) * tile, (task % across) * tile
+        i1, j1 = min(rows, i0 + tile), min(cols, j0 + tile)
+        sums = np.zeros(tile * tile * width, np.float32)
+        for k0 in range(0, views, 8):
+            k1 = min(views, k0 + 8)
+            even = k1 - ((k1 - k0) & 1)
+            for i in range(i0, i1):
+                at = i64((i - i0) * tile) * width
+                for j in range(j0, j1):
+                    total, other = load(tag, sums, at), zero(tag)
+                    for k in range(k0, even, 2):
+                        t = a[k] * f32(j) + (b[k] * f32(i) + c[k])
+                        n = i64(nb.int32(t))
+                        p = (k * n_fine + n) * width
+                        total = lerp_add(
+                            total,
+                            load(tag, filtered, p),
+                            load(tag, filtered, p + width),
+                            t - f32(n),
+                        )
+                        t = a[k + 1] * f32(j) + (b[k + 1] * f32(i) + c[k + 1])
+                        n = i64(nb.int32(t))
+                        p = ((k + 1) * n_fine + n) * width
+                        other = lerp_add(
+                            other,
+                            load(tag, filtered, p),
+                            load(tag, filtered, p + width),
+                            t - f32(n),
+                        )
+                    if even < k1:
+                        t = a[even] * f32(j) + (b[even] * f32(i) + c[even])
+                        n = i64(nb.int32(t))
+                        p = (even * n_fine + n) * width
+                        other = lerp_add(
+                            other,
+                            load(tag, filtered, p),
+                            load(tag, filtered, p + width),
+                            t - f32(n),
+                        )
+                    store(sums, at, add(total, other))
+                    at += width
+        for lane in range(count):
+            for i in range(i0, i1):
+                for j in range(j0, j1):
+                    images[lane, i, j] = sums[((i - i0) * tile + j - j0) * width + lane] * factor
+
+
+@nb.njit(parallel=True, cache=True)
+def back_project_transpose(tag, packed, rows, cols, n_fine, a, b, c, factor, filtered):
+    """Transpose of :func:`back_project`: packed images (rows·cols·L) to views (K·fine·L)."""
+    width = i64(len(tag))
+    views = len(a)
+    blocks = (views + 7) // 8
+    for block in nb.prange(blocks):
+        k0, k1 = block * 8, min(views, block * 8 + 8)
+        for p in range(k0 * n_fine, k1 * n_fine):
+            store(filtered, p * width, zero(tag))
+        for i in range(rows):
+            for k in range(k0, k1):
+                for j in range(cols):
+                    value = scale(load(tag, packed, (i * cols + j) * width), factor)
+                    t = a[k] * f32(j) + (b[k] * f32(i) + c[k])
+                    n = i64(nb.int32(t))
+                    w = t - f32(n)
+                    p = (k * n_fine + n) * width
+                    store(filtered, p, fma(load(tag, filtered, p), value, f32(1.0) - w))
+                    store(filtered, p + width, fma(load(tag, filtered, p + width), value, w))

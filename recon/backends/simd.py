@@ -1,0 +1,154 @@
+"""Vectors of float32 for numba kernels: one lane per image.
+
+A stack of images is stored with the image index innermost, so that one ray's geometry serves all
+lanes. The number of lanes is part of a kernel's type: it is handed over as a tuple of that many
+zeros (:func:`lanes`), and one kernel source serves 1, 4, 8 or 16 images. On a machine whose
+registers are shorter the compiler splits a vector; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, models, register_model
+
+__all__ = [
+    "WIDTHS",
+    "add",
+    "fma",
+    "lanes",
+    "lerp_add",
+    "load",
+    "scale",
+    "store",
+    "width_for",
+    "zero",
+]
+
+WIDTHS = (1, 4, 8, 16)
+_FAST = ("contract", "nsz", "arcp")  # rounding may be fused; NaN and infinity keep their meaning
+
+
+def lanes(width: int) -> tuple[int, ...]:
+    """Return the tag that tells a kernel how many images are processed together."""
+    return (0,) * width
+
+
+def width_for(images: int) -> int:
+    """Return the narrowest vector that holds ``images`` images, 16 at most."""
+    return next((width for width in WIDTHS if width >= images), WIDTHS[-1])
+
+
+class Vector(types.Type):
+    """A vector of ``width`` float32 as a numba type."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__(name=f"float32x{width}")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, ir.VectorType(ir.FloatType(), kind.width))
+
+
+def _splat(builder: Any, scalar: Any, width: int) -> Any:
+    vector = ir.VectorType(ir.FloatType(), width)
+    one = builder.insert_element(
+        ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+    )
+    order = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), order)
+
+
+def _pointer(
+    context: Any, builder: Any, array_type: Any, array: Any, index: Any, width: int
+) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    element = builder.gep(data, [index])
+    return builder.bitcast(element, ir.VectorType(ir.FloatType(), width).as_pointer())
+
+
+@intrinsic
+def zero(_: Any, tag: Any) -> Any:
+    """``zero(tag)``: a vector of zeros."""
+    kind = Vector(len(tag))
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(ir.VectorType(ir.FloatType(), kind.width), [0.0] * kind.width)
+
+    return kind(tag), build
+
+
+@intrinsic
+def load(_: Any, tag: Any, array: Any, index: Any) -> Any:
+    """``load(tag, array, index)``: the lanes that start at ``array[index]`` (flat float32)."""
+    kind = Vector(len(tag))
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = builder.load(
+            _pointer(context, builder, signature.args[1], args[1], args[2], kind.width)
+        )
+        value.align = 4
+        return value
+
+    return kind(tag, array, types.int64), build
+
+
+@intrinsic
+def store(_: Any, array: Any, index: Any, value: Any) -> Any:
+    """``store(array, index, value)``: write the lanes to ``array[index:]`` (flat float32)."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], value.width)
+        written = builder.store(args[2], pointer)
+        written.align = 4
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64, value), build
+
+
+@intrinsic
+def add(_: Any, left: Any, right: Any) -> Any:
+    """``add(left, right)``."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(args[0], args[1], flags=_FAST)
+
+    return left(left, right), build
+
+
+@intrinsic
+def scale(_: Any, value: Any, factor: Any) -> Any:
+    """``scale(value, factor)`` with one factor for all lanes."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fmul(args[0], _splat(builder, args[1], value.width), flags=_FAST)
+
+    return value(value, types.float32), build
+
+
+@intrinsic
+def fma(_: Any, total: Any, value: Any, factor: Any) -> Any:
+    """``fma(total, value, factor)``: total + value · factor, one factor for all lanes."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        product = builder.fmul(args[1], _splat(builder, args[2], value.width), flags=_FAST)
+        return builder.fadd(args[0], product, flags=_FAST)
+
+    return total(total, value, types.float32), build
+
+
+@intrinsic
+def lerp_add(_: Any, total: Any, left: Any, right: Any, weight: Any) -> Any:
+    """``lerp_add(total, left, right, weight)``: total + left + weight · (right - left)."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rise = builder.fsub(args[2], args[1], flags=_FAST)
+        step = builder.fmul(rise, _splat(builder, args[3], left.width), flags=_FAST)
+        return builder.fadd(builder.fadd(args[0], args[1], flags=_FAST), step, flags=_FAST)
+
+    return total(total, left, right, types.float32), build

@@ -1,0 +1,334 @@
+"""Where the pixels are, and where each ray runs.
+
+Axes are DICOM's: x to the right along columns, y downward along rows. The focal spot of a fan is at
+``src_iso·(-sin β, -cos β)`` and detector columns increase along ``(cos β, -sin β)``. Every ray,
+whatever the scanner, is a parallel ray (θ, t): direction ``(sin θ, cos θ)``, signed distance t
+from the isocentre along ``(cos θ, -sin θ)``. For a fan, ``θ = β + γ`` and ``t = src_iso·sin γ``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+
+__all__ = ["FanBeam", "Geometry", "ImageGrid", "ParallelBeam", "flash_axial"]
+
+
+def _numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise DataError(f"{name} is not valid", expected=f"{count} finite numbers", got=value)
+    return numbers
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise DataError(f"{name} is not a number", expected="a length in mm", got=value)
+    if not 0.0 < float(value) < math.inf:
+        raise DataError(f"{name} is not positive", expected="mm > 0", got=value)
+    return float(value)
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DataError(f"{name} is not valid", expected=f"a whole number ≥ {least}", got=value)
+    return int(value)
+
+
+def _finite(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise DataError(f"{name} is not a number", expected="a finite number", got=value)
+    if not math.isfinite(value):
+        raise DataError(f"{name} is not finite", expected="a finite number", got=value)
+    return float(value)
+
+
+def _angles(value: Any) -> np.ndarray:
+    try:
+        angles = np.array(value, dtype=np.float64)  # always a copy: it is made read-only
+    except (TypeError, ValueError) as error:
+        raise DataError("view angles are not numbers", where="angles", expected="rad") from error
+    if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
+        raise DataError(
+            "view angles are not valid",
+            where="angles",
+            expected="a list of finite angles [rad]",
+            got=f"shape {angles.shape}",
+        )
+    step = np.diff(angles)
+    if angles.size > 1 and not ((step > 0).all() or (step < 0).all()):
+        first = int(np.flatnonzero(np.sign(step) != np.sign(step[0]))[0]) if step[0] else 0
+        raise DataError(
+            "view angles are not monotonic",
+            where="angles",
+            expected="strictly increasing or strictly decreasing",
+            got=f"{angles[first]:.6g} then {angles[first + 1]:.6g} at view {first + 1}",
+            remedy="sort the views, and do not wrap the angles at 2π",
+        )
+    angles.flags.writeable = False
+    return angles
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGrid:
+    """Pixels of an image: pixel (i, j) is centred at ``((j-(cols-1)/2)·sx+cx, (i-(rows-1)/2)·sy+cy)``.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    spacing : (float, float)
+        Distance of the rows and of the columns (sy, sx) [mm].
+    centre : (float, float)
+        Where the middle of the grid lies, (cx, cy) [mm] from the isocentre.
+
+    Raises
+    ------
+    DataError
+        If a number is missing, not finite or not positive.
+
+    Examples
+    --------
+    >>> grid = ImageGrid(shape=(2, 4), spacing=(1.0, 0.5), centre=(10.0, 0.0))
+    >>> grid.x.tolist(), grid.y.tolist()
+    ([9.25, 9.75, 10.25, 10.75], [-0.5, 0.5])
+    """
+
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    centre: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        try:
+            rows, cols = self.shape
+        except (TypeError, ValueError):
+            raise DataError("shape is not valid", expected="(rows, cols)", got=self.shape) from None
+        shape = (_count("rows", rows, 1), _count("cols", cols, 1))
+        spacing = _numbers("spacing", self.spacing, 2)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(
+            self, "spacing", (_positive("spacing", spacing[0]), _positive("spacing", spacing[1]))
+        )
+        object.__setattr__(self, "centre", _numbers("centre", self.centre, 2))
+
+    @property
+    def x(self) -> np.ndarray:
+        """Centres of the columns [mm], increasing to the right."""
+        return (np.arange(self.shape[1]) - (self.shape[1] - 1) / 2) * self.spacing[1] + self.centre[
+            0
+        ]
+
+    @property
+    def y(self) -> np.ndarray:
+        """Centres of the rows [mm], increasing downward."""
+        return (np.arange(self.shape[0]) - (self.shape[0] - 1) / 2) * self.spacing[0] + self.centre[
+            1
+        ]
+
+    @property
+    def radius(self) -> float:
+        """Distance of the farthest pixel corner from the isocentre [mm]."""
+        half_x = self.shape[1] * self.spacing[1] / 2 + abs(self.centre[0])
+        half_y = self.shape[0] * self.spacing[0] / 2 + abs(self.centre[1])
+        return math.hypot(half_x, half_y)
+
+    def __repr__(self) -> str:
+        (rows, cols), (sy, sx) = self.shape, self.spacing
+        at = "" if self.centre == (0.0, 0.0) else f" at ({self.centre[0]:g}, {self.centre[1]:g}) mm"
+        return f"ImageGrid({rows}×{cols}, {sy:g}×{sx:g} mm{at})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Geometry:
+    """What a fan and a parallel beam have in common: view angles and a row of columns.
+
+    Not made directly: see :class:`FanBeam` and :class:`ParallelBeam`.
+    """
+
+    angles: Sequence[float] | np.ndarray
+    n_cols: int
+    col_pitch: float
+    col_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "angles", _angles(self.angles))
+        object.__setattr__(self, "n_cols", _count("n_cols", self.n_cols, 1))
+        object.__setattr__(self, "col_pitch", _positive("col_pitch", self.col_pitch))
+        object.__setattr__(self, "col_offset", _finite("col_offset", self.col_offset))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (views, cols) of one sinogram."""
+        return len(self.angles), self.n_cols
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Columns counted from the central ray, ``c - (n_cols-1)/2 + col_offset``; shape (cols,)."""
+        return np.arange(self.n_cols) - (self.n_cols - 1) / 2 + self.col_offset
+
+    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each ray's angle θ [rad] and distance t [mm]; both broadcast to (views, cols)."""
+        raise NotImplementedError
+
+    def _key(self) -> tuple[Any, ...]:
+        values = {**vars(self), "angles": np.asarray(self.angles).tobytes()}
+        return (type(self), *sorted(values.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Geometry) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        first, last = np.degrees(np.asarray(self.angles)[[0, -1]])
+        offset = f", offset {self.col_offset:g} columns" if self.col_offset else ""
+        return (
+            f"{type(self).__name__}({len(self.angles)} views {first:.5g}° to {last:.5g}°, "
+            f"{self.n_cols} × {self.col_pitch:g} mm{self._detector()}{offset})"
+        )
+
+    def _detector(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ParallelBeam(Geometry):
+    """Parallel rays: column c of view θ is the ray (θ, t) with ``t = columns·col_pitch``.
+
+    Parameters
+    ----------
+    angles : array of float, shape (views,)
+        View angles θ [rad], strictly monotonic.
+    n_cols : int
+        Detector columns.
+    col_pitch : float
+        Distance of neighbouring rays [mm].
+    col_offset : float
+        Shift of the detector [columns].
+
+    Examples
+    --------
+    >>> ParallelBeam(angles=[0.0, 1.5], n_cols=3, col_pitch=2.0).rays()[1].tolist()
+    [[-2.0, 0.0, 2.0]]
+    """
+
+    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return θ [rad], shape (views, 1), and t [mm], shape (1, cols)."""
+        return np.asarray(self.angles)[:, None], (self.columns * self.col_pitch)[None, :]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FanBeam(Geometry):
+    """A fan of rays from a focal spot to a curved ("arc") or straight ("flat") detector.
+
+    Parameters
+    ----------
+    angles : array of float, shape (views,)
+        View angles β [rad], strictly monotonic. At β = 0 the focal spot is at 12 o'clock; it then
+        moves counter-clockwise as displayed.
+    n_cols : int
+        Detector columns.
+    col_pitch : float
+        Column width at the detector [mm]; along the arc if it is one.
+    src_iso, src_det : float
+        Distance from the focal spot to the isocentre and to the detector [mm].
+    detector : {"arc", "flat"}
+        An arc is centred on the focal spot.
+    col_offset : float
+        Shift of the detector [columns].
+
+    Raises
+    ------
+    DataError
+        If a number is not usable or the fan would open to 180° or more.
+
+    Examples
+    --------
+    >>> fan = FanBeam(angles=[0.0], n_cols=3, col_pitch=10.0, src_iso=500.0, src_det=1000.0)
+    >>> fan
+    FanBeam(1 views 0° to 0°, 3 × 10 mm arc, 500/1000 mm)
+    >>> fan.fan_angles.tolist()
+    [-0.01, 0.0, 0.01]
+    """
+
+    src_iso: float
+    src_det: float
+    detector: str = "arc"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "src_iso", _positive("src_iso", self.src_iso))
+        object.__setattr__(self, "src_det", _positive("src_det", self.src_det))
+        if self.detector not in ("arc", "flat"):
+            raise DataError("unknown detector", expected="'arc' or 'flat'", got=self.detector)
+        if self.src_det < self.src_iso:
+            raise DataError(
+                "the detector lies before the isocentre",
+                where="src_det",
+                expected=f"at least src_iso = {self.src_iso:g} mm",
+                got=f"{self.src_det:g} mm",
+            )
+        widest = float(np.abs(self.fan_angles).max())
+        if widest >= math.pi / 2:
+            raise DataError(
+                "the fan opens too wide",
+                where="n_cols · col_pitch / src_det",
+                expected="fan angles below 90°",
+                got=f"{math.degrees(widest):.1f}°",
+            )
+
+    @property
+    def fan_angles(self) -> np.ndarray:
+        """Fan angle γ of each column [rad], shape (cols,)."""
+        ratio = self.columns * self.col_pitch / self.src_det
+        return ratio if self.detector == "arc" else np.arctan(ratio)
+
+    def column_of(self, gamma: np.ndarray) -> np.ndarray:
+        """Return the fractional column index at which a ray of fan angle ``gamma`` [rad] arrives."""
+        ratio = gamma if self.detector == "arc" else np.tan(gamma)
+        return ratio * self.src_det / self.col_pitch + (self.n_cols - 1) / 2 - self.col_offset
+
+    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``θ = β + γ`` [rad], shape (views, cols), and ``t = src_iso·sin γ`` [mm], (1, cols)."""
+        gamma = self.fan_angles
+        theta = np.asarray(self.angles)[:, None] + gamma[None, :]
+        return theta, (self.src_iso * np.sin(gamma))[None, :]
+
+    def _detector(self) -> str:
+        return f" {self.detector}, {self.src_iso:g}/{self.src_det:g} mm"
+
+
+def flash_axial(views: int = 1152) -> FanBeam:
+    """One axial rotation of the Siemens Definition Flash: 736 columns × 1.2858 mm on an arc.
+
+    Distances and the detector's shift are those of its DICOM-CT-PD headers (595 and 1085.6 mm,
+    central column 369.625).
+
+    Parameters
+    ----------
+    views : int
+        Views over 2π, equally spaced from β = 0.
+
+    Examples
+    --------
+    >>> flash_axial()
+    FanBeam(1152 views 0° to 359.69°, 736 × 1.2858 mm arc, 595/1085.6 mm, offset -1.125 columns)
+    """
+    return FanBeam(
+        angles=np.arange(_count("views", views, 1)) * (2 * math.pi / views),
+        n_cols=736,
+        col_pitch=1.2858,
+        src_iso=595.0,
+        src_det=1085.6,
+        col_offset=-1.125,
+    )
