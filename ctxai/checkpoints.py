@@ -28,7 +28,6 @@ __all__ = [
     "digest_tensors",
     "load_module",
     "load_tensors",
-    "read_record",
     "save_module",
     "save_tensors",
 ]
@@ -62,7 +61,7 @@ def digest_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -143,19 +142,6 @@ def load_tensors(
     return tensors, record
 
 
-def read_record(path: str | Path) -> dict[str, Any]:
-    """Record of a checkpoint file, without building anything: class, configuration, facts.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, truncated or foreign.
-    """
-    record = _record(_read(path), path)
-    record.pop("tensors", None)
-    return record
-
-
 def save_module(path: str | Path, module: nn.Module, *, half: bool = False, **facts: Any) -> Path:
     """Save a network of this toolbox with its configuration and what is known about it.
 
@@ -193,7 +179,7 @@ def save_module(path: str | Path, module: nn.Module, *, half: bool = False, **fa
         key: value.half() if half and key in parameters and value.is_floating_point() else value
         for key, value in module.state_dict().items()
     }
-    record = {"kind": "module", "class": name, "config": dict(module.config), "facts": facts}
+    record = {"kind": "module", "class": name, "config": module.config, "facts": facts}
     return save_tensors(path, tensors, record)
 
 

@@ -1,0 +1,270 @@
+"""The layers of a network as nodes of its traced graph: their names, and which of them are cuts."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from recon.errors import DataError
+
+__all__ = ["NetworkGraph"]
+
+_CONVOLUTIONS = {
+    functional.conv1d, functional.conv2d, functional.conv3d,
+    functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
+}  # fmt: skip
+_ACTIVATIONS = {
+    functional.relu, functional.relu_, torch.relu, torch.relu_, functional.relu6,
+    functional.leaky_relu, functional.leaky_relu_, functional.prelu, functional.elu,
+    functional.elu_, functional.selu, functional.celu, functional.gelu, functional.silu,
+    functional.mish, functional.softplus, functional.hardtanh, functional.hardswish,
+    functional.sigmoid, functional.tanh, torch.sigmoid, torch.tanh,
+    "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_",
+}  # fmt: skip
+_BETWEEN = (  # what may stand between a convolution and its activation
+    nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm,
+    nn.modules.dropout._DropoutNd,
+)  # fmt: skip
+_ARITHMETIC = {
+    operator.add, operator.sub, operator.mul, operator.truediv,
+    torch.add, torch.sub, torch.mul, torch.div, "add", "sub", "mul", "div",
+}  # fmt: skip
+
+
+class NetworkGraph:
+    """A network traced once: names of its layers, and the parts of its graph before and behind one.
+
+    A layer that has a node of its own is named by the number of the convolution block that it
+    ends (as text), else by the dotted name of the module. Where a module already has a number for
+    its name, as in `nn.Sequential`, the module's name comes first.
+
+    Parameters
+    ----------
+    f : callable
+        The network. A plain callable, or a module that `torch.fx` cannot trace, has no layers
+        inside, and ``obstacle`` says why.
+
+    Attributes
+    ----------
+    layers : list of str
+        Canonical names in the order of execution, from "input" to "output".
+    obstacle : str
+        Why there is nothing inside; empty if there is.
+    """
+
+    def __init__(self, f: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.f = f
+        self.obstacle = "a plain callable has no layers inside"
+        self._calls: dict[str, list[fx.Node | None]] = {}
+        self._blocks: list[fx.Node] = []
+        self._names: dict[fx.Node, str] = {}
+        if isinstance(f, nn.Module):
+            single, tracer = _Single(f), _Tracer()
+            try:
+                self._graph = tracer.trace(single)
+            except Exception as error:  # whatever a forward does that cannot be traced
+                reason = (str(error) or repr(error)).splitlines()[0]
+                self.obstacle = f"torch.fx cannot trace {type(f).__name__}: {reason}"
+            else:
+                self.obstacle = ""
+                self._input = next(n for n in self._graph.nodes if n.op == "placeholder")
+                self._output = next(n for n in self._graph.nodes if n.op == "output")
+                self._of_x = self._depends_on(self._input)
+                self._calls = tracer.calls
+                self._blocks = _blocks(self._graph, dict(single.named_modules()))
+                self._names = self._canonical_names()
+        inner = [
+            self._names[n] for n in getattr(self, "_graph", fx.Graph()).nodes if n in self._names
+        ]
+        self.layers = ["input", *(n for n in inner if n not in ("input", "output")), "output"]
+
+    def find(self, layer: str | int) -> tuple[str, fx.Node | None]:
+        """Canonical name and node of a layer; no node for "input" and "output".
+
+        Raises
+        ------
+        DataError
+            If there is no such layer, or its name means several places.
+        """
+        if isinstance(layer, str) and layer in ("input", "output"):
+            return layer, None
+        if isinstance(layer, str) and layer in self._calls:
+            return self._called(layer)
+        number = str(layer).removeprefix("block-")
+        k = int(number) if number.isdecimal() and not isinstance(layer, bool) else 0
+        if 1 <= k <= len(self._blocks):
+            node = self._blocks[k - 1]
+            is_end = k == len(self._blocks) and self._only_constants_follow(node)
+            return self._named(self._output if is_end else node)
+        blocks = f" or a block from 1 to {len(self._blocks)}" if self._blocks else ""
+        raise DataError(
+            "unknown layer",
+            where=f"layer {layer!r}",
+            expected=", ".join(self.layers) + blocks,
+            remedy=self.obstacle or None,
+        )
+
+    def bypass(self, layer: fx.Node) -> str | None:
+        """How something of x reaches the output past the layer, in words; None if nothing does."""
+        tail = self._depends_on(layer)
+        if self._output not in tail:
+            return "the output does not depend on the layer"
+        for node in self._graph.nodes:
+            if node in tail and node is not layer:
+                for source in node.all_input_nodes:
+                    if source in self._of_x and source not in tail:
+                        return f"{_words(source)} is used behind it by {_words(node)}"
+        return None
+
+    def cuts(self) -> list[str]:
+        """The layers that nothing bypasses."""
+        nodes = ((name, self.find(name)[1]) for name in self.layers)
+        return [name for name, node in nodes if node is None or self.bypass(node) is None]
+
+    def before(self, layer: fx.Node) -> fx.Graph:
+        """Φ: everything up to the layer in the order of execution."""
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        for node in self._graph.nodes:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+            if node is layer:
+                break
+        graph.output(copies[layer])
+        return graph
+
+    def behind(self, layer: fx.Node) -> fx.Graph:
+        """Ψ of a cut: all that depends on the layer, with z in its place, and the constants."""
+        graph, tail = fx.Graph(), self._depends_on(layer)
+        copies = {layer: graph.placeholder("z")}
+        for node in self._graph.nodes:
+            if node is not layer and (node in tail or node not in self._of_x):
+                copies[node] = graph.node_copy(node, copies.__getitem__)
+        return graph
+
+    def run(self, graph: fx.Graph, value: torch.Tensor) -> torch.Tensor:
+        """Run a part of the graph on the network's own modules, as they are now."""
+        interpreter = fx.Interpreter(_Single(self.f), graph=graph)
+        interpreter.extra_traceback = False
+        return interpreter.run(value)
+
+    def _called(self, name: str) -> tuple[str, fx.Node | None]:
+        nodes = self._calls[name]
+        if len(nodes) > 1:
+            raise DataError(
+                f"the module is called {len(nodes)} times, so its name does not say where",
+                where=f"layer {name!r}",
+                remedy="give the number of a convolution block, or one of "
+                + ", ".join(self.layers),
+            )
+        if nodes[0] is None:
+            raise DataError("the layer does not give one tensor", where=f"layer {name!r}")
+        return self._named(nodes[0])
+
+    def _named(self, node: fx.Node) -> tuple[str, fx.Node | None]:
+        name = "output" if node is self._output else self._names[node]
+        return name, None if name in ("input", "output") else node
+
+    def _canonical_names(self) -> dict[fx.Node, str]:
+        """One name for each node that has any."""
+        names: dict[fx.Node, str] = {}
+        for name, nodes in self._calls.items():  # leaves come before the containers they end
+            if len(nodes) == 1 and nodes[0] is not None:
+                names.setdefault(nodes[0], name)
+        for number, node in enumerate(self._blocks, 1):
+            if number == len(self._blocks) and self._only_constants_follow(node):
+                continue  # its number means the output
+            if str(number) not in self._calls:
+                names[node] = str(number)
+            else:  # the number alone would mean the module of that name
+                names.setdefault(node, f"block-{number}")
+        names[self._input] = "input"
+        if isinstance(self._output.args[0], fx.Node):
+            names[self._output.args[0]] = "output"
+        return names
+
+    def _depends_on(self, source: fx.Node) -> set[fx.Node]:
+        """The nodes whose value depends on a node, this included."""
+        found = {source}
+        for node in self._graph.nodes:
+            if found.intersection(node.all_input_nodes):
+                found.add(node)
+        return found
+
+    def _only_constants_follow(self, node: fx.Node) -> bool:
+        """Whether the output is the node's value with constants added and multiplied."""
+        while len(node.users) == 1:
+            (user,) = node.users
+            if user is self._output:
+                return user.args[0] is node
+            others = self._of_x.intersection(user.all_input_nodes) - {node}
+            if user.target not in _ARITHMETIC or others:
+                return False
+            node = user
+        return False
+
+
+class _Single(nn.Module):
+    """A network as a function of one image: its other arguments keep their defaults."""
+
+    def __init__(self, f: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.f = f
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.f(x)
+
+
+class _Tracer(fx.Tracer):
+    """Records which node each call of each module ends in, containers included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[str, list[fx.Node | None]] = {}
+
+    def call_module(self, m, forward, args, kwargs):
+        out = super().call_module(m, forward, args, kwargs)
+        name = self.path_of_module(m).removeprefix("f").removeprefix(".")
+        if name not in ("", "input", "output"):  # the last two always mean those of the network
+            self.calls.setdefault(name, []).append(out.node if isinstance(out, fx.Proxy) else None)
+        return out
+
+
+def _blocks(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[fx.Node]:
+    """The node in which each convolution block ends, in the order of execution."""
+
+    def module(node: fx.Node) -> nn.Module | None:
+        return modules[str(node.target)] if node.op == "call_module" else None
+
+    def is_convolution(node: fx.Node) -> bool:
+        return isinstance(module(node), nn.modules.conv._ConvNd) or node.target in _CONVOLUTIONS
+
+    def is_activation(node: fx.Node) -> bool:
+        home = type(module(node)).__module__
+        return home == "torch.nn.modules.activation" or node.target in _ACTIVATIONS
+
+    ends = []
+    for convolution in filter(is_convolution, graph.nodes):
+        end = convolution
+        node: fx.Node | None = convolution
+        while node is not None:
+            behind = list(node.users)
+            end = next(filter(is_activation, behind), end)
+            between = (user for user in behind if isinstance(module(user), _BETWEEN))
+            node = next(between, None) if end is convolution else None
+        ends.append(end)
+    return ends
+
+
+def _words(node: fx.Node) -> str:
+    if node.op == "placeholder":
+        return "the network's input"
+    if node.op == "output":
+        return "the network's output"
+    if node.op == "call_module":
+        return f"module {str(node.target).removeprefix('f.')!r}"
+    target = node.target if isinstance(node.target, str) else node.target.__name__
+    return f"operation {node.name!r} ({target})"
