@@ -1,0 +1,157 @@
+"""Closed outlines of organs as vertices in mm: blobs, splines through points, tubes, offsets.
+
+An outline is a float64 array ``(n, 2)`` of points ``(x, y)``, x to the right and y downward,
+closed by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import uniform_filter1d
+
+__all__ = ["Outline", "arc", "blob", "grown", "placed", "spline", "stretch", "tube", "upper_part"]
+
+Outline: TypeAlias = NDArray[np.float64]
+
+_STEP = 1.2  # mm between vertices of a smooth outline
+
+
+def blob(
+    centre: Sequence[float],
+    axes: Sequence[float],
+    angle: float = 0.0,
+    *,
+    rng: np.random.Generator | None = None,
+    rough: float = 0.0,
+    lobes: int = 7,
+    power: float = 2.0,
+) -> Outline:
+    """Superellipse whose radius is modulated by a random Fourier series in the angle.
+
+    ``r(φ) = (|cos φ/a|^p + |sin φ/b|^p)^(-1/p) · (1 + Σ_k rough/k · n_k cos(kφ + φ_k))``,
+    k = 2 … lobes.
+
+    Parameters
+    ----------
+    centre, axes : (x, y), (a, b)
+        Centre and half axes [mm].
+    angle : float
+        Direction of ``a`` [rad], from +x towards +y.
+    rng : numpy.random.Generator, optional
+        Source of the modulation; none without it.
+    rough : float
+        Relative size of the modulation.
+    lobes : int
+        Highest harmonic.
+    power : float
+        2 for an ellipse, more for a boxier shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        Vertices [mm], ``(n, 2)``.
+
+    Examples
+    --------
+    >>> blob((0.0, 0.0), (10.0, 5.0)).max(axis=0).round(1).tolist()
+    [10.0, 5.0]
+    """
+    a, b = axes
+    count = int(np.clip(2 * np.pi * max(a, b) / _STEP, 16, 480)) // 4 * 4
+    phi = np.arange(count) * (2 * np.pi / count)
+    cosine, sine = np.cos(phi), np.sin(phi)
+    radius = (np.abs(cosine / a) ** power + np.abs(sine / b) ** power) ** (-1.0 / power)
+    if rng is not None and rough > 0.0:
+        orders = np.arange(2, lobes + 1)
+        size = rough * rng.standard_normal(orders.size) / orders
+        phase = rng.uniform(0.0, 2 * np.pi, orders.size)
+        radius = radius * (1.0 + size @ np.cos(np.outer(orders, phi) + phase[:, None]))
+    points = np.stack([radius * cosine, radius * sine], axis=1)
+    return placed(points, centre, angle)
+
+
+def spline(points: ArrayLike) -> Outline:
+    """Smooth closed curve through the given points ``(n, 2)`` [mm]."""
+    corners = np.asarray(points, dtype=np.float64)
+    corners = np.concatenate([corners, corners[:1]])
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
+    count = int(np.clip(length[-1] / _STEP, 16, 600))
+    curve = CubicSpline(length, corners, bc_type="periodic")
+    return curve(np.linspace(0.0, length[-1], count, endpoint=False))
+
+
+def arc(points: ArrayLike) -> Outline:
+    """Smooth open curve through the given points ``(n, 2)`` [mm]."""
+    corners = np.asarray(points, dtype=np.float64)
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
+    count = int(np.clip(length[-1] / _STEP, 4, 600))
+    return CubicSpline(length, corners)(np.linspace(0.0, length[-1], count))
+
+
+def tube(path: ArrayLike, width: ArrayLike) -> Outline:
+    """Band along an open path with round ends.
+
+    Parameters
+    ----------
+    path : array (n, 2)
+        Middle line [mm], at least two points.
+    width : float or array
+        Full width [mm]; several values are spread evenly along the path.
+    """
+    line = np.asarray(path, dtype=np.float64)
+    along = np.linspace(0.0, 1.0, len(line))
+    sizes = np.atleast_1d(np.asarray(width, dtype=np.float64))
+    half = 0.5 * np.interp(along, np.linspace(0.0, 1.0, sizes.size), sizes)
+    tangent = np.gradient(line, axis=0)
+    tangent /= np.maximum(np.hypot(*tangent.T), 1e-9)[:, None]
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
+    left, right = line + normal * half[:, None], line - normal * half[:, None]
+    angle = np.linspace(0.0, np.pi, 7)[1:-1, None]
+    end = line[-1] + half[-1] * (normal[-1] * np.cos(angle) + tangent[-1] * np.sin(angle))
+    start = line[0] - half[0] * (normal[0] * np.cos(angle) + tangent[0] * np.sin(angle))
+    return np.concatenate([left, end, right[::-1], start])
+
+
+def grown(outline: Outline, distance: ArrayLike) -> Outline:
+    """Outline moved outward by a distance [mm], one for all or one per vertex; negative shrinks."""
+    x, y = outline.T
+    sense = np.sign(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
+    tangent = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
+    tangent = uniform_filter1d(tangent, 3, axis=0, mode="wrap")
+    tangent /= np.maximum(np.hypot(*tangent.T), 1e-9)[:, None]
+    normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1) * sense
+    return outline + normal * np.broadcast_to(distance, len(outline))[:, None]
+
+
+def placed(outline: Outline, centre: Sequence[float], angle: float = 0.0) -> Outline:
+    """Outline turned about the origin by an angle [rad] and then moved to ``centre`` [mm]."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    turned = outline @ np.array([[cosine, sine], [-sine, cosine]])
+    return turned + np.asarray(centre, dtype=np.float64)
+
+
+def stretch(outline: Outline, first: float, last: float) -> Outline:
+    """Part of a closed outline between two directions [rad] seen from its middle, as a path.
+
+    Directions run from +x (patient left) through +y (posterior); ``last`` may exceed 2π.
+    """
+    middle = 0.5 * (outline.min(axis=0) + outline.max(axis=0))
+    towards = np.arctan2(*(outline - middle).T[::-1])
+    order = np.argsort(towards)
+    wanted = np.linspace(first, last, max(4, int(abs(last - first) * 90)))
+    columns = [
+        np.interp(wanted, towards[order], outline[order, axis], period=2 * np.pi) for axis in (0, 1)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def upper_part(outline: Outline, share: float) -> Outline:
+    """Part of an outline above a level line: where gas collects in a patient who lies supine."""
+    top, bottom = outline[:, 1].min(), outline[:, 1].max()
+    level = top + share * (bottom - top)
+    return np.stack([outline[:, 0], np.minimum(outline[:, 1], level)], axis=1)

@@ -1,0 +1,149 @@
+"""What lies below the cerebrum in a head slice: face, orbits, petrous bones, posterior fossa."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .canvas import Canvas
+from .outlines import Outline, arc, blob, grown, tube
+from .skeleton import bone
+
+__all__ = ["face", "petrous_bones", "posterior_fossa"]
+
+
+def face(canvas: Canvas, rng: np.random.Generator, width: float, length: float) -> None:
+    """Paint the soft tissue in front of the skull that the nose and cheeks add."""
+    nose = blob((0.0, -length - 8.0), (0.72 * width, 24.0), rng=rng, rough=0.04)
+    bridge = blob((0.0, -length - 26.0), (10.0, 15.0), rng=rng, rough=0.05)
+    canvas.paint([nose, bridge], 35.0)
+    canvas.paint([grown(nose, -2.0), grown(bridge, -2.0)], -60.0 + 20.0 * canvas.field(3.0))
+
+
+def posterior_fossa(
+    canvas: Canvas, rng: np.random.Generator, inner: Outline, width: float, length: float,
+    room: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Paint temporal lobes, cerebellum with its folia, brain stem, fourth ventricle, orbits."""
+    grey = 37.0 + 1.2 * canvas.field(3.0)
+    canvas.paint(grown(inner, -1.5), grey)
+    for side in (-1.0, 1.0):
+        lobe = blob(
+            (side * 0.6 * width, -0.2 * length), (0.3 * width, 0.3 * length), rng=rng, rough=0.08
+        )
+        canvas.paint(lobe, grey, within=room)
+        canvas.paint(grown(lobe, -7.0), 31.0, within=room)
+        half = blob(
+            (side * 0.36 * width, 0.52 * length), (0.38 * width, 0.3 * length), rng=rng, rough=0.05
+        )
+        canvas.paint(grown(half, 1.5), 10.0, within=room)
+        canvas.paint(half, grey, within=room)
+        canvas.paint(grown(half, -9.0), 33.0, within=room)
+        for k in range(9):
+            y = (0.3 + 0.055 * k) * length
+            folium = arc(
+                [
+                    (side * 0.7 * width, y),
+                    (side * 0.4 * width, y + 3.0),
+                    (side * 0.1 * width, y + 1.0),
+                ]
+            )
+            canvas.paint(tube(folium, [1.2, 0.5, 0.3]), 22.0, within=room, opacity=0.55)
+    canvas.paint(
+        blob((0.0, 0.5 * length), (9.0, 0.26 * length), rng=rng, rough=0.1), 40.0, within=room
+    )
+    canvas.paint(blob((0.0, 0.1 * length), (20.0, 8.0)), 8.0)
+    canvas.paint(blob((0.0, 0.2 * length), (16.0, 12.0), rng=rng, rough=0.06), 33.0)
+    canvas.paint(
+        blob(
+            (0.0, 0.36 * length),
+            (rng.uniform(4.0, 8.0), rng.uniform(3.0, 6.0)),
+            rng=rng,
+            rough=0.15,
+        ),
+        6.0,
+    )
+
+
+def petrous_bones(canvas: Canvas, rng: np.random.Generator, width: float, length: float) -> None:
+    """Paint the petrous ridges with their air cells, clivus and sphenoid, and the orbits."""
+    cells = np.clip(canvas.field(2.2) + 0.4 * canvas.field(3.0) - 0.35, 0.0, 1.0)
+    for side in (-1.0, 1.0):
+        ridge = arc(
+            [
+                (side * 1.02 * width, 0.22 * length),
+                (side * 0.62 * width, 0.12 * length),
+                (side * 0.22 * width, -0.06 * length),
+            ]
+        )
+        shape = tube(ridge, [26.0, 17.0, 9.0])
+        bone(canvas, shape, shell=1.4, cortex=1100.0, marrow=650.0)
+        mastoid = blob((side * 0.97 * width, 0.26 * length), (11.0, 16.0), rng=rng, rough=0.1)
+        canvas.paint(mastoid, 900.0)
+        canvas.paint(grown(mastoid, -2.0), 750.0 - 1700.0 * cells)
+        canvas.paint(blob((side * 0.62 * width, 0.1 * length), (7.0, 3.0), -side * 0.4), -900.0)
+        canvas.paint(
+            tube(
+                arc([(side * 0.4 * width, 0.08 * length), (side * 0.5 * width, 0.09 * length)]), 3.0
+            ),
+            30.0,
+        )
+        wing = arc(
+            [
+                (side * 0.98 * width, -0.42 * length),
+                (side * 0.6 * width, -0.52 * length),
+                (side * 0.24 * width, -0.36 * length),
+            ]
+        )
+        bone(canvas, tube(wing, [7.0, 8.0, 6.0]), shell=1.2, cortex=1000.0, marrow=500.0)
+    clivus = blob((0.0, -0.12 * length), (0.24 * width, 9.0), rng=rng, rough=0.1, power=2.6)
+    bone(canvas, clivus, shell=1.5, cortex=900.0, marrow=350.0)
+    sphenoid = blob(
+        (0.0, -0.36 * length), (0.24 * width, 0.13 * length), rng=rng, rough=0.1, power=2.8
+    )
+    canvas.paint(grown(sphenoid, 1.5), 700.0)
+    canvas.paint(sphenoid, -980.0)
+    canvas.paint(tube(arc([(1.0, -0.5 * length), (-1.0, -0.23 * length)]), 1.3), 500.0)
+    _orbits(canvas, rng, width, length)
+
+
+def _orbits(canvas: Canvas, rng: np.random.Generator, width: float, length: float) -> None:
+    front = -1.02 * length
+    for side in (-1.0, 1.0):
+        x = side * 0.46 * width
+        walls = blob((x, front + 16.0), (20.0, 27.0), side * 0.3, power=2.3)
+        canvas.paint(grown(walls, 1.8), 800.0)
+        canvas.paint(walls, -95.0)
+        canvas.paint(blob((x, front - 7.0), (21.0, 8.0)), 30.0)
+        apex = (x - side * 11.0, front + 40.0)
+        for out in (-1.0, 1.0):
+            muscle = arc(
+                [(x + out * 11.5, front + 8.0), (x + out * 12.0 - side * 2.0, front + 22.0), apex]
+            )
+            canvas.paint(tube(muscle, [2.0, 4.0, 2.0]), 48.0)
+        canvas.paint(
+            tube(arc([(x, front + 14.0), (x - side * 3.0, front + 26.0), apex]), 3.5), 38.0
+        )
+        globe = blob((x, front + 4.0), (rng.uniform(11.8, 12.6),) * 2)
+        canvas.paint(globe, 42.0)
+        canvas.paint(grown(globe, -1.2), 8.0)
+        canvas.paint(blob((x, front - 4.5), (4.5, 2.2)), 75.0)
+        cheek = arc(
+            [
+                (x + side * 21.0, front + 6.0),
+                (x + side * 24.0, front + 22.0),
+                (x + side * 26.0, front + 40.0),
+            ]
+        )
+        bone(canvas, tube(cheek, [6.0, 5.0, 5.0]), shell=1.3, cortex=900.0, marrow=400.0)
+    nose = blob((0.0, front + 18.0), (0.19 * width, 34.0), power=3.0)
+    canvas.paint(grown(nose, 1.0), 450.0)
+    canvas.paint(nose, -950.0)
+    for x in (-0.5, 0.0, 0.5):
+        canvas.paint(
+            tube(np.array([[x * 14.0, front - 14.0], [x * 14.0, front + 50.0]]), 1.3), 120.0
+        )
+    for y in (2.0, 16.0, 30.0):
+        canvas.paint(
+            tube(np.array([[-12.0, front + y], [12.0, front + y + rng.uniform(-3, 3)]]), 1.0), 80.0
+        )
