@@ -1,9 +1,10 @@
 """From a sinogram to filtered parallel projections: the plan of every FBP backend.
 
-A fan is rebinned to parallel beams (θ = β + γ, t = src_iso·sin γ): for each column the angle shifts by
-a constant, so one cubic interpolation along the views and one along the columns do it. The two
-opposite rays of a full circle are averaged. The ramp filter gives samples at half the ray distance (band-
-limited interpolation), so that the linear interpolation of the backprojection costs no resolution.
+A fan is rebinned to parallel beams (θ = β + γ, t = src_iso·sin γ): for each column the angle shifts
+by a constant, so one cubic interpolation along the views and one along the columns do it. The two
+opposite rays of a full circle are averaged. The ramp filter gives samples at half the ray distance
+(band-limited interpolation), so that the linear interpolation of the backprojection costs no
+resolution.
 Kak and Slaney, Principles of Computerized Tomographic Imaging (1988), sections 3.3 and 3.4.3.
 """
 
@@ -19,7 +20,14 @@ from .errors import DataError
 from .geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
 from .windows import Window, window_response
 
-__all__ = ["FbpPlan", "Rebinning", "cubic_weights", "plan_fbp", "ramp_response"]
+__all__ = [
+    "FbpPlan",
+    "Rebinning",
+    "cubic_weights",
+    "fine_responses",
+    "plan_fbp",
+    "ramp_response",
+]
 
 
 @dataclass(frozen=True)
@@ -27,10 +35,10 @@ class Rebinning:
     """Two cubic interpolations that turn a full circle of fans into parallel beams.
 
     ``view_first`` (cols,) and ``view_weight`` (cols, 4): parallel view k takes the views
-    ``k + view_first + 0…3`` (modulo the circle) of a column. ``col_first`` (2, t) and ``col_weight``
-    (2, t, 4): sample m takes ``col_first + 0…3`` of view k and of the opposite view; the weights
-    hold the average of both. With an odd number of views no view has an opposite, and the second
-    half of the tables is zero.
+    ``k + view_first + 0…3`` (modulo the circle) of a column. ``col_first`` (2, t) and
+    ``col_weight`` (2, t, 4): sample m takes ``col_first + 0…3`` of view k and of the opposite view;
+    the weights hold the average of both. With an odd number of views no view has an opposite, and
+    the second half of the tables is zero.
     """
 
     view_first: np.ndarray
@@ -43,9 +51,9 @@ class Rebinning:
 class FbpPlan:
     """Everything that one FBP needs besides the data.
 
-    Parallel views at ``theta`` (K,) with ``n_t`` samples ``pitch`` [mm] apart, the first at ``t_first``
-    [mm]; after the filter ``n_fine`` samples pitch/2 apart, the first ``fine_first`` half-steps from
-    ``t_first``. ``n_fft`` is the length of the zero-padded transform.
+    Parallel views at ``theta`` (K,) with ``n_t`` samples ``pitch`` [mm] apart, the first at
+    ``t_first`` [mm]; after the filter ``n_fine`` samples pitch/2 apart, the first ``fine_first``
+    half-steps from ``t_first``. ``n_fft`` is the length of the zero-padded transform.
     """
 
     theta: np.ndarray
@@ -82,7 +90,7 @@ def cubic_weights(offset: np.ndarray) -> np.ndarray:
 
 
 def ramp_response(n_fft: int, pitch: float, window: Window) -> np.ndarray:
-    """Transfer function of the ramp filter [1/mm] at the ``n_fft//2 + 1`` frequencies of a real FFT.
+    """Transfer function of the ramp [1/mm] at the ``n_fft//2 + 1`` frequencies of a real FFT.
 
     It is the transform of the band-limited ramp sampled at the ray distance, ``h(0) = 1/4``,
     ``h(n) = -1/(πn)²`` for odd n (Kak and Slaney, equation 61), which has the right mean, times the
@@ -96,6 +104,12 @@ def ramp_response(n_fft: int, pitch: float, window: Window) -> np.ndarray:
     kernel[odd] = -1.0 / (np.pi * n[odd]) ** 2
     response = fft.rfft(kernel).real / pitch
     return response * window_response(window, np.arange(len(response)) / (n_fft / 2))
+
+
+def fine_responses(plan: FbpPlan, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Transfer functions of the samples at the rays (real) and half-way between them (complex)."""
+    whole = ramp_response(plan.n_fft, plan.pitch, window)
+    return whole, whole * np.exp(1j * np.pi * np.arange(len(whole)) / plan.n_fft)
 
 
 def _equal_steps(geometry: Geometry) -> float:
@@ -152,7 +166,7 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid) -> FbpPlan:
     Raises
     ------
     DataError
-        If the views are not a full circle in equal steps (for parallel beams, half a circle will do).
+        If the views are not a full circle in equal steps (half a circle for parallel beams).
     """
     step = _equal_steps(geometry)
     angles = np.asarray(geometry.angles)

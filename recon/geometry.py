@@ -80,7 +80,7 @@ def _angles(value: Any) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid:
-    """Pixels of an image: pixel (i, j) is centred at ``((j-(cols-1)/2)·sx+cx, (i-(rows-1)/2)·sy+cy)``.
+    """Pixel (i, j) is centred at x = (j-(cols-1)/2)·sx + cx, y = (i-(rows-1)/2)·sy + cy.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class Geometry:
 
     @property
     def columns(self) -> np.ndarray:
-        """Columns counted from the central ray, ``c - (n_cols-1)/2 + col_offset``; shape (cols,)."""
+        """Columns counted from the central ray: ``c - (n_cols-1)/2 + col_offset``."""
         return np.arange(self.n_cols) - (self.n_cols - 1) / 2 + self.col_offset
 
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
@@ -294,12 +294,12 @@ class FanBeam(Geometry):
         return ratio if self.detector == "arc" else np.arctan(ratio)
 
     def column_of(self, gamma: np.ndarray) -> np.ndarray:
-        """Return the fractional column index at which a ray of fan angle ``gamma`` [rad] arrives."""
+        """Return the fractional column at which a ray of fan angle ``gamma`` [rad] arrives."""
         ratio = gamma if self.detector == "arc" else np.tan(gamma)
         return ratio * self.src_det / self.col_pitch + (self.n_cols - 1) / 2 - self.col_offset
 
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``θ = β + γ`` [rad], shape (views, cols), and ``t = src_iso·sin γ`` [mm], (1, cols)."""
+        """Return ``θ = β + γ`` [rad], (views, cols), and ``t = src_iso·sin γ`` [mm], (1, cols)."""
         gamma = self.fan_angles
         theta = np.asarray(self.angles)[:, None] + gamma[None, :]
         return theta, (self.src_iso * np.sin(gamma))[None, :]

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from .backends.cpu import NumbaBackend
-from .errors import BackendUnavailable, DataError
-from .geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
-from .windows import Window, window_response
+from .backends import Backend, make_backend
+from .errors import DataError
+from .geometry import Geometry, ImageGrid
+from .windows import Window, check_window
 
 __all__ = ["Operator", "operator"]
-
-
-class Backend(Protocol):
-    """What a backend does with stacks (B, rows, cols) and (B, views, cols)."""
-
-    name: str
-    dtype: torch.dtype
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor: ...  # noqa: D102
-
-    def adjoint(self, sinograms: torch.Tensor) -> torch.Tensor: ...  # noqa: D102
-
-    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor: ...  # noqa: D102
-
-    def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor: ...  # noqa: D102
 
 
 class _Linear(torch.autograd.Function):
@@ -36,22 +21,41 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, apply: Callable, transpose: Callable) -> torch.Tensor:
         ctx.maps = apply, transpose
-        return apply(x)
+        return apply(x.detach())
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         apply, transpose = ctx.maps
-        return _Linear.apply(gradient, transpose, apply), None, None
+        return _Linear.apply(gradient.contiguous(), transpose, apply), None, None
 
 
 class Operator:
-    """The scanner model R of one geometry and one grid; made by :func:`operator`."""
+    """The scanner model R of one geometry and one grid; made by :func:`operator`.
 
-    def __init__(self, geometry: Geometry, grid: ImageGrid, backend: Backend, reason: str) -> None:
+    ``A(mu)`` gives line integrals, ``A.T(p)`` the exact adjoint, ``A.fbp(p)`` an image. Any number
+    of leading dimensions is kept. Each is differentiable to any order: it is linear, and its
+    gradient is its transpose.
+
+    Attributes
+    ----------
+    geometry : FanBeam or ParallelBeam
+    grid : ImageGrid
+    backend : str
+        The backend in use; with ``backend="auto"`` that of the device seen last.
+    reason : str
+        Why it was chosen.
+    """
+
+    def __init__(self, geometry: Geometry, grid: ImageGrid, backend: str = "auto") -> None:
         self.geometry = geometry
         self.grid = grid
-        self.reason = reason
-        self._backend = backend
+        self._auto = backend == "auto"
+        self._made: dict[str, Backend] = {}
+        self._use("numba" if self._auto else backend)
+        self.reason = "asked for"
+        if self._auto:
+            gpu = "a CUDA device is there too" if torch.cuda.is_available() else "no CUDA device"
+            self.reason = f"CPU tensors; {gpu}"
 
     @property
     def backend(self) -> str:
@@ -59,53 +63,153 @@ class Operator:
         return self._backend.name
 
     def __call__(self, mu: torch.Tensor) -> torch.Tensor:
-        """Line integrals (..., views, cols) of attenuation maps (..., rows, cols) [1/mm]."""
-        stack = self._stack(mu, self.grid.shape, "image")
-        out = _Linear.apply(stack, self._backend.forward, self._backend.adjoint)
-        return out.reshape(*mu.shape[:-2], *self.geometry.shape)
+        """Line integrals ``p = R µ``.
+
+        Parameters
+        ----------
+        mu : tensor, shape (..., rows, cols)
+            Attenuation [1/mm].
+
+        Returns
+        -------
+        tensor, shape (..., views, cols)
+
+        Raises
+        ------
+        DataError
+            If shape, dtype or device are not the operator's, or a value is not finite.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from recon.geometry import ImageGrid, ParallelBeam
+        >>> A = operator(ParallelBeam(angles=[0.0], n_cols=2, col_pitch=1.0),
+        ...              ImageGrid(shape=(2, 2), spacing=(1.0, 1.0)))
+        >>> A(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[4.0, 6.0]]
+        """
+        return self._apply(mu, "image", lambda b: (b.forward, b.adjoint))
 
     def T(self, p: torch.Tensor) -> torch.Tensor:
-        """Exact adjoint: (..., views, cols) to (..., rows, cols)."""
-        stack = self._stack(p, self.geometry.shape, "sinogram")
-        out = _Linear.apply(stack, self._backend.adjoint, self._backend.forward)
-        return out.reshape(*p.shape[:-2], *self.grid.shape)
+        """Exact adjoint, ``<R µ, p> = <µ, Rᵀ p>``: (..., views, cols) to (..., rows, cols)."""
+        return self._apply(p, "sinogram", lambda b: (b.adjoint, b.forward))
 
     def fbp(self, p: torch.Tensor, window: Window = "ram-lak") -> torch.Tensor:
-        """Filtered backprojection [1/mm] of line integrals: (..., views, cols) to (..., rows, cols)."""
-        stack = self._stack(p, self.geometry.shape, "sinogram")
-        out = _Linear.apply(
-            stack,
-            lambda x: self._backend.fbp(x, window),
-            lambda x: self._backend.fbp_transpose(x, window),
-        )
-        return out.reshape(*p.shape[:-2], *self.grid.shape)
+        """Filtered backprojection; see :mod:`recon.filtering` for the method.
 
-    def _stack(self, x: torch.Tensor, shape: tuple[int, int], what: str) -> torch.Tensor:
-        """Return ``x`` checked and with its leading dimensions made one."""
+        Parameters
+        ----------
+        p : tensor, shape (..., views, cols)
+            Line integrals.
+        window : str or callable
+            ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hann"``, or W(f/f_nyquist) as a
+            callable on arrays.
+
+        Returns
+        -------
+        tensor, shape (..., rows, cols)
+            Attenuation [1/mm].
+
+        Raises
+        ------
+        DataError
+            As for the projection; or if the views are not a full circle in equal steps (half a
+            circle will do for parallel beams), or the window is unknown.
+        """
+        check_window(window)
+        return self._apply(
+            p,
+            "sinogram",
+            lambda b: (lambda x: b.fbp(x, window), lambda x: b.fbp_transpose(x, window)),
+        )
+
+    def _use(self, name: str) -> None:
+        if name not in self._made:
+            self._made[name] = make_backend(name, self.geometry, self.grid)
+        self._backend = self._made[name]
+
+    def _follow(self, device: torch.device, what: str) -> None:
+        """Choose the backend for tensors on ``device``, or refuse them."""
+        if self._auto and device.type in ("cpu", "cuda"):
+            self._use("numba" if device.type == "cpu" else "astra")
+            self.reason = "CPU tensors" if device.type == "cpu" else f"tensors on {device}"
+        if device.type not in self._backend.devices:
+            raise DataError(
+                f"the {what} is on the wrong device",
+                where=f"backend {self.backend!r}",
+                expected=" or ".join(self._backend.devices),
+                got=device,
+            )
+
+    def _apply(
+        self, x: torch.Tensor, what: str, maps: Callable[[Backend], tuple[Callable, Callable]]
+    ) -> torch.Tensor:
         if not isinstance(x, torch.Tensor):
             raise DataError(
                 f"the {what} is no torch tensor",
+                expected="torch.Tensor",
                 got=type(x).__name__,
                 remedy="use torch.from_numpy",
             )
+        image, sinogram = self.grid.shape, self.geometry.shape
+        shape, out_shape = (image, sinogram) if what == "image" else (sinogram, image)
         if x.ndim < 2 or tuple(x.shape[-2:]) != shape:
             raise DataError(
                 f"the {what} has the wrong shape",
                 expected=f"(..., {shape[0]}, {shape[1]})",
                 got=tuple(x.shape),
             )
+        self._follow(x.device, what)
         if x.dtype != self._backend.dtype:
             raise DataError(
-                f"the {what} has the wrong dtype", expected=self._backend.dtype, got=x.dtype
+                f"the {what} has the wrong dtype",
+                where=f"backend {self.backend!r}",
+                expected=self._backend.dtype,
+                got=x.dtype,
             )
         if not torch.isfinite(x.detach()).all():
             raise DataError(f"the {what} holds NaN or infinity", expected="finite values")
-        return x.reshape(-1, *shape)
+        out: torch.Tensor = _Linear.apply(x.reshape(-1, *shape), *maps(self._backend))
+        return out.reshape(*x.shape[:-2], *out_shape)
 
     def __repr__(self) -> str:
         return f"Operator({self.geometry!r}, {self.grid!r}, backend={self.backend!r})"
 
 
 def operator(geometry: Geometry, grid: ImageGrid, *, backend: str = "auto") -> Operator:
-    """Return the operator R of a scanner ``geometry`` and an image ``grid``."""
-    return Operator(geometry, grid, NumbaBackend(geometry, grid), "the input is on the CPU")
+    """Return the scanner model R of a ``geometry`` and an image ``grid``.
+
+    Parameters
+    ----------
+    geometry : FanBeam or ParallelBeam
+    grid : ImageGrid
+        It may lie off-centre and be smaller than the object's support.
+    backend : {"auto", "numba", "reference", "astra", "tomosipo"}
+        ``"auto"`` works where its input lives: numba for CPU tensors, astra for CUDA tensors.
+
+    Returns
+    -------
+    Operator
+
+    Raises
+    ------
+    DataError
+        If the detector misses the grid, the focal spot's orbit passes through it, or the name is
+        unknown.
+    BackendUnavailable
+        If the backend that was asked for cannot run on this machine.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from recon.geometry import ImageGrid, flash_axial
+    >>> A = operator(flash_axial(views=96), ImageGrid(shape=(32, 32), spacing=(2.0, 2.0)))
+    >>> A(torch.zeros(3, 1, 32, 32)).shape, A.backend
+    (torch.Size([3, 1, 96, 736]), 'numba')
+    """
+    for value, kind, name in ((geometry, Geometry, "geometry"), (grid, ImageGrid, "grid")):
+        if not isinstance(value, kind):
+            raise DataError(
+                f"the {name} is not one", expected=kind.__name__, got=type(value).__name__
+            )
+    return Operator(geometry, grid, backend)

@@ -1,6 +1,7 @@
 """Apodisation windows of the ramp filter: W(f/f_nyquist), with W(0) = 1.
 
-The Nyquist frequency is that of the rays at the isocentre, ``src_det / (2·src_iso·col_pitch)`` for a fan.
+The Nyquist frequency is that of the rays at the isocentre: ``src_det / (2·src_iso·col_pitch)`` for
+a fan.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from .errors import DataError
 
-__all__ = ["WINDOWS", "Window", "window_response"]
+__all__ = ["WINDOWS", "Window", "check_window", "window_response"]
 
 Window = str | Callable[[np.ndarray], np.ndarray]
 
@@ -22,6 +23,17 @@ WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "hann": lambda f: 0.5 * (1 + np.cos(np.pi * f)),
 }
 """Names that ``A.fbp(p, window=...)`` takes; see Kak and Slaney, section 3.3."""
+
+
+def check_window(window: Window) -> None:
+    """Raise DataError unless ``window`` is a known name or a callable."""
+    if not callable(window) and not (isinstance(window, str) and window in WINDOWS):
+        raise DataError(
+            "unknown window",
+            where="window",
+            expected=f"{', '.join(map(repr, WINDOWS))} or a callable W(f/f_nyquist)",
+            got=repr(window),
+        )
 
 
 def window_response(window: Window, frequency: np.ndarray) -> np.ndarray:
@@ -49,17 +61,8 @@ def window_response(window: Window, frequency: np.ndarray) -> np.ndarray:
     >>> window_response("hann", np.array([0.0, 0.5, 1.0])).tolist()
     [1.0, 0.5, 0.0]
     """
-    if callable(window):
-        law: Callable[[np.ndarray], np.ndarray] = window
-    elif isinstance(window, str) and window in WINDOWS:
-        law = WINDOWS[window]
-    else:
-        raise DataError(
-            "unknown window",
-            where="window",
-            expected=f"{', '.join(map(repr, WINDOWS))} or a callable W(f/f_nyquist)",
-            got=repr(window),
-        )
+    check_window(window)
+    law = window if callable(window) else WINDOWS[window]
     response = np.asarray(law(frequency), dtype=np.float64)
     if response.shape != frequency.shape or not np.isfinite(response).all():
         raise DataError(

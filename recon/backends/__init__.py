@@ -1,1 +1,67 @@
-"""Implementations behind :func:`recon.operator.operator`; nothing here imports a GPU library at once."""
+"""Implementations behind :func:`recon.operator.operator`.
+
+A backend is made from a geometry and a grid, and maps stacks: ``forward`` (B, rows, cols) to
+(B, views, cols), ``adjoint`` back, ``fbp`` and ``fbp_transpose`` likewise. Libraries that a backend
+needs are imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol
+
+import torch
+
+from ..errors import DataError
+from ..geometry import Geometry, ImageGrid
+from ..windows import Window
+
+__all__ = ["BACKENDS", "Backend", "make_backend"]
+
+BACKENDS = {
+    "numba": ("cpu", "NumbaBackend"),
+    "reference": ("reference", "ReferenceBackend"),
+    "astra": ("astra", "AstraBackend"),
+    "tomosipo": ("tomosipo", "TomosipoBackend"),
+}
+"""Name of each backend: module of this package and class."""
+
+
+class Backend(Protocol):
+    """What a backend does with stacks (B, rows, cols) and (B, views, cols)."""
+
+    name: str
+    dtype: torch.dtype
+    devices: tuple[str, ...]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Line integrals."""
+
+    def adjoint(self, sinograms: torch.Tensor) -> torch.Tensor:
+        """Transpose of :meth:`forward`."""
+
+    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
+        """Filtered backprojection."""
+
+    def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
+        """Transpose of :meth:`fbp`."""
+
+
+def make_backend(name: str, geometry: Geometry, grid: ImageGrid) -> Backend:
+    """Return the backend of that name.
+
+    Raises
+    ------
+    DataError
+        If there is no backend of that name.
+    BackendUnavailable
+        If it cannot run on this machine.
+    """
+    if name not in BACKENDS:
+        known = ", ".join(map(repr, ("auto", *BACKENDS)))
+        raise DataError("unknown backend", where="backend", expected=known, got=repr(name))
+    module, class_name = BACKENDS[name]
+    backend: Backend = getattr(importlib.import_module(f".{module}", __name__), class_name)(
+        geometry, grid
+    )
+    return backend

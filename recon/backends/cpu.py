@@ -1,4 +1,5 @@
-"""The numba backend: stacks of images on the CPU, 16 at a time, on as many threads as torch uses."""
+# mypy: disable-error-code="call-arg"
+"""The numba backend: stacks of images on the CPU, 16 at a time, with torch's number of threads."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numba
 import numpy as np
 import torch
 
-from ..filtering import FbpPlan, plan_fbp, ramp_response
+from ..filtering import FbpPlan, fine_responses, plan_fbp
 from ..geometry import Geometry, ImageGrid
 from ..windows import Window
 from . import joseph, parallel_fbp
@@ -20,6 +21,7 @@ __all__ = ["NumbaBackend"]
 
 _GROUP = 16  # views that walk through one band of the image together
 _BAND = 16  # image lines of a band: 16 × 517 × 64 bytes stay in a 1 MB cache
+_MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 _TILE = 16  # side of a backprojection tile [pixels]
 
 
@@ -28,6 +30,7 @@ class NumbaBackend:
 
     name = "numba"
     dtype = torch.float32
+    devices: tuple[str, ...] = ("cpu",)
 
     def __init__(self, geometry: Geometry, grid: ImageGrid) -> None:
         self.geometry = geometry
@@ -68,7 +71,7 @@ class NumbaBackend:
         shape: tuple[int, int],
         job: Callable[[np.ndarray, np.ndarray], None],
     ) -> torch.Tensor:
-        numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+        numba.set_num_threads(max(1, min(torch.get_num_threads(), _MOST_THREADS)))
         source = np.ascontiguousarray(stack.detach().numpy())
         out = np.zeros((len(source), *shape), np.float32)
         for low in range(0, len(source), WIDTHS[-1]):
@@ -108,12 +111,10 @@ class NumbaBackend:
     def _response(self, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
         """Transfer functions of the samples at the rays and of those half-way between."""
         if window not in self._responses:
-            plan = self.plan
-            response = ramp_response(plan.n_fft, plan.pitch, window)
-            half_step = np.exp(1j * np.pi * np.arange(len(response)) / plan.n_fft)
+            whole, half = fine_responses(self.plan, window)
             self._responses[window] = (
-                torch.from_numpy(response.astype(np.float32)),
-                torch.from_numpy((response * half_step).astype(np.complex64)),
+                torch.from_numpy(whole.astype(np.float32)),
+                torch.from_numpy(half.astype(np.complex64)),
             )
         return self._responses[window]
 

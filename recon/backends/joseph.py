@@ -1,8 +1,10 @@
+# mypy: disable-error-code="call-arg, var-annotated"
 """Joseph's projector and its exact transpose, one image per SIMD lane.
 
-Both use the same weights, computed in the same way from the same table of rays. The forward projector
-walks groups of rays through a band of image lines that stays in the cache; the transpose gives each band
-to one thread, which adds the rays to it in a fixed order. So neither depends on the number of threads.
+Both use the same weights, computed in the same way from the same table of rays. The forward
+projector walks groups of rays through a band of image lines that stays in the cache; the transpose
+gives each band to one thread, which adds the rays to it in a fixed order. So neither depends on the
+number of threads.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from .simd import add, fma, lerp_add, load, scale, store, zero
+from .simd import add, fma, lerp_add, load, store, zero
 
 __all__ = ["back_project", "fold_image", "pack_image", "pack_rays", "project"]
 

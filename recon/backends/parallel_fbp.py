@@ -1,3 +1,4 @@
+# mypy: disable-error-code="call-arg, var-annotated"
 """Rebinning and backprojection of parallel beams, and their transposes, one image per SIMD lane."""
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def unpack(tag, packed, stack):
 
 @nb.njit(parallel=True, cache=True)
 def rebin(tag, fan, views, cols, view_first, view_weight, col_first, col_weight, half, parallel):
-    """Fan views (views·cols·L) to parallel views (K, t, L); ``half`` is the distance of opposites."""
+    """Fan views (views·cols·L) to parallel views (K, t, L); opposite views lie ``half`` apart."""
     width = i64(len(tag))
     total_k, n_t = parallel.shape[0], parallel.shape[1]
     flat = parallel.reshape(-1)
@@ -97,7 +98,7 @@ def rebin_transpose(
 
 @nb.njit(parallel=True, cache=True)
 def back_project(tag, filtered, n_fine, a, b, c, factor, tile, images):
-    """Sum filtered views (K·fine·L) into (B, rows, cols) with linear interpolation, times factor."""
+    """Sum filtered views (K·fine·L), interpolated linearly, into (B, rows, cols), times factor."""
     width = i64(len(tag))
     count, rows, cols = images.shape
     views = len(a)

@@ -3,8 +3,8 @@
 Joseph's method (IEEE Trans. Med. Imaging 1:192, 1982) walks a ray along the axis in which it
 advances fastest and interpolates linearly between two pixels across it. With the pixel indices
 (i, j) of rows and columns, the line is ``j = start + slope·i`` for a steep ray ("along rows") and
-``i = start + slope·j`` for a flat one ("along columns"), ``|slope| ≤ 1``, and each sample stands for
-``length`` mm of the ray.
+``i = start + slope·j`` for a flat one ("along columns"), ``|slope| ≤ 1``, and each sample stands
+for ``length`` mm of the ray.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DataError
 from ..geometry import FanBeam, Geometry, ImageGrid
 
-__all__ = ["RayTable", "trace"]
+__all__ = ["PAD", "RayTable", "check_hits", "lines", "trace"]
 
 PAD = 2
 """Zero pixels on either side of a line of pixels, so that no sample needs a bounds check."""
@@ -27,8 +27,8 @@ class RayTable:
     """The rays that hit a grid, in runs of neighbouring columns that walk along the same axis.
 
     ``runs`` has a row (view, first column, end column, axis, first ray) for each run; axis 0 walks
-    along rows. The other arrays are indexed by ray: ``start`` (with ``PAD`` added), ``slope``, ``length``
-    [mm] and ``first``, ``end``, the steps at which the ray is inside the grid.
+    along rows. The other arrays are indexed by ray: ``start`` (with ``PAD`` added), ``slope``,
+    ``length`` [mm] and ``first``, ``end``, the steps at which the ray is inside the grid.
     """
 
     runs: np.ndarray
@@ -82,8 +82,19 @@ def _inside(start: np.ndarray, slope: np.ndarray, steps: np.ndarray, width: np.n
     return first.astype(np.int32), np.maximum(end, first).astype(np.int32)
 
 
-def check_scene(geometry: Geometry, grid: ImageGrid) -> None:
-    """Raise DataError where the focal spot would pass through the image."""
+Lines = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def check_hits(
+    geometry: Geometry, grid: ImageGrid, found: Lines
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (hit, first, end) of every ray: whether and over which steps it is inside the grid.
+
+    Raises
+    ------
+    DataError
+        If no ray hits the grid, or the focal spot's orbit passes through it.
+    """
     if isinstance(geometry, FanBeam) and grid.radius >= geometry.src_iso:
         raise DataError(
             "the grid reaches the focal spot's orbit",
@@ -91,18 +102,7 @@ def check_scene(geometry: Geometry, grid: ImageGrid) -> None:
             expected=f"every pixel within {geometry.src_iso:g} mm of the isocentre",
             got=f"{grid.radius:.1f} mm",
         )
-
-
-def trace(geometry: Geometry, grid: ImageGrid) -> RayTable:
-    """Return the rays of ``geometry`` that hit ``grid``.
-
-    Raises
-    ------
-    DataError
-        If no ray does, or the focal spot's orbit passes through the grid.
-    """
-    check_scene(geometry, grid)
-    along_rows, start, slope, length = lines(geometry, grid)
+    along_rows, start, slope, _ = found
     rows, cols = grid.shape
     first, end = _inside(
         start, slope, np.where(along_rows, rows, cols), np.where(along_rows, cols, rows)
@@ -116,6 +116,14 @@ def trace(geometry: Geometry, grid: ImageGrid) -> RayTable:
             got=f"{geometry!r} and {grid!r}",
             remedy="check the units (mm, rad) and the grid's centre",
         )
+    return hit, first, end
+
+
+def trace(geometry: Geometry, grid: ImageGrid) -> RayTable:
+    """Return the rays of ``geometry`` that hit ``grid``; raises as :func:`check_hits` does."""
+    found = lines(geometry, grid)
+    along_rows, start, slope, length = found
+    hit, first, end = check_hits(geometry, grid, found)
     # a run is a stretch of hits of one view along one axis
     label = np.where(hit, np.where(along_rows, 0, 1), -1)
     views = len(label)
