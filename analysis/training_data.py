@@ -12,20 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from recon.operator import operator
-from recon.tube import mu_water, photons_per_column
 from tqdm import tqdm
 
-from recon.dose import sample_transmission
 from recon.errors import DataError
-from recon.geometry import ImageGrid, flash_axial
-from recon.phantom import random_slice
-from recon.units import AIR_HU, hu_to_mu, mu_to_hu
+from recon.geometry import ImageGrid
+from recon.phantom.anatomy import random_slice
 
-__all__ = ["WORKING_POINT", "WorkingPoint", "phantom_pairs"]
+from .scanner import ELECTRONIC_NOISE, derived_seed, low_dose_slices
 
-_CHUNK = 16  # slices a call: the projector's batch
+__all__ = ["WORKING_POINT", "WorkingPoint", "phantom_pairs", "scan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +37,7 @@ class WorkingPoint:
     high_mas: float = 200.0
     slice_thickness_mm: float = 1.5
     window: str = "hann"
-    electronic_noise: float = 3.0
+    electronic_noise: float = ELECTRONIC_NOISE
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -79,7 +76,7 @@ def phantom_pairs(
     point : WorkingPoint
         Grid, doses and window.
     progress : bool
-        Show a progress bar on stderr.
+        Show a progress bar for the phantoms on stderr.
 
     Returns
     -------
@@ -93,37 +90,31 @@ def phantom_pairs(
     """
     if n < 1:
         raise DataError("no training slices", where="n", expected="at least 1", got=n)
-    geometry = flash_axial()
-    A = operator(geometry, point.grid)
-    water = mu_water(point.kvp)
 
-    def incident(mas: float) -> Any:
-        return photons_per_column(
-            mas=mas, kvp=point.kvp, geometry=geometry, slice_thickness=point.slice_thickness_mm
-        )
-
-    def scan(hu: torch.Tensor, mas: float, first: int, draw: int) -> torch.Tensor:
-        p = sample_transmission(
-            A(hu_to_mu(hu.clamp_min(AIR_HU), water)),
-            photons=incident(mas),
-            electronic_noise=point.electronic_noise,
-            seed=seed,
-            image=first,
-            draw=draw,
-        )
-        return mu_to_hu(A.fbp(p, window=point.window), water)
-
-    def phantom(i: int) -> torch.Tensor:
+    def phantom(i: int) -> np.ndarray:
         anatomy = anatomies[i % len(anatomies)]
-        return torch.from_numpy(random_slice(anatomy, seed=seed * 1_000_003 + i, grid=point.grid))
+        return random_slice(anatomy, seed=derived_seed(seed, f"slice {i}"), grid=point.grid)
 
-    x, y = torch.empty(2, n, point.matrix, point.matrix)
-    bar = tqdm(total=n, desc="phantom scans", unit="slice", disable=not progress)
-    with bar, ThreadPoolExecutor(2) as pool:
-        for first in range(0, n, _CHUNK):
-            part = slice(first, min(first + _CHUNK, n))
-            truth = torch.stack(list(pool.map(phantom, range(part.start, part.stop))))
-            y[part] = scan(truth, point.high_mas, first, 0)
-            x[part] = scan(y[part], point.mas, first, 1)
-            bar.update(len(truth))
-    return x, y
+    with ThreadPoolExecutor(2) as pool:
+        drawn = tqdm(
+            pool.map(phantom, range(n)), total=n, desc="phantoms", disable=not progress, leave=False
+        )
+        truth = np.stack(list(drawn))
+    y = scan(truth, point.high_mas, seed=derived_seed(seed, "high dose"), point=point)
+    x = scan(y, point.mas, seed=derived_seed(seed, "low dose"), point=point)
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+def scan(hu: np.ndarray, mas: float, *, seed: int, point: WorkingPoint) -> np.ndarray:
+    """Images (n, rows, cols) [HU] as the scanner of a working point shows them at an exposure."""
+    return low_dose_slices(
+        hu,
+        point.grid.spacing,
+        mas=mas,
+        kvp=point.kvp,
+        slice_thickness=point.slice_thickness_mm,
+        window=point.window,
+        electronic_noise=point.electronic_noise,
+        seed=seed,
+        progress=f"scans at {mas:g} mAs",
+    )

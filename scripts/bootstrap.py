@@ -73,7 +73,7 @@ def install(gpu: bool) -> None:
 
 def main() -> int:
     """Install, then do what the first word says."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - the reader may have started an older one
         fail(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
