@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..geometry import ImageGrid
 from .bowel import colon, loops, stomach
 from .canvas import Canvas
-from .outlines import Outline, arc, blob, grown, spline, stretch, tube
+from .outlines import Outline, arc, blob, grown, lobulated, spline, stretch, tube
 from .skeleton import ribs, vertebra
 from .trunk import Trunk, back_muscles, fat_texture, paint_trunk
 from .vessels import scattered, tree
@@ -65,7 +65,7 @@ def abdomen(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     trunk = paint_trunk(
         canvas, rng, half_width=half_width, half_depth=half_width * rng.uniform(0.68, 0.76), fat=fat,
         lateral=rng.uniform(11.0, 17.0), front=rng.uniform(7.0, 11.0), back=rng.uniform(34.0, 42.0),
-        marbling=marbling, power=rng.uniform(2.25, 2.6),
+        marbling=marbling, power=rng.uniform(2.4, 2.9),
     )  # fmt: skip
     phase = _phase(rng)
     _front_wall(canvas, rng, trunk, level)
@@ -75,7 +75,7 @@ def abdomen(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     if level < 0.75:
         reach = np.interp(level, [0.0, 0.75], [4.2, 1.9])
         count = max(2, round(np.interp(level, [0.0, 0.75], [7, 2])))
-        for start in (np.pi / 2 - 0.55, np.pi / 2 + 0.55):
+        for start in (np.pi / 2 - 0.72, np.pi / 2 + 0.72):
             turn = -1.0 if start < np.pi / 2 else 1.0
             places = start + turn * np.linspace(0.0, reach - 1.3, count)
             ribs(
@@ -197,13 +197,13 @@ def _liver(
     hilum = trunk.at(-0.22 - 0.25 * low, -0.12)
     for direction in np.pi + np.array([-1.0, -0.4, 0.15, 0.7]) + 0.2 * rng.standard_normal(4):
         branches += tree(
-            rng, hilum, direction, length=rng.uniform(20.0, 34.0), width=rng.uniform(5.0, 10.0) * (1 - 0.5 * low),
-            generations=4, spread=0.8,
+            rng, hilum, direction, length=rng.uniform(22.0, 40.0), width=rng.uniform(5.0, 10.0) * (1 - 0.5 * low),
+            generations=4, spread=0.8, thinnest=1.2, visible=0.6,
         )  # fmt: skip
     branches += scattered(
         rng, trunk.at(-0.55, -0.1), trunk.at(0.45, 0.7), count=26, width=(1.5, 5.5)
     )
-    canvas.paint(branches, phase.liver + 0.8 * contrast, within=inside)
+    canvas.paint(branches, phase.liver + 0.6 * contrast, within=inside)
     if low < 0.5 and rng.random() < 0.8:
         fissure = _in_body(trunk, np.array([(-0.02, -0.95), (-0.03, -0.6), (-0.1, -0.3)]))
         canvas.paint(tube(arc(fissure), [0.5, 2.0, 5.0]), -70.0, within=inside)
@@ -257,7 +257,7 @@ def _kidneys(
             o @ np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]]) + c
         )
         kidney = put(shape)
-        canvas.paint(grown(kidney, 9.0), -108.0, within=room, opacity=0.8)
+        canvas.paint(grown(kidney, 3.0), -106.0, within=room)
         canvas.paint(kidney, phase.cortex + 2.0 * canvas.field(3.0), within=room, organ=True)
         canvas.paint([put(p) for p in pyramids], phase.medulla, within=room, opacity=0.9)
         sinus = [
@@ -275,7 +275,7 @@ def _kidneys(
                         (-side * size * 26.0, 4.0),
                     ]
                 ),
-                [3.0, 5.0, 4.0],
+                [2.0, 4.0, 3.0],
             )
         )
         canvas.paint(pelvis, rng.choice([12.0, phase.vein]), within=room)
@@ -290,7 +290,7 @@ def _kidneys(
             root = np.array([x + side * 16.0, y - 26.0])
             end = put(np.array([[-side * size * 16.0, -4.0]]))[0]
             vein = arc([end, 0.5 * (root + end) + [0.0, -4.0], root])
-            canvas.paint(tube(vein, [5.0, 6.0, 7.0]), phase.vein, within=room)
+            canvas.paint(tube(vein, [4.0, 5.0, 6.0]), phase.vein, within=room)
         if rng.random() < 0.2:
             edge = kidney[rng.integers(len(kidney))]
             canvas.paint(blob(edge, (rng.uniform(4.0, 12.0),) * 2), 8.0, within=room, organ=True)
@@ -315,7 +315,7 @@ def _pancreas(
     path = arc(path * rng.uniform(0.9, 1.1) + [x, y] + 3.0 * rng.standard_normal((5, 2)))
     width = np.array([24.0, 15.0, 13.0, 14.0, 12.0]) * rng.uniform(0.8, 1.15)
     gland = tube(path, width)
-    lobes = grown(gland, 1.3 * np.sin(np.arange(len(gland)) * rng.uniform(0.9, 1.2)))
+    lobes = lobulated(gland, rng, 1.6, 9.0)
     canvas.paint(grown(gland, 2.5), -100.0, within=room)
     texture = (
         phase.pancreas + 5.0 * canvas.field(3.0) - 30.0 * np.maximum(canvas.field(2.2) - 1.0, 0.0)
@@ -353,7 +353,7 @@ def _bowel(
             colon(canvas, rng, trunk.at(u, height), rng.uniform(13.0, 22.0), phase.wall, room)
     if level < 0.35:
         colon(canvas, rng, trunk.at(0.72, -0.35), rng.uniform(13.0, 20.0), phase.wall, room)
-    tries = int(np.interp(level, [0.1, 1.0], [10, 110]))
+    tries = int(np.interp(level, [0.1, 1.0], [12, 170]))
     low = np.interp(level, [0.0, 0.6], [0.3, 0.0])
     loops(
         canvas, rng, trunk.at(low, -0.22), (0.78 * trunk.half_width, 0.5 * trunk.half_depth),

@@ -95,15 +95,15 @@ def loops(
         axes = (radius * rng.uniform(1.0, 2.2), radius)
         outline = blob(place, axes, rng.uniform(0.0, np.pi), rng=rng, rough=0.16, lobes=6)
         kind, inset, level = rng.random(3)
-        if canvas.occupied(outline) > 0.12:
+        if canvas.occupied(outline) > 0.2:
             continue
         canvas.paint(grown(outline, 1.2), -98.0, within=room)
         canvas.paint(outline, wall + 5.0 * canvas.field(3.0), within=room, organ=True)
         inner = grown(outline, -2.0 - 1.5 * inset)
         if oral and kind < 0.6:
             canvas.paint(inner, 190.0 + 25.0 * canvas.field(3.0), within=room)
-        elif kind < 0.8:
+        elif kind < 0.85:
             fluid = 28.0 + 7.0 * canvas.field(3.0) - 20.0 * np.maximum(canvas.field(7.0), 0.0)
             canvas.paint(inner, fluid, within=room)
-        if kind > 0.72:
+        if kind > 0.82:
             _gas_level(canvas, inner, 0.25 + 0.4 * level, room)

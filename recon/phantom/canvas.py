@@ -82,7 +82,7 @@ class Canvas:
     def mask(self, *outlines: Outline) -> NDArray[np.float32]:
         """Share of each canvas pixel inside the outlines' union, ``(rows, cols)`` from 0 to 1."""
         full = np.zeros_like(self.hu)
-        found = coverage([self._pixels(o) for o in outlines], full.shape)
+        found = coverage(self._pixels(outlines), full.shape)
         if found is not None:
             full[found[0], found[1]] = found[2]
         return full
@@ -114,7 +114,7 @@ class Canvas:
         several = [outlines] if isinstance(outlines, np.ndarray) else list(outlines)
         if not several:
             return
-        found = coverage([self._pixels(o) for o in several], self.hu.shape)
+        found = coverage(self._pixels(several), self.hu.shape)
         if found is not None:
             rows, cols, share = found
             if within is not None:
@@ -140,7 +140,7 @@ class Canvas:
         if found is None:
             return 1.0
         rows, cols, share = found
-        return float(np.sum(share * self.occupancy[rows, cols]) / np.sum(share))
+        return float(np.sum(share * self.occupancy[rows, cols]) / max(np.sum(share), 1e-6))
 
     def image(self) -> NDArray[np.float32]:
         """The finished slice [HU], float32 ``(rows, cols)`` of the grid."""
@@ -148,8 +148,9 @@ class Canvas:
         rows, cols = self.hu.shape[0] // n, self.hu.shape[1] // n
         return self.hu.reshape(rows, n, cols, n).mean(axis=(1, 3), dtype=np.float32)
 
-    def _pixels(self, outline: Outline) -> Outline:
-        return (self.deformed(outline) - self._corner) / self.spacing
+    def _pixels(self, outlines: Sequence[Outline]) -> list[Outline]:
+        points = (self.deformed(np.concatenate(outlines)) - self._corner) / self.spacing
+        return np.split(points, np.cumsum([len(o) for o in outlines])[:-1])
 
 
 def _coarse(outline: Outline) -> Outline:

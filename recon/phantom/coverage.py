@@ -48,46 +48,55 @@ def coverage(
         return None
     width, height = (high - low).tolist()
     area = np.zeros((height, width + 1))
-    for outline in outlines:
-        x, y = (outline - low).T
-        turn = np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
-        _add_edges(
-            np.ascontiguousarray(x), np.ascontiguousarray(y), -1.0 if turn < 0 else 1.0, area
-        )
+    ends = np.cumsum([len(outline) for outline in outlines])
+    _add_outlines(points - low, ends, area)
     np.cumsum(area, axis=1, out=area)
     share = np.clip(area[:, :width], 0.0, 1.0).astype(np.float32)
     return slice(low[1], high[1]), slice(low[0], high[0]), share
 
 
 @njit(cache=True)
-def _add_edges(x, y, sense, area):  # type: ignore[no-untyped-def]
-    """Add to ``area`` what each edge contributes to the pixels right of it."""
+def _add_outlines(points, ends, area):  # type: ignore[no-untyped-def]
+    """Add every outline's edges, all turned in the same sense."""
+    first = 0
+    for end in ends:
+        turn = 0.0
+        x0, y0 = points[end - 1]
+        for i in range(first, end):
+            turn += x0 * points[i, 1] - y0 * points[i, 0]
+            x0, y0 = points[i]
+        sense = -1.0 if turn < 0.0 else 1.0
+        x0, y0 = points[end - 1]
+        for i in range(first, end):
+            x1, y1 = points[i]
+            if y0 > y1:
+                _add_edge(x1, y1, x0, y0, sense, area)
+            elif y0 < y1:
+                _add_edge(x0, y0, x1, y1, -sense, area)
+            x0, y0 = x1, y1
+        first = end
+
+
+@njit(cache=True)
+def _add_edge(x_top, y_top, x_bottom, y_bottom, sign, area):  # type: ignore[no-untyped-def]
+    """Add to ``area`` what one edge contributes to the pixels from it to the right."""
     rows, cols = area.shape[0], area.shape[1] - 1
-    for i in range(x.size):
-        j = (i + 1) % x.size
-        if y[i] == y[j]:
-            continue
-        up = y[i] > y[j]
-        top, bottom = (j, i) if up else (i, j)
-        sign = sense if up else -sense
-        slope = (x[bottom] - x[top]) / (y[bottom] - y[top])
-        first, last = max(0, int(np.floor(y[top]))), min(rows, int(np.ceil(y[bottom])))
-        for row in range(first, last):
-            y0, y1 = max(float(row), y[top]), min(row + 1.0, y[bottom])
-            xa, xb = x[top] + slope * (y0 - y[top]), x[top] + slope * (y1 - y[top])
-            left, right = min(xa, xb), max(xa, xb)
-            left, right = min(max(left, 0.0), cols), min(max(right, 0.0), cols)
-            height, run = y1 - y0, right - left
-            at = left
-            col = int(np.floor(left))
-            while True:
-                until = min(col + 1.0, right)
-                piece = height if run == 0.0 else height * (until - at) / run
-                inside = 0.5 * (at + until) - col
-                if col < cols:
-                    area[row, col] += sign * piece * (1.0 - inside)
-                    area[row, col + 1] += sign * piece * inside
-                at = until
-                if until >= right:
-                    break
-                col += 1
+    slope = (x_bottom - x_top) / (y_bottom - y_top)
+    for row in range(max(0, int(np.floor(y_top))), min(rows, int(np.ceil(y_bottom)))):
+        y0, y1 = max(float(row), y_top), min(row + 1.0, y_bottom)
+        xa, xb = x_top + slope * (y0 - y_top), x_top + slope * (y1 - y_top)
+        left = min(max(min(xa, xb), 0.0), float(cols))
+        right = min(max(max(xa, xb), 0.0), float(cols))
+        height, run = y1 - y0, right - left
+        at, col = left, int(np.floor(left))
+        while True:
+            until = min(col + 1.0, right)
+            piece = height if run == 0.0 else height * (until - at) / run
+            inside = 0.5 * (at + until) - col
+            if col < cols:
+                area[row, col] += sign * piece * (1.0 - inside)
+                area[row, col + 1] += sign * piece * inside
+            at = until
+            col += 1
+            if until >= right:
+                break

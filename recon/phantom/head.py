@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..geometry import ImageGrid
 from .canvas import Canvas
-from .outlines import Outline, arc, blob, grown, spline, tube
+from .outlines import Outline, arc, blob, grown, lobulated, spline, tube
 from .skull_base import face, petrous_bones, posterior_fossa
 
 __all__ = ["head"]
@@ -28,7 +28,9 @@ def head(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     phi = np.arange(count) * (2 * np.pi / count)
     skull = grown(inner, thick * (1.0 + 0.18 * np.cos(2 * phi + np.pi) + 0.08 * np.sin(3 * phi)))
     low = float(np.clip((0.5 - level) / 0.5, 0.0, 1.0))
-    temple = np.exp(-(((np.abs(np.cos(phi)) - 0.88) / 0.16) ** 2)) * (np.sin(phi) < 0.35)
+    temple = np.exp(-(((np.abs(np.cos(phi)) - 0.88) / 0.16) ** 2)) / (
+        1.0 + np.exp((np.sin(phi) - 0.25) / 0.08)
+    )
     scalp = rng.uniform(4.0, 7.0) + 8.0 * low * temple
     if level < 0.25:
         face(canvas, rng, width, length)
@@ -46,6 +48,8 @@ def head(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
             canvas.paint(muscle, 58.0, within=canvas.mask(grown(skin, -3.0)))
     _galea(canvas, rng, skull)
     _skull(canvas, rng, inner, skull, thick)
+    if 0.22 < level < 0.42 and rng.random() < 0.7:
+        _frontal_sinus(canvas, rng, length, thick)
     canvas.paint(inner, _CSF + 4.0)
     if level < 0.25:
         room = canvas.mask(inner)
@@ -83,6 +87,17 @@ def _skull(
     canvas.paint(grown(inner_face, 0.5 * wobble), table - 50.0)
 
 
+def _frontal_sinus(canvas: Canvas, rng: np.random.Generator, length: float, thick: float) -> None:
+    size = rng.uniform(0.5, 1.0)
+    middle = -length - 0.55 * thick - 2.0 * size
+    for side in (-1.0, 1.0):
+        cell = blob(
+            (side * 11.0 * size, middle), (10.0 * size, 1.0 + 4.5 * size), rng=rng, rough=0.2
+        )
+        canvas.paint(grown(cell, 2.0), 1050.0)
+        canvas.paint(cell, -980.0)
+
+
 def _fold(
     rng: np.random.Generator, start: NDArray[np.float64], direction: float, length: float
 ) -> Outline:
@@ -97,10 +112,10 @@ def _cerebrum(
     canvas: Canvas, rng: np.random.Generator, inner: Outline, width: float, length: float,
     level: float, age: float,
 ) -> None:  # fmt: skip
-    brain = grown(inner, -(1.0 + 2.2 * age))
+    brain = lobulated(grown(inner, -(0.9 + 1.6 * age)), rng, 0.3 + 0.5 * age, 14.0)
     inside = canvas.mask(brain)
-    grey = _GREY + 1.0 * canvas.field(3.0) + 0.8 * canvas.field(16.0)
-    white = _WHITE + 0.8 * canvas.field(3.0) + 1.5 * canvas.field(16.0) - 2.5 * age
+    grey = _GREY + 1.0 * canvas.field(3.0) + 0.6 * canvas.field(24.0)
+    white = _WHITE + 0.8 * canvas.field(3.0) + 0.9 * canvas.field(24.0) - 2.5 * age
     canvas.paint(brain, grey)
     for side in (-1.0, 1.0):
         core = blob(
@@ -122,7 +137,7 @@ def _cerebrum(
         folds.append(
             _fold(rng, start, inward + 0.35 * rng.standard_normal(), rng.uniform(11.0, 24.0))
         )
-        widths.append((0.5 + 2.0 * age) * rng.uniform(0.5, 1.5))
+        widths.append((0.4 + 1.5 * age) * rng.uniform(0.5, 1.5))
         at += rng.uniform(8.0, 16.0)
     midline = np.linspace(-0.97, 0.97, 15) * length
     for y in midline:
@@ -132,7 +147,7 @@ def _cerebrum(
             start = np.array([side * 1.5, y + rng.uniform(-4.0, 4.0)])
             outward = (0.0 if side > 0 else np.pi) + 0.4 * rng.standard_normal()
             folds.append(_fold(rng, start, outward, rng.uniform(8.0, 17.0)))
-            widths.append((0.4 + 1.4 * age) * rng.uniform(0.4, 1.2))
+            widths.append((0.35 + 1.1 * age) * rng.uniform(0.4, 1.2))
     canvas.paint([tube(f, [8.5, 8.0, 6.5]) for f in folds], grey, within=inside)
     canvas.paint(tube(np.array([[0.0, -length], [0.0, -0.42 * length]]), 7.0), grey, within=inside)
     canvas.paint(tube(np.array([[0.0, 0.42 * length], [0.0, length]]), 7.0), grey, within=inside)
@@ -279,7 +294,7 @@ def _midline(
     inside: NDArray[np.float32],
 ) -> None:  # fmt: skip
     gap = 0.6 + 2.2 * age
-    ends = ((-1.05, -0.46), (0.6, 1.05)) if level < 0.72 else ((-1.05, 1.05),)
+    ends = ((-1.05, -0.46), (0.6, 1.05)) if level < 0.78 else ((-1.05, 1.05),)
     for first, last in ends:
         s = np.linspace(first, last, 7) * length
         line = arc(np.stack([0.8 * rng.standard_normal(7), s], axis=1))
@@ -288,5 +303,5 @@ def _midline(
         if level > 0.72 and rng.random() < 0.25:
             k = len(line) // 5
             canvas.paint(tube(line[k : k + 10], 1.6), 420.0)
-    sinus = spline([(-5.0, 1.02 * length), (0.0, 0.93 * length), (5.0, 1.02 * length)])
-    canvas.paint(sinus, 58.0)
+    sinus = spline([(-4.0, 1.01 * length), (0.0, 0.95 * length), (4.0, 1.01 * length)])
+    canvas.paint(sinus, 52.0, within=inside)

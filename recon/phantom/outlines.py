@@ -11,10 +11,21 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-__all__ = ["Outline", "arc", "blob", "grown", "placed", "spline", "stretch", "tube", "upper_part"]
+__all__ = [
+    "Outline",
+    "arc",
+    "blob",
+    "grown",
+    "lobulated",
+    "ovals",
+    "placed",
+    "spline",
+    "stretch",
+    "tube",
+    "upper_part",
+]
 
 Outline: TypeAlias = NDArray[np.float64]
 
@@ -75,22 +86,43 @@ def blob(
     return placed(points, centre, angle)
 
 
+def ovals(centres: ArrayLike, axes: ArrayLike, angles: ArrayLike) -> list[Outline]:
+    """Many small ellipses at once: centres ``(n, 2)``, half axes ``(n, 2)`` [mm], angles ``(n,)``."""
+    middle, half, turn = (np.asarray(a, dtype=np.float64) for a in (centres, axes, angles))
+    phi = np.arange(12) * (np.pi / 6)
+    u, v = half[:, :1] * np.cos(phi), half[:, 1:] * np.sin(phi)
+    cosine, sine = np.cos(turn)[:, None], np.sin(turn)[:, None]
+    points = np.stack([u * cosine - v * sine, u * sine + v * cosine], axis=2) + middle[:, None]
+    return list(points)
+
+
 def spline(points: ArrayLike) -> Outline:
     """Smooth closed curve through the given points ``(n, 2)`` [mm]."""
     corners = np.asarray(points, dtype=np.float64)
-    corners = np.concatenate([corners, corners[:1]])
-    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
-    count = int(np.clip(length[-1] / _STEP, 16, 600))
-    curve = CubicSpline(length, corners, bc_type="periodic")
-    return curve(np.linspace(0.0, length[-1], count, endpoint=False))
+    around = np.concatenate([corners[-1:], corners, corners[:2]])
+    return _through(around)[:-1]
 
 
 def arc(points: ArrayLike) -> Outline:
     """Smooth open curve through the given points ``(n, 2)`` [mm]."""
     corners = np.asarray(points, dtype=np.float64)
-    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
-    count = int(np.clip(length[-1] / _STEP, 4, 600))
-    return CubicSpline(length, corners)(np.linspace(0.0, length[-1], count))
+    before, after = 2 * corners[0] - corners[1], 2 * corners[-1] - corners[-2]
+    return _through(np.concatenate([before[None], corners, after[None]]))
+
+
+def _through(points: Outline) -> Outline:
+    """Catmull-Rom curve, by chord length, from the second to the last but one of the points."""
+    at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    slope = (points[2:] - points[:-2]) / (at[2:] - at[:-2])[:, None]
+    at, points = at[1:-1], points[1:-1]
+    count = int(np.clip((at[-1] - at[0]) / _STEP, 4, 600))
+    wanted = np.linspace(at[0], at[-1], count)
+    k = np.clip(np.searchsorted(at, wanted, side="right") - 1, 0, len(at) - 2)
+    step = (at[k + 1] - at[k])[:, None]
+    u = (wanted - at[k])[:, None] / step
+    rise = points[k + 1] - points[k]
+    start, end = slope[k] * step, slope[k + 1] * step
+    return points[k] + u * (start + u * (3 * rise - 2 * start - end + u * (start + end - 2 * rise)))
 
 
 def tube(path: ArrayLike, width: ArrayLike) -> Outline:
@@ -126,6 +158,12 @@ def grown(outline: Outline, distance: ArrayLike) -> Outline:
     tangent /= np.maximum(np.hypot(*tangent.T), 1e-9)[:, None]
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1) * sense
     return outline + normal * np.broadcast_to(distance, len(outline))[:, None]
+
+
+def lobulated(outline: Outline, rng: np.random.Generator, size: float, length: float) -> Outline:
+    """Outline with random bumps of the given height and length [mm]."""
+    bumps = gaussian_filter1d(rng.standard_normal(len(outline)), length / _STEP / 2.5, mode="wrap")
+    return grown(outline, size * bumps / max(float(bumps.std()), 1e-9))
 
 
 def placed(outline: Outline, centre: Sequence[float], angle: float = 0.0) -> Outline:

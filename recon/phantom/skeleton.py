@@ -131,7 +131,7 @@ def ribs(
                 canvas.paint(grown(gristle, -1.5), 60.0, opacity=0.6)
             continue
         length = rng.uniform(0.10, 0.24)
-        thickness = rng.uniform(6.5, 9.5)
+        thickness = rng.uniform(6.5, 9.0)
         path = stretch(cage, direction - length / 2, direction + length / 2)
         path = path + 1.5 * rng.standard_normal(2)
         outline = tube(path, [0.55 * thickness, thickness, thickness, 0.6 * thickness])
@@ -152,34 +152,43 @@ def sternum(canvas: Canvas, rng: np.random.Generator, centre: Sequence[float]) -
 
 
 def scapula(
-    canvas: Canvas, rng: np.random.Generator, side: float, position: Sequence[float], spread: float
+    canvas: Canvas,
+    rng: np.random.Generator,
+    cage: Outline,
+    side: float,
+    *,
+    spread: float,
+    depth: float,
 ) -> None:
-    """Paint one shoulder blade with the muscles in front of and behind it.
+    """Paint one shoulder blade on the back of the rib cage, between the muscles that hold it.
 
     Parameters
     ----------
+    cage : outline
+        Middle line of the chest wall [mm].
     side : float
         +1 for the patient's left (right in the picture), -1 for the right.
-    position : (x, y)
-        Middle of the blade [mm], x counted outward.
     spread : float
-        Length of the blade [mm].
+        Angle that the blade spans, seen from the chest's middle [rad].
+    depth : float
+        Thickness [mm] of the wall outside the ribs.
     """
-    x, y = position
-    tilt = rng.uniform(0.75, 0.95)
-    along = np.array([np.cos(tilt), -np.sin(tilt)])
-    across = np.array([np.sin(tilt), np.cos(tilt)])
-    s = np.linspace(-0.5, 0.5, 5)[:, None] * spread
-    bow = 4.0 * (1.0 - (2 * np.linspace(-0.5, 0.5, 5)[:, None]) ** 2)
-    line = np.array([x, y]) + s * along + bow * across
-    mirror = np.array([side, 1.0])
+    first = rng.uniform(0.2, 0.4)
+
+    def behind(share: float, start: float, end: float) -> Outline:
+        a, b = first + start * spread, first + end * spread
+        if side < 0:
+            a, b = np.pi - a, np.pi - b
+        return stretch(grown(cage, 4.0 + share * (depth - 4.0)), a, b)
+
     muscle = 56.0 + 5.0 * canvas.field(5.0)
-    for offset, thick in ((-8.0, 13.0), (9.0, 15.0)):
-        belly = line[:4] + offset * across
-        canvas.paint(tube(arc(belly * mirror), [3.0, thick, thick, 4.0]), muscle)
-    blade = tube(arc(line * mirror), [7.0, 3.2, 3.0, 4.5, 8.0])
-    bone(canvas, blade, shell=1.2, cortex=rng.uniform(600.0, 850.0), marrow=260.0)
-    ridge = arc(
-        np.array([line[3], line[3] + 9.0 * across, line[3] + 17.0 * across + 6 * along]) * mirror
-    )
-    bone(canvas, tube(ridge, [4.0, 4.0, 6.0]), shell=1.2, cortex=700.0, marrow=260.0)
+    canvas.paint(tube(behind(0.5, -0.1, 1.1), np.array([0.2, 0.9, 1.0, 0.8, 0.2]) * depth), -85.0)
+    canvas.paint(tube(behind(0.22, 0.0, 1.0), np.array([0.1, 0.4, 0.4, 0.1]) * depth), muscle)
+    canvas.paint(tube(behind(0.78, -0.05, 0.95), np.array([0.1, 0.4, 0.44, 0.1]) * depth), muscle)
+    cortex = rng.uniform(600.0, 850.0)
+    blade = tube(behind(0.48, 0.0, 1.0), [9.0, 4.5, 3.2, 3.0, 3.0, 5.5])
+    bone(canvas, blade, shell=1.2, cortex=cortex, marrow=260.0)
+    if depth > 22.0 and rng.random() < 0.6:
+        root, end = behind(0.5, 0.3, 0.5)[0], behind(0.95, 0.0, 0.2)[0]
+        ridge = tube(arc([root, 0.5 * (root + end) + 1.0, end]), [4.0, 4.0, 7.0])
+        bone(canvas, ridge, shell=1.2, cortex=cortex, marrow=260.0)

@@ -139,11 +139,30 @@ def _orbits(canvas: Canvas, rng: np.random.Generator, width: float, length: floa
     nose = blob((0.0, front + 18.0), (0.19 * width, 34.0), power=3.0)
     canvas.paint(grown(nose, 1.0), 450.0)
     canvas.paint(nose, -950.0)
-    for x in (-0.5, 0.0, 0.5):
-        canvas.paint(
-            tube(np.array([[x * 14.0, front - 14.0], [x * 14.0, front + 50.0]]), 1.3), 120.0
+    inside = canvas.mask(nose)
+    canvas.paint(
+        tube(np.array([[0.0, front - 16.0], [rng.uniform(-2.0, 2.0), front + 52.0]]), 1.6), 150.0
+    )
+    for side in (-1.0, 1.0):
+        turbinate = arc(
+            [(side * 5.5, front - 8.0), (side * 7.0, front + 4.0), (side * 5.0, front + 14.0)]
         )
-    for y in (2.0, 16.0, 30.0):
-        canvas.paint(
-            tube(np.array([[-12.0, front + y], [12.0, front + y + rng.uniform(-3, 3)]]), 1.0), 80.0
-        )
+        canvas.paint(tube(turbinate, [2.0, 4.5, 3.0]), 45.0, within=inside)
+        for y in front + np.array([18.0, 26.0, 34.0, 42.0]) + rng.uniform(-3.0, 3.0, 4):
+            wall = [
+                (0.0, y),
+                (side * 6.0, y + rng.uniform(-4.0, 4.0)),
+                (side * 14.0, y + rng.uniform(-4.0, 4.0)),
+            ]
+            canvas.paint(tube(arc(wall), 0.9), rng.uniform(50.0, 250.0), within=inside)
+        lamella = [
+            (side * 6.0, front + 16.0),
+            (side * rng.uniform(4.0, 9.0), front + 30.0),
+            (side * 6.5, front + 46.0),
+        ]
+        canvas.paint(tube(arc(lamella), 0.9), 120.0, within=inside)
+        if rng.random() < 0.4:
+            swelling = blob(
+                (side * 8.0, front + rng.uniform(18.0, 40.0)), (5.0, 4.0), rng=rng, rough=0.2
+            )
+            canvas.paint(swelling, 35.0, within=inside)

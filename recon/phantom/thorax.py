@@ -25,9 +25,8 @@ _HILA = np.array([
     (12, -0.03), (34, 0.1), (50, 0.34), (52, 0.52), (40, 0.72), (36, 0.95), (33, 1.15), (16, 1.4), (-16, 1.35),
     (-22, 1.05), (-36, 0.8), (-46, 0.58), (-42, 0.3), (-30, 0.1), (-12, -0.02),
 ])  # fmt: skip
-_HEART = np.array([
-    (18, -0.03), (58, 0.04), (92, 0.24), (102, 0.46), (86, 0.66), (54, 0.8), (38, 0.95), (34, 1.15), (16, 1.4),
-    (-16, 1.35), (-24, 1.0), (-40, 0.8), (-54, 0.52), (-46, 0.22), (-20, 0.0),
+_COLUMN = np.array([
+    (34, 0.7), (40, 0.85), (36, 1.0), (34, 1.15), (16, 1.4), (-16, 1.35), (-20, 1.05), (-24, 0.85), (-22, 0.7),
 ])  # fmt: skip
 _PERICARDIUM = np.array([
     (-44, 0.4), (-30, 0.2), (0, 0.1), (40, 0.09), (78, 0.24), (93, 0.45), (78, 0.62), (44, 0.75), (8, 0.82),
@@ -61,10 +60,10 @@ class _Chest:
         blood = self.blood if value is None else value
         self.canvas.paint(outline, blood + 2.0 * self.canvas.field(7.0))
 
-    def airway(self, outline: Outline, wall: float) -> None:
-        """Paint an air-filled tube with its wall [mm]."""
-        self.canvas.paint(grown(outline, wall), 40.0)
-        self.canvas.paint(outline, -985.0)
+    def airway(self, outlines: list[Outline], wall: float) -> None:
+        """Paint air-filled tubes that join, with their wall [mm]."""
+        self.canvas.paint([grown(o, wall) for o in outlines], 40.0)
+        self.canvas.paint(outlines, -985.0)
 
 
 def thorax(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -74,11 +73,12 @@ def thorax(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     half_width = rng.uniform(145.0, 184.0)
     fat = np.interp(half_width, [145.0, 184.0], [5.0, 20.0]) * rng.uniform(0.6, 1.4)
     high = float(np.interp(level, [0.0, 0.5], [1.0, 0.0]))
+    lateral = rng.uniform(14.0, 20.0) + 12.0 * np.sqrt(high)
     marbling = rng.uniform(0.0, 0.9)
     trunk = paint_trunk(
         canvas, rng, half_width=half_width, half_depth=half_width * rng.uniform(0.66, 0.74), fat=fat,
-        lateral=rng.uniform(14.0, 20.0) + 10.0 * high, front=rng.uniform(13.0, 18.0) + 6.0 * high,
-        back=rng.uniform(27.0, 33.0), marbling=marbling, power=rng.uniform(2.3, 2.7), spine_depth=68.0,
+        lateral=lateral, front=rng.uniform(13.0, 18.0) + 6.0 * high,
+        back=rng.uniform(27.0, 33.0), marbling=marbling, power=rng.uniform(2.3, 2.7), spine_depth=68.0, back_width=58.0,
     )  # fmt: skip
     chest = _Chest(canvas, rng, trunk)
     if level > 0.25 and rng.random() < 0.4:
@@ -86,23 +86,22 @@ def thorax(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     cage = grown(trunk.cavity, 4.5)
     _chest_wall(chest, cage, high)
     back_muscles(canvas, rng, trunk, marbling=marbling, lumbar=False)
-    if level < 0.55:
+    if level < 0.45:
         for side in (-1.0, 1.0):
-            position = (
-                trunk.half_width + rng.uniform(-16.0, -8.0),
-                trunk.spine[1] - rng.uniform(6.0, 20.0),
-            )
-            scapula(canvas, rng, side, position, rng.uniform(70.0, 95.0) * (0.6 + 0.4 * high))
+            scapula(
+                canvas, rng, cage, side,
+                spread=rng.uniform(0.3, 0.42) * (0.7 + 0.3 * high), depth=lateral - 4.5,
+            )  # fmt: skip
     lungs = grown(trunk.cavity, -1.2)
     shape, name = _mediastinum(chest, level)
-    air = canvas.mask(lungs) * (1.0 - canvas.mask(shape))
+    air = canvas.mask(lungs) * (1.0 - canvas.mask(*shape))
     _lungs(chest, lungs, air, name)
     if level > 0.86:
         _liver_dome(chest, air)
-    canvas.paint(grown(shape, 1.0), 35.0, within=canvas.mask(trunk.cavity))
+    canvas.paint([grown(o, 1.0) for o in shape], 35.0, within=canvas.mask(trunk.cavity))
     canvas.paint(shape, fat_texture(canvas, -98.0), within=canvas.mask(trunk.cavity))
     if name == "heart":
-        _heart(chest)
+        _heart(chest, shape[0])
     elif name == "hila":
         _pulmonary_arteries(chest)
     else:
@@ -179,15 +178,29 @@ def _chest_wall(chest: _Chest, cage: Outline, high: float) -> None:
     canvas.paint(tube(line, 1.0), -70.0, opacity=0.5)
 
 
-def _mediastinum(chest: _Chest, level: float) -> tuple[Outline, str]:
+def _mediastinum(chest: _Chest, level: float) -> tuple[list[Outline], str]:
+    """Outlines of the mediastinum, the pericardium first, and the name of the level."""
     rng = chest.rng
     jitter = lambda points: points + rng.standard_normal(points.shape) * [1.5, 0.012]
     if level < 0.28:
-        return spline(chest.at(jitter(_ARCH))), "arch"
+        return [spline(chest.at(jitter(_ARCH)))], "arch"
     if level < 0.52:
         part = np.clip((level - 0.28) / 0.5, 0.0, 1.0)
-        return spline(chest.at(jitter(_HILA * [1.0 + 0.08 * part, 1.0]))), "hila"
-    return spline(chest.at(jitter(_HEART))), "heart"
+        return [spline(chest.at(jitter(_HILA * [1.0 + 0.08 * part, 1.0])))], "hila"
+    size = rng.uniform(0.86, 1.04)
+    middle = np.array([12.0, 0.45])
+    sac = spline(chest.at(middle + size * (jitter(_PERICARDIUM) - middle)))
+    return [grown(sac, 2.5), spline(chest.at(jitter(_COLUMN))), *_fat_pads(chest)], "heart"
+
+
+def _fat_pads(chest: _Chest) -> list[Outline]:
+    """Fat in front of the heart: behind the sternum and in the angles beside it."""
+    rng = chest.rng
+    pads = [blob(chest.at((8.0, 0.06)), (34.0, 15.0), rng=rng, rough=0.1)]
+    for x, depth in ((-32.0, 0.2), (68.0, 0.13)):
+        axes = (rng.uniform(12.0, 26.0), rng.uniform(8.0, 16.0))
+        pads.append(blob(chest.at((x, depth)), axes, np.sign(x) * 0.6, rng=rng, rough=0.15))
+    return pads
 
 
 def _lungs(chest: _Chest, lungs: Outline, air: NDArray[np.float32], name: str) -> None:
@@ -225,34 +238,37 @@ def _lung_vessels(chest: _Chest, side: float, air: NDArray[np.float32], name: st
     canvas, rng, trunk = chest.canvas, chest.rng, chest.trunk
     hilum = chest.at((side * (38.0 if side < 0 or name != "heart" else 50.0), 0.68))
     outward = 0.0 if side > 0 else np.pi
+    thick = {"arch": 4.0, "hila": 8.0, "heart": 6.5}[name]
     vessels: list[Outline] = []
-    thick = {"arch": 4.5, "hila": 8.5, "heart": 7.0}[name]
     for turn in np.linspace(-1.4, 1.4, 5) + 0.2 * rng.standard_normal(5):
         vessels += tree(
-            rng, hilum + 6.0 * rng.standard_normal(2), outward + turn, length=rng.uniform(18.0, 30.0),
-            width=thick * rng.uniform(0.5, 1.0), generations=6, spread=0.7, thinnest=0.9,
+            rng, hilum + 6.0 * rng.standard_normal(2), outward + turn, length=rng.uniform(16.0, 30.0),
+            width=thick * rng.uniform(0.5, 1.0), generations=6, spread=0.7, thinnest=0.7, visible=0.72,
         )  # fmt: skip
     centre = trunk.at(side * 0.58, 0.05)
     reach = (0.45 * trunk.half_width, 0.95 * trunk.half_depth)
-    vessels += scattered(rng, centre, reach, count=260, width=(0.9, 5.0), root=hilum)
-    fine = scattered(rng, centre, reach, count=420, width=(0.5, 1.3))
-    canvas.paint(fine, -250.0, within=air, opacity=0.6)
+    for count, width, opacity in (
+        (420, (0.4, 1.2), 0.5),
+        (150, (0.7, 2.4), 0.75),
+        (60, (0.9, 4.5), 1.0),
+    ):
+        dots = scattered(rng, centre, reach, count=count, width=width, root=hilum)
+        canvas.paint(dots, 0.8 * chest.blood, within=air, opacity=opacity)
     canvas.paint(vessels, 0.8 * chest.blood, within=air)
     bronchi = [
-        blob(hilum + [side * out, y], (0.5 * d * rng.uniform(1.0, 1.8), 0.5 * d), rng.uniform(0, 3))
+        blob(hilum + [side * out, y], (0.5 * d * rng.uniform(1.0, 2.2), 0.5 * d), rng.uniform(0, 3))
         for out, y, d in zip(
-            rng.uniform(2.0, 45.0, 9), 24.0 * rng.standard_normal(9), rng.uniform(2.0, 5.5, 9)
+            rng.uniform(2.0, 40.0, 6), 22.0 * rng.standard_normal(6), rng.uniform(1.8, 5.0, 6)
         )
     ]
     canvas.paint([grown(o, rng.uniform(0.8, 1.3)) for o in bronchi], 0.0, within=air)
     canvas.paint(bronchi, -960.0, within=air)
 
 
-def _heart(chest: _Chest) -> None:
+def _heart(chest: _Chest, outside: Outline) -> None:
     canvas, rng = chest.canvas, chest.rng
-    points = _PERICARDIUM + rng.standard_normal(_PERICARDIUM.shape) * [2.0, 0.012]
-    sac = spline(chest.at(points))
-    canvas.paint(grown(sac, 0.8), 35.0)
+    sac = grown(outside, -2.5)
+    canvas.paint(grown(sac, 0.6), 30.0)
     canvas.paint(sac, fat_texture(canvas, -92.0))
     muscle = grown(sac, -rng.uniform(2.5, 5.0))
     canvas.paint(muscle, chest.wall + 3.0 * canvas.field(7.0))
@@ -268,14 +284,17 @@ def _heart(chest: _Chest) -> None:
     for place, (a, b), angle, blood in chambers:
         chamber = blob(chest.at(place), (a * s, b * s), angle, rng=rng, rough=0.12, lobes=5)
         canvas.paint(chamber, blood + 3.0 * canvas.field(7.0), within=inside)
-    groove = [
-        blob(chest.at((-12.0, 0.27)), (6.0, 5.0), rng=rng, rough=0.2),
-        blob(chest.at((37.0, 0.68)), (8.0, 4.0), 0.5),
-    ]
-    canvas.paint(groove, -85.0, within=canvas.mask(sac))
-    canvas.paint(
-        scattered(rng, chest.at((-12.0, 0.27)), (3.0, 3.0), count=2, width=(2.5, 3.5)), chest.blood
-    )
+    for place, lean in (((-14.0, 0.26), 0.5), ((40.0, 0.69), -0.4), ((46.0, 0.2), 0.2)):
+        groove = blob(
+            chest.at(place),
+            (rng.uniform(4.0, 9.0), rng.uniform(2.0, 4.0)),
+            lean,
+            rng=rng,
+            rough=0.3,
+        )
+        canvas.paint(groove, -85.0, within=canvas.mask(sac), opacity=0.9)
+        artery = scattered(rng, chest.at(place), (4.0, 2.0), count=1, width=(2.0, 3.5))
+        canvas.paint(artery, chest.blood)
     if rng.random() < 0.3:
         plaque = chest.at((37.0 + rng.uniform(-4, 4), 0.2))
         canvas.paint(blob(plaque, (2.2, 1.1), rng.uniform(0, 3)), 480.0)
@@ -293,17 +312,13 @@ def _pulmonary_arteries(chest: _Chest) -> None:
     canvas.paint(tube(right, [24.0 * s, 20.0 * s, 16.0 * s]), lung_blood)
     chest.vessel(blob(chest.at((-10.0, 0.37)), (rng.uniform(14.5, 18.0),) * 2, rng=rng, rough=0.03))
     chest.vessel(blob(chest.at((-33.0, 0.42)), (9.5, 8.0), 0.4, rng=rng, rough=0.05), lung_blood)
+    airways = []
     for side in (-1.0, 1.0):
-        path = np.stack(
-            [
-                chest.at((side * 9.0, 0.78)),
-                chest.at((side * 28.0, 0.76)),
-                chest.at((side * 46.0, 0.8)),
-            ]
-        )
-        chest.airway(tube(arc(path), [12.0, 10.0, 8.0]), 1.4)
+        path = [(side * 9.0, 0.78), (side * 28.0, 0.76), (side * 46.0, 0.8)]
+        airways.append(tube(arc([chest.at(p) for p in path]), [12.0, 10.0, 8.0]))
     if rng.random() < 0.5:
-        chest.airway(blob(chest.at((0.0, 0.78)), (13.0, 7.5)), 1.3)
+        airways.append(blob(chest.at((0.0, 0.78)), (13.0, 7.5)))
+    chest.airway(airways, 1.4)
     nodes = scattered(rng, chest.at((0.0, 0.7)), (28.0, 12.0), count=6, width=(3.0, 8.0))
     canvas.paint(nodes, 45.0, within=(canvas.hu < -60.0) * (canvas.hu > -200.0))
 
@@ -324,7 +339,7 @@ def _arch(chest: _Chest, level: float) -> None:
         chest.vessel(tube(arc(vein), [7.0, 8.0, 9.0]))
     chest.vessel(blob(chest.at((-24.0, 0.44)), (8.5, 7.0), 0.5, rng=rng, rough=0.05))
     radius = rng.uniform(8.0, 10.0)
-    chest.airway(blob(chest.at((-3.0, 0.75)), (radius, radius * 0.92), rng=rng, rough=0.05), 1.6)
+    chest.airway([blob(chest.at((-3.0, 0.75)), (radius, radius * 0.92), rng=rng, rough=0.05)], 1.6)
     thymus = blob(chest.at((0.0, 0.16)), (16.0, 8.0), rng=rng, rough=0.2)
     canvas.paint(thymus, -20.0 + 20.0 * canvas.field(3.0), opacity=0.6 * rng.random())
     nodes = scattered(rng, chest.at((0.0, 0.6)), (26.0, 25.0), count=8, width=(2.5, 6.0))

@@ -68,6 +68,7 @@ def paint_trunk(
     marbling: float,
     power: float,
     spine_depth: float = 80.0,
+    back_width: float = 80.0,
 ) -> Trunk:
     """Paint skin, subcutaneous fat and the muscular wall; return their outlines.
 
@@ -85,8 +86,12 @@ def paint_trunk(
         Exponent of the body's superellipse.
     spine_depth : float
         Distance [mm] from the muscles' back to the middle of the vertebral body.
+    back_width : float
+        Half width [mm] of the muscles beside the spine.
     """
     body = blob((0.0, 0.0), (half_width, half_depth), rng=rng, rough=0.025, lobes=6, power=power)
+    lying = np.clip(body[:, 1] / half_depth, 0.0, 1.0)
+    body[:, 1] += 0.13 * half_depth * lying * (1.0 - lying)  # the back is flattened by the table
     u, v = (body / [half_width, half_depth]).T
     behind = np.maximum(v, 0.0)
     groove = 5.0 * np.exp(-((body[:, 0] / 14.0) ** 2)) * (behind > 0.5)
@@ -101,7 +106,7 @@ def paint_trunk(
     )
     thickness = np.maximum(fat * lumps * where - groove, 3.0)
     wall = grown(body, -thickness)
-    beside = np.exp(-((wall[:, 0] / 82.0) ** 4)) * np.clip(2.2 * v - 0.5, 0.0, 1.0)
+    beside = np.exp(-(np.abs(wall[:, 0] / back_width) ** 3)) * np.clip(2.2 * v - 0.5, 0.0, 1.0)
     before = np.clip(-1.4 * v - 0.1, 0.0, 1.0)
     muscle = lateral + (front - lateral) * before + (back - lateral) * beside
     muscle = muscle * (1.0 + 0.08 * np.sin(4 * phi + rng.uniform(0, 6)))
@@ -147,34 +152,39 @@ def back_muscles(
     x0, y0 = trunk.spine
     deep = float(trunk.wall[:, 1].max())
     muscle = muscle_texture(canvas, 56.0, marbling)
-    top = y0 + (16.0 if lumbar else 12.0)
-    bed = blob((x0, 0.5 * (top + deep) - 2), (78.0, 0.5 * (deep - top) - 1.0), power=3.0)
-    canvas.paint(bed, fat_texture(canvas, -95.0), within=canvas.mask(grown(trunk.wall, -2.5)))
-    inside = canvas.mask(grown(trunk.wall, -3.5))
+    wide = 76.0 if lumbar else 60.0
+    half = 0.5 * (deep - y0 - 18.0)
+    middle = deep - half - 3.0
+    inside = canvas.mask(grown(trunk.wall, -2.5))
     for side in (-1.0, 1.0):
-        middle = 0.5 * (y0 + 24.0 + deep)
-        half = 0.5 * (deep - y0 - 20.0)
-        long_back = blob(
-            (x0 + side * 42.0, middle), (31.0, half), side * 0.22, rng=rng, rough=0.08, power=2.5
+        bed = blob(
+            (x0 + side * 0.5 * wide, middle + 1.0),
+            (0.56 * wide, half + 3.0),
+            side * 0.14,
+            power=2.5,
         )
-        canvas.paint(long_back, muscle, within=inside)
+        canvas.paint(bed, fat_texture(canvas, -90.0), within=inside)
+    for side in (-1.0, 1.0):
+        place = (x0 + side * 0.62 * wide, middle + 0.08 * half)
+        axes = (0.36 * wide, 0.94 * half)
+        column = blob(place, axes, side * 0.2, rng=rng, rough=0.1, power=2.4)
+        canvas.paint(column, muscle, within=inside)
         near = blob(
-            (x0 + side * 15.0, middle + 1.0), (13.5, half + 1.0), rng=rng, rough=0.08, power=2.5
+            (x0 + side * 0.24 * wide, middle), (0.21 * wide, half), side * 0.1, rng=rng, rough=0.12
         )
-        canvas.paint(grown(near, 0.8), -60.0, within=inside, opacity=0.8)
+        canvas.paint(grown(near, 0.9), -50.0, within=inside, opacity=0.7)
         canvas.paint(near, muscle, within=inside)
-        cleft = arc(
-            [
-                (x0 + side * 54, middle - half + 4),
-                (x0 + side * 49, middle),
-                (x0 + side * 53, middle + half),
-            ]
-        )
-        canvas.paint(tube(cleft, [0.4, 1.4, 0.4]), -50.0, within=inside, opacity=0.7)
+        for _ in range(4):
+            at = np.array(place) + rng.uniform(-0.6, 0.6, 2) * axes
+            lean = np.pi / 2 + 0.5 * rng.standard_normal(2)
+            steps = np.stack([np.cos(lean), np.sin(lean)], axis=1) * (0.4 * half)
+            cleft = arc(np.stack([at - steps[0], at, at + steps[1]]))
+            faint = rng.uniform(0.1, 0.6) * (0.4 + marbling)
+            canvas.paint(tube(cleft, [0.3, 1.3, 0.3]), -40.0, within=inside, opacity=faint)
         if lumbar:
             flank = blob(
-                (x0 + side * 66.0, y0 + 22.0),
-                (17.0, 10.0),
+                (x0 + side * 66.0, y0 + 20.0),
+                (17.0, 9.0),
                 side * 0.6,
                 rng=rng,
                 rough=0.08,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .outlines import Outline, arc, blob, tube
+from .outlines import Outline, ovals, tube
 
 __all__ = ["scattered", "tree"]
 
@@ -21,6 +21,7 @@ def tree(
     generations: int,
     spread: float = 0.5,
     thinnest: float = 0.8,
+    visible: float = 1.0,
 ) -> list[Outline]:
     """Branching tubes that leave ``start`` and thin out.
 
@@ -41,6 +42,8 @@ def tree(
         Typical angle between branches [rad].
     thinnest : float
         Width [mm] below which branches are left out.
+    visible : float
+        Share of the branches that lie in the slice.
 
     Returns
     -------
@@ -55,7 +58,9 @@ def tree(
     path = np.concatenate([start[None], start + np.cumsum(steps, axis=0)])
     part = rng.uniform(0.3, 0.7)
     widths = width * np.array([part, 1 - part]) ** 0.5
-    found = [tube(arc(path), [width, max(widths)])]
+    found = []
+    if rng.random() < visible:
+        found.append(tube(path, [width, max(widths)]))
     turn = spread * rng.uniform(0.6, 1.4) * rng.choice([-1.0, 1.0])
     for child, bend in zip(widths, (turn * (1 - part), -turn * part)):
         if rng.random() < 0.88:
@@ -68,6 +73,7 @@ def tree(
                 generations=generations - 1,
                 spread=spread,
                 thinnest=thinnest,
+                visible=visible,
             )
     return found
 
@@ -103,8 +109,5 @@ def scattered(
         angles = np.arctan2(away[:, 1], away[:, 0]) + 0.4 * rng.standard_normal(count)
         far = np.hypot(*away.T) / (2.0 * np.hypot(*np.asarray(reach)))
         sizes *= 1.25 - np.clip(far, 0.0, 0.75)
-    stretch = 1.0 + 1.5 * rng.random(count) ** 3
-    return [
-        blob(place, (0.5 * size * longer, 0.5 * size), angle)
-        for place, size, longer, angle in zip(places, sizes, stretch, angles)
-    ]
+    longer = 1.0 + 1.5 * rng.random(count) ** 3
+    return ovals(places, 0.5 * np.stack([sizes * longer, sizes], axis=1), angles)
