@@ -35,6 +35,8 @@ class Canvas:
         Size of the smooth displacement [mm].
     tilt : float
         Standard deviation of the tilt [rad].
+    ahead : float
+        How far the anatomy's origin lies below the isocentre in the picture [mm].
 
     Examples
     --------
@@ -49,7 +51,13 @@ class Canvas:
     """
 
     def __init__(
-        self, grid: ImageGrid, rng: np.random.Generator, *, bend: float = 4.0, tilt: float = 0.03
+        self,
+        grid: ImageGrid,
+        rng: np.random.Generator,
+        *,
+        bend: float = 4.0,
+        tilt: float = 0.03,
+        ahead: float = 0.0,
     ) -> None:
         rows, cols = (n * _SUPERSAMPLE for n in grid.shape)
         self.spacing = np.array([grid.spacing[1], grid.spacing[0]]) / _SUPERSAMPLE
@@ -66,11 +74,12 @@ class Canvas:
         angle = tilt * rng.standard_normal()
         self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         self._bend = np.clip(self._bend, -bend, bend)
+        self._shift = rng.uniform(-4.0, 4.0, 2) + np.array([0.0, ahead])
 
     def deformed(self, outline: Outline) -> Outline:
-        """Outline [mm] after the patient's tilt and smooth displacement."""
+        """Outline [mm] after the patient's smooth displacement, tilt and shift."""
         wave = np.sin((outline @ self._waves.T)[:, :, None] + self._phases)
-        return (outline + np.sum(wave * self._bend, axis=1)) @ self._turn
+        return (outline + np.sum(wave * self._bend, axis=1)) @ self._turn + self._shift
 
     def field(self, scale: float) -> NDArray[np.float32]:
         """Random field of unit deviation and the given grain [mm] on the whole canvas."""

@@ -49,7 +49,7 @@ class Ellipse:
 
     Examples
     --------
-    >>> Ellipse(centre=(10.0, 0.0), axes=(3.0, 2.0), angle=0.0, value=0.02).shifted(1.0, -2.0).centre
+    >>> Ellipse(centre=(10.0, 0.0), axes=(3.0, 2.0), value=0.02).shifted(1.0, -2.0).centre
     (11.0, -2.0)
     """
 

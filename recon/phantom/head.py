@@ -17,10 +17,10 @@ _CSF, _GREY, _WHITE = 7.0, 38.0, 29.0
 
 def head(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     """Random slice of the head [HU], float32 ``(rows, cols)``."""
-    canvas = Canvas(grid, rng, bend=2.0, tilt=0.07)
     level = rng.uniform(0.0, 1.0)
+    canvas = Canvas(grid, rng, bend=2.0, tilt=0.07, ahead=12.0 if level < 0.25 else 0.0)
     age = rng.uniform(0.0, 1.0)
-    shrink = float(np.interp(level, [0.0, 0.4, 0.75, 1.0], [0.97, 1.0, 0.95, 0.78]))
+    shrink = float(np.interp(level, [0.0, 0.4, 0.75, 1.0], [0.93, 1.0, 0.95, 0.78]))
     width, length = shrink * rng.uniform(66.0, 73.0), shrink * rng.uniform(80.0, 89.0)
     inner = _cranium(rng, width, length)
     thick = rng.uniform(4.5, 7.5) * (1.0 + 0.5 * max(0.0, level - 0.7))
@@ -89,10 +89,10 @@ def _skull(
 
 def _frontal_sinus(canvas: Canvas, rng: np.random.Generator, length: float, thick: float) -> None:
     size = rng.uniform(0.5, 1.0)
-    middle = -length - 0.55 * thick - 2.0 * size
+    middle = -length - 0.4 * thick
     for side in (-1.0, 1.0):
         cell = blob(
-            (side * 11.0 * size, middle), (10.0 * size, 1.0 + 4.5 * size), rng=rng, rough=0.2
+            (side * 11.0 * size, middle), (10.0 * size, 1.0 + 3.5 * size), rng=rng, rough=0.2
         )
         canvas.paint(grown(cell, 2.0), 1050.0)
         canvas.paint(cell, -980.0)
@@ -112,7 +112,7 @@ def _cerebrum(
     canvas: Canvas, rng: np.random.Generator, inner: Outline, width: float, length: float,
     level: float, age: float,
 ) -> None:  # fmt: skip
-    brain = lobulated(grown(inner, -(0.9 + 1.6 * age)), rng, 0.3 + 0.5 * age, 14.0)
+    brain = lobulated(grown(inner, -(0.3 + 1.6 * age)), rng, 0.3 + 0.5 * age, 14.0)
     inside = canvas.mask(brain)
     grey = _GREY + 1.0 * canvas.field(3.0) + 0.6 * canvas.field(24.0)
     white = _WHITE + 0.8 * canvas.field(3.0) + 0.9 * canvas.field(24.0) - 2.5 * age
@@ -198,10 +198,18 @@ def _sylvian(
 ) -> None:  # fmt: skip
     for side in (-1.0, 1.0):
         w = (1.2 + 3.5 * age) * rng.uniform(0.7, 1.3)
-        trunk = arc(np.array([
-            (side * 1.02 * width, -0.18 * length), (side * 0.78 * width, -0.16 * length),
-            (side * 0.6 * width, -0.1 * length), (side * 0.6 * width, 0.1 * length), (side * 0.66 * width, 0.2 * length),
-        ]) + 1.5 * rng.standard_normal((5, 2)))  # fmt: skip
+        trunk = arc(
+            np.array(
+                [
+                    (side * 1.02 * width, -0.18 * length),
+                    (side * 0.78 * width, -0.16 * length),
+                    (side * 0.6 * width, -0.1 * length),
+                    (side * 0.6 * width, 0.1 * length),
+                    (side * 0.66 * width, 0.2 * length),
+                ]
+            )
+            + 1.5 * rng.standard_normal((5, 2))
+        )
         canvas.paint(tube(trunk, [w, w, 1.6 * w, 1.2 * w, 0.6 * w]), _CSF, within=inside)
         branch = arc(
             np.array(

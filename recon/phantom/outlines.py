@@ -87,7 +87,7 @@ def blob(
 
 
 def ovals(centres: ArrayLike, axes: ArrayLike, angles: ArrayLike) -> list[Outline]:
-    """Many small ellipses at once: centres ``(n, 2)``, half axes ``(n, 2)`` [mm], angles ``(n,)``."""
+    """Small ellipses: centres ``(n, 2)``, half axes ``(n, 2)`` [mm], angles ``(n,)`` [rad]."""
     middle, half, turn = (np.asarray(a, dtype=np.float64) for a in (centres, axes, angles))
     phi = np.arange(12) * (np.pi / 6)
     u, v = half[:, :1] * np.cos(phi), half[:, 1:] * np.sin(phi)

@@ -14,8 +14,8 @@ __all__ = ["face", "petrous_bones", "posterior_fossa"]
 
 def face(canvas: Canvas, rng: np.random.Generator, width: float, length: float) -> None:
     """Paint the soft tissue in front of the skull that the nose and cheeks add."""
-    nose = blob((0.0, -length - 8.0), (0.72 * width, 24.0), rng=rng, rough=0.04)
-    bridge = blob((0.0, -length - 26.0), (10.0, 15.0), rng=rng, rough=0.05)
+    nose = blob((0.0, -length - 2.0), (0.72 * width, 22.0), rng=rng, rough=0.04)
+    bridge = blob((0.0, -length - 18.0), (10.0, 13.0), rng=rng, rough=0.05)
     canvas.paint([nose, bridge], 35.0)
     canvas.paint([grown(nose, -2.0), grown(bridge, -2.0)], -60.0 + 20.0 * canvas.field(3.0))
 

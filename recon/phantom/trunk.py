@@ -194,7 +194,10 @@ def back_muscles(
             canvas.paint(flank, muscle, within=inside)
             psoas = blob(
                 (x0 + side * rng.uniform(34.0, 38.0), y0 + rng.uniform(2.0, 7.0)),
-                (rng.uniform(13.0, 19.0), rng.uniform(17.0, 24.0)), -side * 0.35, rng=rng, rough=0.06,
-            )  # fmt: skip
+                (rng.uniform(13.0, 19.0), rng.uniform(17.0, 24.0)),
+                -side * 0.35,
+                rng=rng,
+                rough=0.06,
+            )
             canvas.paint(grown(psoas, 1.8), -95.0)
             canvas.paint(psoas, muscle, organ=True)
