@@ -119,7 +119,7 @@ def from_tomosipo(volume: Any, projection: Any) -> tuple[Geometry, ImageGrid]:
     across = vectors.det_u / step[:, None]
     beta = np.unwrap(np.arctan2(-across[:, 1], across[:, 2]))
     along = np.stack([0 * beta, np.cos(beta), np.sin(beta)], axis=1)
-    fan = hasattr(vectors, "src_pos")
+    fan = not projection.is_parallel
     ray = vectors.det_pos - vectors.src_pos if fan else vectors.ray_dir
     _constant("the plane", np.concatenate([across[:, 0], ray[:, 0], vectors.det_pos[:, 0], [0.0]]))
     offset = _constant("the detector's shift", (vectors.det_pos * across).sum(1) / pitch)

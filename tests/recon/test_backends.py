@@ -1,0 +1,126 @@
+"""Which backend is chosen, why, and that none of them ends the process where there is no CUDA."""
+
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from recon.backends import BACKENDS, make_backend, simd
+from recon.errors import BackendUnavailable, DataError
+from recon.geometry import FanBeam, ImageGrid, ParallelBeam
+from recon.operator import operator
+
+ANGLES = np.arange(24) * (2 * np.pi / 24)
+FAN = FanBeam(angles=ANGLES, n_cols=32, col_pitch=4.0, src_iso=200.0, src_det=400.0)
+FLAT = FanBeam(
+    angles=ANGLES, n_cols=32, col_pitch=4.0, src_iso=200.0, src_det=400.0, detector="flat"
+)
+PARALLEL = ParallelBeam(angles=ANGLES[:12], n_cols=32, col_pitch=2.0)
+GRID = ImageGrid(shape=(16, 16), spacing=(2.0, 2.0))
+
+no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+
+
+def test_auto_goes_by_the_input_and_says_why():
+    A = operator(FAN, GRID)
+    assert A.backend == "numba"
+    assert "CPU" in A.reason
+    A(torch.zeros(GRID.shape))
+    assert A.backend == "numba"
+    assert "CPU" in A.reason
+    assert "numba" in repr(A)
+    assert operator(FAN, GRID, backend="reference").reason == "asked for"
+
+
+def test_unknown_backends_are_refused_by_name():
+    with pytest.raises(DataError, match=r"'numba'.*'astra'.*got 'cuda'"):
+        operator(FAN, GRID, backend="cuda")
+
+
+@no_cuda
+@pytest.mark.parametrize("name", ["astra", "tomosipo"])
+def test_a_backend_that_cannot_run_says_what_to_use_instead(name):
+    with pytest.raises(BackendUnavailable, match=f"backend '{name}' cannot run here.*; "):
+        operator(FLAT, GRID, backend=name)
+
+
+def test_an_old_tomosipo_is_refused_with_its_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tomosipo", types.SimpleNamespace(__version__="0.6.0"))
+    with pytest.raises(BackendUnavailable, match=r"0\.6\.0.*cicwi/tomosipo@v0\.7\.0"):
+        make_backend("tomosipo", FLAT, GRID)
+
+
+def test_an_old_astra_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "astra", types.SimpleNamespace(__version__="2.1.3"))
+    with pytest.raises(BackendUnavailable, match=r"2\.1\.3.*backend='numba'"):
+        make_backend("astra", FAN, GRID)
+
+
+def test_no_gpu_library_is_imported_by_itself():
+    code = (
+        "import sys, recon.operator, recon.backends.astra, recon.backends.tomosipo\n"
+        "assert not {'astra', 'tomosipo', 'dask', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+CALLS = """
+import numpy as np, torch
+from recon.errors import BackendUnavailable, DataError
+from recon.geometry import FanBeam, ImageGrid, ParallelBeam
+from recon.operator import operator
+angles = np.arange(24) * (2 * np.pi / 24)
+fan = dict(angles=angles, n_cols=32, col_pitch=4.0, src_iso=200.0, src_det=400.0)
+grid = ImageGrid(shape=(16, 16), spacing=(2.0, 2.0))
+for geometry in (FanBeam(**fan), FanBeam(**fan, detector="flat"),
+                 ParallelBeam(angles=angles[:12], n_cols=32, col_pitch=2.0)):
+    for name in ("auto", "numba", "reference", "astra", "tomosipo"):
+        try:
+            A = operator(geometry, grid, backend=name)
+        except (BackendUnavailable, DataError) as error:
+            print(name, error)
+            continue
+        kind = torch.float64 if name == "reference" else torch.float32
+        device = "cuda" if name in ("astra", "tomosipo") else "cpu"
+        mu = torch.full((2, 16, 16), 0.02, dtype=kind, device=device, requires_grad=True)
+        p = A(mu)
+        (A.fbp(p).sum() + A.T(p).sum()).backward()
+        assert torch.isfinite(mu.grad).all()
+print("alive")
+"""
+
+
+def test_every_public_call_leaves_the_interpreter_alive():
+    done = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("alive\n")
+
+
+def test_every_backend_has_the_same_face():
+    for name in ("numba", "reference"):
+        backend = make_backend(name, PARALLEL, GRID)
+        assert backend.name == name
+        for method in ("forward", "adjoint", "fbp", "fbp_transpose"):
+            assert callable(getattr(backend, method))
+    assert set(BACKENDS) == {"numba", "reference", "astra", "tomosipo"}
+
+
+def test_the_narrowest_vector_that_holds_the_stack_is_taken():
+    assert [simd.width_for(n) for n in (1, 2, 4, 5, 8, 9, 16, 40)] == [1, 4, 4, 8, 8, 16, 16, 16]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("geometry", [FAN, FLAT, PARALLEL], ids=["arc", "flat", "parallel"])
+def test_astra_agrees_with_the_cpu(geometry):
+    x = torch.nn.functional.avg_pool2d(torch.rand(3, 1, 24, 24), 9, 1)[:, 0]
+    slow, fast = operator(geometry, GRID), operator(geometry, GRID, backend="astra")
+    p = slow(x)
+    for ours, theirs in (
+        (p, fast(x.cuda())),
+        (slow.T(p), fast.T(p.cuda())),
+        (slow.fbp(p), fast.fbp(p.cuda())),
+    ):
+        assert float((theirs.cpu() - ours).norm() / ours.norm()) < 2e-2
