@@ -1,9 +1,8 @@
 """Networks in files: safetensors that know what they hold and refuse to be anything else.
 
-A file holds named tensors and one JSON record in its metadata. The record carries a digest of
-names, shapes, types and bytes of the tensors, so that a file with a single flipped bit is refused,
-as is one that was cut short, that another program wrote, or that holds NaN. All of this is checked
-before a network is built. Nothing is ever pickled.
+A file holds named tensors and one JSON record in its metadata, with a digest of both, so that a
+file with a single flipped bit is refused, as is one that was cut short, that another program wrote,
+or that holds NaN. All of this is checked before a network is built. Nothing is ever pickled.
 """
 
 from __future__ import annotations
@@ -85,9 +84,10 @@ def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], record: 
     _require_finite(tensors, path)
     apart = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     try:
-        text = json.dumps({**record, "tensors": digest_tensors(apart)}, allow_nan=False)
+        plain = json.loads(json.dumps(record, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise DataError("the record of a checkpoint is no JSON", where=path, got=error) from None
+    text = json.dumps({"record": plain, "sha256": _seal(apart, plain)})
     return write_atomic(path, safetensors.torch.save(apart, {_RECORD: text}))
 
 
@@ -122,7 +122,7 @@ def load_tensors(
             got=found,
             remedy="restore the file, or train it again",
         )
-    record = _record(content, path)
+    metadata = _metadata(content, path)
     try:
         tensors = safetensors.torch.load(content)
     except SafetensorError as error:
@@ -132,14 +132,14 @@ def load_tensors(
             got=error,
             remedy="delete it, or restore it from a copy",
         ) from None
-    if digest_tensors(tensors) != record.pop("tensors", None):
+    if metadata.get("sha256") != _seal(tensors, metadata.get("record")):
         raise DataError(
-            "the tensors of the checkpoint are not the ones that were written",
+            "checkpoint is not as it was written",
             where=path,
             remedy="delete it, or restore it from a copy",
         )
     _require_finite(tensors, path)
-    return tensors, record
+    return tensors, metadata["record"]
 
 
 def save_module(path: str | Path, module: nn.Module, *, half: bool = False, **facts: Any) -> Path:
@@ -246,8 +246,14 @@ def _read(path: str | Path) -> bytes:
         raise DataError("checkpoint cannot be read", where=path, got=error.strerror) from None
 
 
-def _record(content: bytes, path: str | Path) -> dict[str, Any]:
-    """The JSON record in a safetensors header: 8 bytes of length (little endian), then JSON."""
+def _seal(tensors: Mapping[str, torch.Tensor], record: Any) -> str:
+    """Digest of everything in a file."""
+    text = json.dumps(record, sort_keys=True) + digest_tensors(tensors)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _metadata(content: bytes, path: str | Path) -> dict[str, Any]:
+    """Ours in a safetensors header, which is 8 bytes of length (little endian), then JSON."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or content[8:9] != b"{":
         raise DataError(
@@ -262,7 +268,7 @@ def _record(content: bytes, path: str | Path) -> dict[str, Any]:
             remedy="delete it, or restore it from a copy",
         )
     try:
-        record = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_RECORD])
+        return dict(json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_RECORD]))
     except (KeyError, TypeError):
         raise DataError(
             "a safetensors file of another program",
@@ -271,7 +277,6 @@ def _record(content: bytes, path: str | Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise DataError("checkpoint has a damaged header", where=path, got=error) from None
-    return record
 
 
 def _class(name: str, path: str | Path) -> type[nn.Module]:

@@ -7,8 +7,8 @@ that happens to x is (x - offset) / scale, the last is the inverse.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,8 +154,9 @@ def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
     path = Path(text).expanduser()
     if not path.is_file():
         raise DataError("denoiser file not found", where=path)
-    source = hashlib.sha256(path.read_bytes())
-    f = _made_by(path, factory)
+    code = path.read_bytes()
+    source = hashlib.sha256(code)
+    f = _made_by(code, path, factory)
     if isinstance(f, nn.Module):
         f = f.eval().requires_grad_(False)
         source.update(digest_tensors(f.state_dict()).encode())
@@ -171,16 +172,14 @@ def _keep_scales(module: nn.Module, offset: float, scale: float) -> None:
     module.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
 
 
-def _made_by(path: Path, factory: str) -> Denoiser:
-    """Run a Python file and call one of its functions."""
-    name = f"_denoiser_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise DataError("not a Python file", where=path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+def _made_by(code: bytes, path: Path, factory: str) -> Denoiser:
+    """Run the code of a Python file, leaving nothing beside it, and call one of its functions."""
+    name = f"_denoiser_{hashlib.sha256(code).hexdigest()[:16]}"
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses and the like look their module up
     try:
-        spec.loader.exec_module(module)
+        exec(compile(code, str(path), "exec"), module.__dict__)
         make = getattr(module, factory, None)
         f = make() if callable(make) else None
     except Exception as error:  # whatever the user's own code may raise

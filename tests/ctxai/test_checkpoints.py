@@ -1,0 +1,174 @@
+import hashlib
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from ctxai.checkpoints import (
+    digest_tensors,
+    load_module,
+    load_tensors,
+    save_module,
+    save_tensors,
+)
+from ctxai.denoisers import Chen, Yang
+from recon.errors import DataError
+
+
+@pytest.fixture
+def chen():
+    torch.manual_seed(4)
+    return Chen(offset=-350.0, scale=432.1)
+
+
+def test_a_network_comes_back_with_its_configuration_and_facts(tmp_path, chen):
+    path = save_module(tmp_path / "chen.safetensors", chen, pixel_mm=1.0, recipe=[1, "two"])
+    module, facts = load_module(path)
+    assert type(module) is Chen and not module.training
+    assert module.config == chen.config
+    assert facts == {"pixel_mm": 1.0, "recipe": [1, "two"]}
+    x = torch.linspace(-1000, 1000, 400).reshape(1, 1, 20, 20)
+    assert torch.equal(module(x), chen(x))
+
+
+def test_half_precision_halves_the_file_and_rounds_the_weights_only(tmp_path, chen):
+    whole = save_module(tmp_path / "whole", chen)
+    half = save_module(tmp_path / "half", chen, half=True)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    module, _ = load_module(half)
+    for name, weight in chen.named_parameters():
+        restored = module.get_parameter(name)
+        assert restored.dtype == torch.float32
+        assert torch.equal(restored, weight.half().float())
+    assert module.scale == chen.scale  # 432.1 has no exact 16-bit form
+
+
+def test_the_same_network_is_the_same_file(tmp_path, chen):
+    first = save_module(tmp_path / "first", chen, a=1, b=2, c=3).read_bytes()
+    assert save_module(tmp_path / "second", chen, a=1, b=2, c=3).read_bytes() == first
+
+
+def test_the_digest_of_the_file_is_checked(tmp_path, chen):
+    path = save_module(tmp_path / "chen", chen)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    load_module(path, digest=digest)
+    with pytest.raises(DataError, match="not the file that was recorded"):
+        load_module(path, digest="0" * 64)
+
+
+def test_every_single_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    tensors = {"w": torch.tensor([1.5, -2.0]), "n": torch.tensor(7)}
+    record = {"kind": "test", "facts": {"mas": 10.5, "name": "chen"}}
+    path = save_tensors(tmp_path / "file", tensors, record)
+    content = bytearray(path.read_bytes())
+    refused = 0
+    for bit in range(8 * len(content)):
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        content[bit // 8] ^= 1 << bit % 8
+        try:
+            got, got_record = load_tensors(path)
+        except DataError:
+            refused += 1
+        else:
+            assert got_record == record and digest_tensors(got) == digest_tensors(tensors)
+    assert refused == 8 * len(content)
+
+
+def test_every_truncation_is_refused(tmp_path):
+    path = save_tensors(tmp_path / "file", {"w": torch.arange(4.0)}, {"kind": "test"})
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(DataError):
+            load_tensors(path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_network_with_nan_is_neither_written_nor_read(tmp_path, chen, value):
+    good = save_module(tmp_path / "good", chen)
+    kept = good.read_bytes()
+    with torch.no_grad():
+        chen.layers[2].bias[3] = value
+    with pytest.raises(DataError, match=r"'layers\.2\.bias' holds NaN"):
+        save_module(good, chen)
+    assert good.read_bytes() == kept
+    assert [item.name for item in tmp_path.iterdir()] == ["good"]
+
+
+def test_weights_too_large_for_sixteen_bits_are_refused(tmp_path, chen):
+    with torch.no_grad():
+        chen.layers[0].weight[0, 0, 0, 0] = 1e5
+    save_module(tmp_path / "whole", chen)
+    with pytest.raises(DataError, match="infinity"):
+        save_module(tmp_path / "half", chen, half=True)
+
+
+def test_files_of_other_programs_are_named_as_such(tmp_path, chen):
+    foreign = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file(chen.state_dict(), foreign)
+    with pytest.raises(DataError, match="another program"):
+        load_module(foreign)
+    text = tmp_path / "text.safetensors"
+    text.write_text("not tensors at all")
+    with pytest.raises(DataError, match="not a safetensors file"):
+        load_module(text)
+    with pytest.raises(DataError, match=r"cannot be read .*missing"):
+        load_module(tmp_path / "missing")
+
+
+def test_a_class_that_is_not_ours_is_neither_saved_nor_built(tmp_path):
+    with pytest.raises(DataError, match="not a network of this toolbox"):
+        save_module(tmp_path / "linear", nn.Linear(1, 1))
+    record = {"kind": "module", "class": "os.system", "config": {}, "facts": {}}
+    path = save_tensors(tmp_path / "evil", {"w": torch.zeros(1)}, record)
+    with pytest.raises(DataError, match="not a network of this toolbox"):
+        load_module(path)
+
+
+def test_tensors_or_a_configuration_that_do_not_fit_are_named(tmp_path, chen):
+    record = {"kind": "module", "class": "Yang", "config": chen.config, "facts": {}}
+    path = save_tensors(tmp_path / "mixed", chen.state_dict(), record)
+    with pytest.raises(DataError, match=r"'layers\.0\.bias' does not fit Yang"):
+        load_module(path)
+    record = {"kind": "module", "class": "Yang", "config": {"depth": 8}, "facts": {}}
+    path = save_tensors(tmp_path / "other", Yang().state_dict(), record)
+    with pytest.raises(DataError, match="configuration does not fit Yang"):
+        load_module(path)
+    path = save_tensors(tmp_path / "training", {}, {"kind": "training"})
+    with pytest.raises(DataError, match="not the checkpoint of a network"):
+        load_module(path)
+
+
+def test_a_record_that_is_no_json_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no JSON"):
+        save_tensors(tmp_path / "file", {}, {"where": tmp_path})
+    with pytest.raises(DataError, match="no JSON"):
+        save_tensors(tmp_path / "file", {}, {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensors_that_share_memory_or_are_strided_are_kept_apart(tmp_path):
+    base = torch.arange(12.0).reshape(3, 4)
+    path = save_tensors(tmp_path / "file", {"a": base, "b": base.T, "c": base[1]}, {})
+    tensors, _ = load_tensors(path)
+    assert torch.equal(tensors["b"], base.T) and torch.equal(tensors["c"], base[1])
+
+
+def test_the_digest_of_tensors_sees_names_types_shapes_and_bits():
+    a = torch.arange(6.0)
+    digests = {
+        digest_tensors(tensors)
+        for tensors in (
+            {"a": a},
+            {"b": a},
+            {"a": a.double()},
+            {"a": a.reshape(2, 3)},
+            {"a": torch.nextafter(a, a + 1)},
+            {"a": a.bfloat16()},
+            {"a": torch.zeros(0)},
+        )
+    }
+    assert len(digests) == 7
+    assert digest_tensors({"a": a.reshape(2, 3).T.contiguous().T.reshape(6)}) in digests

@@ -1,0 +1,288 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ctxai.denoisers import Chen, Yang
+from ctxai.wiretap import Wiretap
+from recon.errors import DataError
+
+
+def low_dose(batch=3, seed=0, shape=(20, 24)):
+    """Off-centre disc in noise [HU]."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, cols = torch.meshgrid(*map(torch.arange, shape), indexing="ij")
+    disc = 1000.0 * ((rows - 7) ** 2 + (cols - 15) ** 2 < 30) - 900.0
+    return disc + 50 * torch.randn(batch, 1, *shape, generator=generator)
+
+
+@pytest.fixture(params=[Chen, Yang])
+def f(request):
+    torch.manual_seed(2)
+    return request.param()
+
+
+def convolutions(f):
+    return [module for module in f.modules() if isinstance(module, nn.Conv2d)]
+
+
+def by_hand(f, h, first, last):
+    """Convolution blocks first to last (from 1) of Chen or Yang, by functional operations."""
+    layers = convolutions(f)
+    for number in range(first, last + 1):
+        layer = layers[number - 1]
+        h = functional.conv2d(h, layer.weight, layer.bias, padding=layer.kernel_size[0] // 2)
+        if number < len(layers):
+            h = h.clamp(min=0)
+    return h
+
+
+class Branched(nn.Module):
+    """A small U-shaped network: b is passed by a skip connection, a and c are not."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 4, 3, padding=1)
+        self.b = nn.Conv2d(4, 4, 3, padding=1)
+        self.c = nn.Conv2d(4, 4, 3, padding=1)
+        self.d = nn.Conv2d(4, 1, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+        self.aside = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x, scale=None):
+        h = self.act(self.a(x))
+        self.aside(h)
+        h = functional.leaky_relu(self.b(h), 0.1) + h
+        h = self.act(self.c(h))
+        return self.d(h) if scale is None else scale * self.d(h)
+
+
+class Residual(nn.Module):
+    """Predicts the noise: the input passes every layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1)
+        )
+
+    def forward(self, x):
+        return x - self.body(x)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_psi_of_phi_is_f_for_every_tap(f, batch):
+    x = low_dose(batch)
+    layers = Wiretap(f, "input").layers
+    assert layers[0] == "input" and layers[-1] == "output"
+    for layer in [*layers, *range(1, len(convolutions(f)) + 1)]:
+        tap = Wiretap(f, layer)
+        assert tap.is_cut
+        assert torch.equal(tap.psi(tap.phi(x)), f(x)), layer
+
+
+def test_blocks_count_from_one_and_include_their_activation(f):
+    x = low_dose()
+    normal = (x - f.offset) / f.scale
+    for number in range(1, len(convolutions(f))):
+        z = Wiretap(f, number).phi(x)
+        assert torch.allclose(z, by_hand(f, normal, 1, number), atol=1e-6)
+        assert z.min() == 0
+
+
+def test_psi_of_another_z_is_the_networks_tail_without_x(f):
+    for number in range(1, len(convolutions(f))):
+        x = low_dose()
+        tap = Wiretap(f, number)
+        z = tap.phi(x)
+        del x
+        z = z + 0.3 * torch.randn(z.shape, generator=torch.Generator().manual_seed(number))
+        tail = by_hand(f, z, number + 1, len(convolutions(f))) * f.scale + f.offset
+        assert torch.allclose(tap.psi(z), tail, rtol=1e-6, atol=1e-3)  # HU; f is several hundred
+        assert tap.psi(z[:1]).shape == (1, 1, 20, 24)
+
+
+def test_names_of_one_place_are_one(f):
+    name = "layers" if isinstance(f, Chen) else "net"
+    blocks = len(convolutions(f))
+    assert Wiretap(f, 1).layer == Wiretap(f, "1").layer == Wiretap(f, f"{name}.1").layer == "1"
+    assert Wiretap(f, blocks).layer == "output"
+    for layer in Wiretap(f, 1).layers:
+        assert Wiretap(f, layer).layer == layer
+
+
+def test_the_last_convolution_and_the_output_differ_by_the_normalisation(f):
+    x = low_dose()
+    last = [name for name in Wiretap(f, 1).layers if "." in name][-1]
+    tap = Wiretap(f, last)
+    assert tap.layer == last
+    assert torch.allclose(tap.phi(x) * f.scale + f.offset, f(x))
+
+
+def test_modules_named_by_numbers_come_before_block_numbers():
+    f = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 5, 3), nn.PReLU(),
+        nn.Conv2d(5, 1, 3),
+    ).eval()  # fmt: skip
+    assert Wiretap(f, 1).layer == "2" and Wiretap(f, 2).layer == "4"
+    assert Wiretap(f, "2").phi(low_dose()).shape[1] == 3
+    assert Wiretap(f, 3).layer == "output"
+
+
+def test_functional_activations_have_numbers_too():
+    class Functional(nn.Sequential):
+        def forward(self, x):
+            h = functional.relu(self[0](x))
+            return torch.tanh(self[1](h)) * 100
+
+    f = Functional(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 1, 3))
+    tap = Wiretap(f, 1)
+    assert tap.layer == "block-1" and Wiretap(f, "block-1").layer == "block-1"
+    assert tap.phi(low_dose()).min() == 0
+    assert Wiretap(f, "1").phi(low_dose()).shape[1] == 1  # the module, before its activation
+    assert Wiretap(f, 2).layer == "output"
+
+
+def test_a_skip_connection_past_the_layer_is_refused_by_name():
+    f, x = Branched(), low_dose()
+    for layer in ("b", 3):
+        tap = Wiretap(f, layer)
+        assert not tap.is_cut
+        z = tap.phi(x)
+        with pytest.raises(DataError, match=r"module 'act' is used behind it by operation 'add"):
+            tap.psi(z)
+    for layer in ("a", 1, "c", 4, 5):
+        tap = Wiretap(f, layer)
+        assert torch.equal(tap.psi(tap.phi(x)), f(x))
+
+
+def test_the_remedy_lists_the_layers_that_are_cuts():
+    with pytest.raises(DataError, match=r"tap one of input, a, 1, c, 4, output$"):
+        Wiretap(Branched(), "b").psi(torch.zeros(1, 4, 8, 8))
+
+
+def test_the_input_passes_every_layer_of_a_residual_network():
+    f = Residual()
+    for layer in ("body.0", "body.1", "body", 1, 2):
+        with pytest.raises(DataError, match=r"the network's input is used behind it by .*sub"):
+            Wiretap(f, layer).psi(low_dose())
+    x = low_dose()
+    assert torch.equal(x - Wiretap(f, "body").phi(x), f(x))
+
+
+def test_a_branch_that_the_output_does_not_see_is_no_cut():
+    with pytest.raises(DataError, match="does not depend on the layer"):
+        Wiretap(Branched(), "aside").psi(torch.zeros(1, 1, 4, 4))
+
+
+def test_even_the_shape_of_x_is_a_bypass():
+    class Resized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(1, 2, 3, stride=2)
+            self.b = nn.Conv2d(2, 1, 1)
+
+        def forward(self, x):
+            return functional.interpolate(self.b(self.a(x)), size=x.shape[-2:])
+
+    with pytest.raises(DataError, match="getitem"):
+        Wiretap(Resized(), "a").psi(torch.zeros(1, 2, 4, 4))
+
+
+def test_derivatives_and_vmap_go_through_both_parts(f):
+    x, d = low_dose(2, shape=(12, 12)).double(), low_dose(2, seed=5, shape=(12, 12)).double()
+    f = f.double()
+    tap = Wiretap(f, 1)
+    value, tangent = torch.func.jvp(lambda x: tap.psi(tap.phi(x)), (x,), (d,))
+    expected_value, expected = torch.func.jvp(f, (x,), (d,))
+    assert torch.equal(value, expected_value) and torch.allclose(tangent, expected, rtol=1e-12)
+    z, pull = torch.func.vjp(tap.phi, x)
+    _, push = torch.func.jvp(tap.phi, (x,), (d,))
+    w = torch.randn(z.shape, dtype=z.dtype, generator=torch.Generator().manual_seed(1))
+    assert torch.isclose((push * w).sum(), (d * pull(w)[0]).sum(), rtol=1e-10)  # ⟨Jd, w⟩ = ⟨d, Jᵀw⟩
+    stack = torch.stack([x, d])
+    mapped = torch.vmap(lambda x: tap.psi(tap.phi(x)))(stack)
+    assert torch.allclose(mapped, torch.stack([f(x), f(d)]), rtol=1e-12)
+
+
+def test_layers_that_work_in_place_do_not_overwrite_z():
+    f = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 1, 3))
+    tap = Wiretap(f, "0")
+    z = tap.phi(low_dose())
+    assert z.min() < 0
+    kept = z.clone()
+    first = tap.psi(z)
+    assert torch.equal(z, kept) and torch.equal(tap.psi(z), first)
+
+
+def test_a_wiretap_follows_the_weights_and_the_type_of_its_network(f):
+    tap, x = Wiretap(f, 1), low_dose().double()
+    f.double()
+    with torch.no_grad():
+        convolutions(f)[-1].bias += 1
+    assert torch.equal(tap.psi(tap.phi(x)), f(x))
+
+
+def test_a_plain_callable_has_input_and_output_only():
+    def f(x):
+        return x / 2
+
+    x = low_dose()
+    assert Wiretap(f, "output").layers == ["input", "output"]
+    ahead, behind = Wiretap(f, "input"), Wiretap(f, "output")
+    assert ahead.phi(x) is x and torch.equal(ahead.psi(x), x / 2)
+    assert torch.equal(behind.phi(x), x / 2) and behind.psi(x) is x
+    with pytest.raises(DataError, match=r"unknown layer .*input, output; a plain callable"):
+        Wiretap(f, 1)
+
+
+def test_a_network_that_cannot_be_traced_has_input_and_output_only():
+    class Choosing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x):
+            return self.a(x) if x.mean() > 0 else x
+
+    f, x = Choosing(), low_dose()
+    for layer in ("input", "output"):
+        tap = Wiretap(f, layer)
+        assert torch.equal(tap.psi(tap.phi(x)), f(x))
+    with pytest.raises(DataError, match="cannot trace Choosing"):
+        Wiretap(f, "a")
+
+
+@pytest.mark.parametrize("layer", ["conv9", 0, 9, -1, "", True, None, 1.0])
+def test_an_unknown_layer_is_refused_with_those_that_exist(layer):
+    with pytest.raises(DataError, match=r"unknown layer .*input, .*net\.0, 1, .*, output"):
+        Wiretap(Yang(), layer)
+
+
+def test_a_module_used_twice_does_not_say_where():
+    with pytest.raises(DataError, match="called 2 times"):
+        Wiretap(Branched(), "act")
+
+
+def test_a_layer_that_gives_several_tensors_is_refused():
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.halves = Halves()
+
+        def forward(self, x):
+            return torch.cat(self.halves(x), -1)
+
+    class Halves(nn.Module):
+        def forward(self, x):
+            return x[..., :6], x[..., 6:]
+
+    with pytest.raises(DataError, match="one tensor"):
+        Wiretap(Split(), "halves")
+    with pytest.raises(DataError, match="one tensor"):
+        Wiretap(lambda x: (x, x), "output").phi(low_dose())
+
+
+def test_no_denoiser_at_all():
+    with pytest.raises(DataError, match="module or a callable"):
+        Wiretap("chen", "output")
