@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .canvas import Canvas
 from .outlines import Outline, blob, grown, upper_part
@@ -31,7 +29,7 @@ def stomach(
     inner = grown(outline, -rng.uniform(3.0, 5.5))
     kind = rng.random()
     if kind < 0.5:
-        filling: float | NDArray[np.float32] = rng.uniform(5.0, 25.0)
+        filling: float | NDArray[np.floating] = rng.uniform(5.0, 25.0)
     elif kind < 0.85:
         filling = 45.0 + 30.0 * canvas.field(3.0) - 70.0 * np.maximum(canvas.field(2.2) - 1.3, 0.0)
     else:
@@ -44,7 +42,7 @@ def stomach(
 def colon(
     canvas: Canvas,
     rng: np.random.Generator,
-    centre: Sequence[float],
+    centre: ArrayLike,
     radius: float,
     wall: float,
     room: NDArray[np.float32],
@@ -68,8 +66,8 @@ def colon(
 def loops(
     canvas: Canvas,
     rng: np.random.Generator,
-    centre: Sequence[float],
-    reach: Sequence[float],
+    centre: ArrayLike,
+    reach: ArrayLike,
     *,
     tries: int,
     wall: float,

@@ -99,7 +99,7 @@ class Canvas:
     def paint(
         self,
         outlines: Outline | Sequence[Outline],
-        value: float | NDArray[np.float32],
+        value: float | NDArray[np.floating],
         *,
         within: NDArray[np.float32] | None = None,
         opacity: float = 1.0,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .canvas import Canvas
 from .outlines import Outline, grown
@@ -25,7 +24,7 @@ class Chest:
         self.blood = rng.uniform(150.0, 240.0) if self.contrast else rng.uniform(36.0, 46.0)
         self.wall = rng.uniform(85.0, 110.0) if self.contrast else self.blood + 9.0
 
-    def at(self, points: Sequence[float] | Outline) -> Outline:
+    def at(self, points: ArrayLike) -> Outline:
         """Positions [mm] of places given as (x, depth)."""
         return np.asarray(points, dtype=np.float64) * [self.scale, self.back - self.front] + [
             0.0,

@@ -74,7 +74,7 @@ class Ellipse:
         """Return the same ellipse moved by ``(dx, dy)`` [mm]."""
         return replace(self, centre=(self.centre[0] + dx, self.centre[1] + dy))
 
-    def chord(self, theta: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
+    def chord(self, theta: NDArray[np.floating], t: NDArray[np.floating]) -> NDArray[np.floating]:
         """Length [mm] that the rays ``(theta [rad], t [mm])`` run inside; the arrays broadcast."""
         a, b = self.axes
         distance = t - (self.centre[0] * np.cos(theta) - self.centre[1] * np.sin(theta))
@@ -217,7 +217,7 @@ class EllipsePhantom:
 
 def _column_rays(
     geometry: FanBeam | ParallelBeam, within: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Angle θ - β and distance t of each column's ray, ``within`` columns off its centre."""
     column = np.arange(geometry.n_cols) - (geometry.n_cols - 1) / 2
     offset = (column + geometry.col_offset + within) * geometry.col_pitch
@@ -228,19 +228,21 @@ def _column_rays(
     return gamma, geometry.src_iso * np.sin(gamma)
 
 
-def _points(count: int, spacing: float, centre: float, supersample: int) -> NDArray[np.float64]:
+def _points(count: int, spacing: float, centre: float, supersample: int) -> NDArray[np.floating]:
     fine = count * supersample
     return (np.arange(fine) - (fine - 1) / 2) * (spacing / supersample) + centre
 
 
 def _pixels_within(
-    points: NDArray[np.float64], centre: float, reach: float, supersample: int
+    points: NDArray[np.floating], centre: float, reach: float, supersample: int
 ) -> slice:
     first, last = np.searchsorted(points, [centre - reach, centre + reach])
     return slice(int(first) // supersample, -(-int(last) // supersample))
 
 
-def _inside(ellipse: Ellipse, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _inside(
+    ellipse: Ellipse, x: NDArray[np.floating], y: NDArray[np.floating]
+) -> NDArray[np.bool_]:
     cosine, sine = np.cos(ellipse.angle), np.sin(ellipse.angle)
     u, v = x - ellipse.centre[0], y - ellipse.centre[1]
     a, b = ellipse.axes

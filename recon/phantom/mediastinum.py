@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .canvas import Canvas
 from .chest import Chest
 from .outlines import Outline, arc, blob, grown, spline, tube
 from .trunk import fat_texture
@@ -113,7 +115,14 @@ def pulmonary_arteries(chest: Chest) -> None:
         airways.append(blob(chest.at((0.0, 0.78)), (13.0, 7.5)))
     chest.airway(airways, 1.4)
     nodes = scattered(rng, chest.at((0.0, 0.7)), (28.0, 12.0), count=6, width=(3.0, 8.0))
-    canvas.paint(nodes, 45.0, within=(canvas.hu < -60.0) * (canvas.hu > -200.0))
+    canvas.paint(nodes, 45.0, within=_fat(canvas))
+
+
+def _fat(canvas: Canvas) -> NDArray[np.float32]:
+    """Mask of what is fat so far: lymph nodes lie in it."""
+    return np.clip((-50.0 - canvas.hu) / 20.0, 0.0, 1.0) * np.clip(
+        (canvas.hu + 180.0) / 20.0, 0.0, 1.0
+    )
 
 
 def arch(chest: Chest, level: float) -> None:
@@ -137,7 +146,7 @@ def arch(chest: Chest, level: float) -> None:
     thymus = blob(chest.at((0.0, 0.16)), (16.0, 8.0), rng=rng, rough=0.2)
     canvas.paint(thymus, -20.0 + 20.0 * canvas.field(3.0), opacity=0.6 * rng.random())
     nodes = scattered(rng, chest.at((0.0, 0.6)), (26.0, 25.0), count=8, width=(2.5, 6.0))
-    canvas.paint(nodes, 45.0, within=(canvas.hu < -60.0) * (canvas.hu > -200.0))
+    canvas.paint(nodes, 45.0, within=_fat(canvas))
 
 
 def behind_the_heart(chest: Chest, name: str) -> None:

@@ -6,7 +6,6 @@ closed by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -33,8 +32,8 @@ _STEP = 1.2  # mm between vertices of a smooth outline
 
 
 def blob(
-    centre: Sequence[float],
-    axes: Sequence[float],
+    centre: ArrayLike,
+    axes: ArrayLike,
     angle: float = 0.0,
     *,
     rng: np.random.Generator | None = None,
@@ -72,7 +71,7 @@ def blob(
     >>> blob((0.0, 0.0), (10.0, 5.0)).max(axis=0).round(1).tolist()
     [10.0, 5.0]
     """
-    a, b = axes
+    a, b = np.asarray(axes, dtype=np.float64)
     count = int(np.clip(2 * np.pi * max(a, b) / _STEP, 16, 480)) // 4 * 4
     phi = np.arange(count) * (2 * np.pi / count)
     cosine, sine = np.cos(phi), np.sin(phi)
@@ -166,7 +165,7 @@ def lobulated(outline: Outline, rng: np.random.Generator, size: float, length: f
     return grown(outline, size * bumps / max(float(bumps.std()), 1e-9))
 
 
-def placed(outline: Outline, centre: Sequence[float], angle: float = 0.0) -> Outline:
+def placed(outline: Outline, centre: ArrayLike, angle: float = 0.0) -> Outline:
     """Outline turned about the origin by an angle [rad] and then moved to ``centre`` [mm]."""
     cosine, sine = np.cos(angle), np.sin(angle)
     turned = outline @ np.array([[cosine, sine], [-sine, cosine]])

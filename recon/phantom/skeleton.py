@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .canvas import Canvas
 from .outlines import Outline, arc, blob, grown, placed, stretch, tube
@@ -29,7 +29,7 @@ def bone(
 
 
 def vertebra(
-    canvas: Canvas, rng: np.random.Generator, centre: Sequence[float], *, width: float, lumbar: bool
+    canvas: Canvas, rng: np.random.Generator, centre: ArrayLike, *, width: float, lumbar: bool
 ) -> None:
     """Paint a vertebra: body, pedicles, laminae, spinous and transverse processes, canal.
 
@@ -42,7 +42,7 @@ def vertebra(
     lumbar : bool
         Lumbar shape, or thoracic with processes pointing backwards.
     """
-    cx, cy = centre
+    cx, cy = (float(c) for c in np.asarray(centre))
     depth = width * rng.uniform(0.74, 0.86)
     canal = np.array([0.5 * rng.uniform(20.0, 25.0), 0.5 * rng.uniform(15.0, 18.0)])
     back = cy + 0.5 * depth
@@ -138,7 +138,7 @@ def ribs(
         bone(canvas, outline, shell=rng.uniform(1.1, 1.7), cortex=cortex, marrow=marrow)
 
 
-def sternum(canvas: Canvas, rng: np.random.Generator, centre: Sequence[float]) -> None:
+def sternum(canvas: Canvas, rng: np.random.Generator, centre: ArrayLike) -> None:
     """Paint the breastbone at ``centre`` [mm]."""
     axes = (rng.uniform(15.0, 23.0), rng.uniform(5.0, 6.5))
     outline = blob(centre, axes, rng=rng, rough=0.12, power=2.8)

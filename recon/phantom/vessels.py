@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .outlines import Outline, ovals, tube
 
@@ -13,7 +12,7 @@ __all__ = ["scattered", "tree"]
 
 def tree(
     rng: np.random.Generator,
-    start: Sequence[float],
+    start: ArrayLike,
     direction: float,
     *,
     length: float,
@@ -51,11 +50,11 @@ def tree(
     """
     if generations < 0 or width < thinnest:
         return []
-    start = np.asarray(start, dtype=np.float64)
+    root = np.asarray(start, dtype=np.float64)
     sway = 0.25 * rng.standard_normal(2)
     heading = direction + np.array([0.0, sway[0], sway.sum()])
     steps = np.stack([np.cos(heading), np.sin(heading)], axis=1) * (length / 3)
-    path = np.concatenate([start[None], start + np.cumsum(steps, axis=0)])
+    path = np.concatenate([root[None], root + np.cumsum(steps, axis=0)])
     part = rng.uniform(0.3, 0.7)
     widths = width * np.array([part, 1 - part]) ** 0.5
     found = []
@@ -80,12 +79,12 @@ def tree(
 
 def scattered(
     rng: np.random.Generator,
-    centre: Sequence[float],
-    reach: Sequence[float],
+    centre: ArrayLike,
+    reach: ArrayLike,
     *,
     count: int,
     width: tuple[float, float],
-    root: Sequence[float] | None = None,
+    root: ArrayLike | None = None,
 ) -> list[Outline]:
     """Vessels cut across: small ovals, larger towards the root and elongated away from it.
 

@@ -1,0 +1,231 @@
+"""The cerebrum: grey and white matter, sulci, deep nuclei, ventricles, falx."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .canvas import Canvas
+from .outlines import Outline, arc, blob, grown, lobulated, spline, tube
+
+__all__ = ["cerebrum"]
+
+_CSF, _GREY, _WHITE = 7.0, 38.0, 29.0  # HU
+
+
+def cerebrum(
+    canvas: Canvas, rng: np.random.Generator, inner: Outline, width: float, length: float,
+    level: float, age: float,
+) -> None:  # fmt: skip
+    """Paint the brain inside the skull at one level, the more shrunken the older."""
+    brain = lobulated(grown(inner, -(0.3 + 1.6 * age)), rng, 0.3 + 0.5 * age, 14.0)
+    inside = canvas.mask(brain)
+    grey = _GREY + 1.0 * canvas.field(3.0) + 0.6 * canvas.field(24.0)
+    white = _WHITE + 0.8 * canvas.field(3.0) + 0.9 * canvas.field(24.0) - 2.5 * age
+    canvas.paint(brain, grey)
+    for side in (-1.0, 1.0):
+        core = blob(
+            (side * 0.48 * width, 0.0),
+            (0.40 * width, 0.84 * length),
+            rng=rng,
+            rough=0.10,
+            lobes=14,
+            power=2.3,
+        )
+        canvas.paint(core, white, within=inside)
+    folds, widths = [], []
+    count = len(brain)
+    at = 0.0
+    while at < count:
+        k = int(at) % count
+        start = brain[k]
+        inward = np.arctan2(-start[1] * 0.8, -start[0])
+        folds.append(
+            _fold(rng, start, inward + 0.35 * rng.standard_normal(), rng.uniform(11.0, 24.0))
+        )
+        widths.append((0.4 + 1.5 * age) * rng.uniform(0.5, 1.5))
+        at += rng.uniform(8.0, 16.0)
+    midline = np.linspace(-0.97, 0.97, 15) * length
+    for y in midline:
+        for side in (-1.0, 1.0):
+            if level < 0.72 and abs(y) < 0.42 * length:
+                continue
+            start = np.array([side * 1.5, y + rng.uniform(-4.0, 4.0)])
+            outward = (0.0 if side > 0 else np.pi) + 0.4 * rng.standard_normal()
+            folds.append(_fold(rng, start, outward, rng.uniform(8.0, 17.0)))
+            widths.append((0.35 + 1.1 * age) * rng.uniform(0.4, 1.2))
+    canvas.paint([tube(f, [8.5, 8.0, 6.5]) for f in folds], grey, within=inside)
+    canvas.paint(tube(np.array([[0.0, -length], [0.0, -0.42 * length]]), 7.0), grey, within=inside)
+    canvas.paint(tube(np.array([[0.0, 0.42 * length], [0.0, length]]), 7.0), grey, within=inside)
+    if level < 0.72:
+        _deep_nuclei(canvas, rng, width, length, level, grey, white)
+    canvas.paint(
+        [tube(f, [w * 1.3, w, 0.5 * w]) for f, w in zip(folds, widths)], _CSF + 3.0, within=inside
+    )
+    if level < 0.62:
+        _sylvian(canvas, rng, width, length, age, inside)
+    _ventricles(canvas, rng, width, length, level, age)
+    _midline(canvas, rng, length, level, age, inside)
+
+
+def _fold(
+    rng: np.random.Generator, start: NDArray[np.float64], direction: float, length: float
+) -> Outline:
+    """Middle line of a sulcus that winds inward."""
+    sway = rng.uniform(0.3, 0.9) * rng.choice([-1.0, 1.0])
+    turns = direction + sway * np.array([0.0, 0.5, 1.0, 0.6]) + 0.2 * rng.standard_normal(4)
+    steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * (length / 4)
+    return arc(np.concatenate([start[None], start + np.cumsum(steps, axis=0)]))
+
+
+def _deep_nuclei(
+    canvas: Canvas, rng: np.random.Generator, width: float, length: float, level: float,
+    grey: NDArray[np.floating], white: NDArray[np.floating],
+) -> None:  # fmt: skip
+    canvas.paint(blob((0.0, 0.0), (0.3 * width, 0.4 * length), rng=rng, rough=0.05), white)
+    if level > 0.66:
+        return
+    for side in (-1.0, 1.0):
+        nuclei = (
+            blob(
+                (side * 0.17 * width, -0.26 * length), (6.0, 11.0), side * 0.25, rng=rng, rough=0.08
+            ),
+            blob(
+                (side * 0.36 * width, -0.12 * length), (8.0, 17.0), -side * 0.25, rng=rng, rough=0.1
+            ),
+            blob(
+                (side * 0.17 * width, 0.08 * length), (9.5, 14.0), -side * 0.35, rng=rng, rough=0.08
+            ),
+        )
+        canvas.paint(nuclei, grey + 1.5)
+        insula = arc(
+            [
+                (side * 0.53 * width, -0.32 * length),
+                (side * 0.5 * width, -0.1 * length),
+                (side * 0.54 * width, 0.12 * length),
+            ]
+        )
+        canvas.paint(tube(insula, 5.0), grey)
+
+
+def _sylvian(
+    canvas: Canvas, rng: np.random.Generator, width: float, length: float, age: float,
+    inside: NDArray[np.float32],
+) -> None:  # fmt: skip
+    for side in (-1.0, 1.0):
+        w = (1.2 + 3.5 * age) * rng.uniform(0.7, 1.3)
+        trunk = arc(
+            np.array(
+                [
+                    (side * 1.02 * width, -0.18 * length),
+                    (side * 0.78 * width, -0.16 * length),
+                    (side * 0.6 * width, -0.1 * length),
+                    (side * 0.6 * width, 0.1 * length),
+                    (side * 0.66 * width, 0.2 * length),
+                ]
+            )
+            + 1.5 * rng.standard_normal((5, 2))
+        )
+        canvas.paint(tube(trunk, [w, w, 1.6 * w, 1.2 * w, 0.6 * w]), _CSF, within=inside)
+        branch = arc(
+            np.array(
+                [
+                    (side * 0.6 * width, -0.1 * length),
+                    (side * 0.58 * width, -0.26 * length),
+                    (side * 0.64 * width, -0.36 * length),
+                ]
+            )
+        )
+        canvas.paint(tube(branch, [1.3 * w, w, 0.5 * w]), _CSF, within=inside)
+
+
+def _ventricles(
+    canvas: Canvas, rng: np.random.Generator, width: float, length: float, level: float, age: float
+) -> None:
+    if level > 0.78:
+        return
+    size = (0.7 + 1.1 * age) * rng.uniform(0.8, 1.2)
+    if level > 0.58:
+        for side in (-1.0, 1.0):
+            body = arc(
+                [
+                    (side * 8.0, -0.36 * length),
+                    (side * 7.0, -0.05 * length),
+                    (side * 12.0, 0.18 * length),
+                    (side * 20.0, 0.38 * length),
+                ]
+            )
+            canvas.paint(tube(body, np.array([5.0, 7.0, 8.0, 6.0]) * size), _CSF - 1.0)
+        septum = tube(np.array([[0.0, -0.3 * length], [0.0, 0.1 * length]]), 1.2)
+        canvas.paint(septum, 30.0)
+        return
+    for side in (-1.0, 1.0):
+        horn = arc(
+            [
+                (side * 13.0, -0.42 * length),
+                (side * 7.0, -0.3 * length),
+                (side * 2.5, -0.15 * length),
+            ]
+        )
+        canvas.paint(tube(horn, np.array([4.0, 7.5, 3.0]) * size), _CSF - 1.0)
+        if level > 0.36:
+            atrium = arc(
+                [
+                    (side * 18.0, 0.2 * length),
+                    (side * 25.0, 0.3 * length),
+                    (side * 25.0, 0.45 * length),
+                    (side * 21.0, 0.58 * length),
+                ]
+            )
+            canvas.paint(tube(atrium, np.array([3.0, 8.0, 6.0, 2.0]) * size), _CSF - 1.0)
+            if rng.random() < 0.6:
+                plexus = blob((side * 24.0, 0.33 * length), (2.2, 3.0), rng=rng, rough=0.25)
+                canvas.paint(plexus, rng.uniform(90.0, 350.0), opacity=0.9)
+    slit = tube(
+        np.array([[0.0, -0.12 * length], [0.0, 0.14 * length]]),
+        [2.0 * size, 3.0 * size, 1.5 * size],
+    )
+    canvas.paint(slit, _CSF)
+    if level < 0.42:
+        points = [
+            (a, r)
+            for a, r in zip(
+                np.linspace(0.0, 2 * np.pi, 10, endpoint=False), np.tile([15.0, 8.0], 5)
+            )
+        ]
+        star = spline(
+            [(r * np.cos(a + 0.94), r * np.sin(a + 0.94) - 0.02 * length) for a, r in points]
+        )
+        canvas.paint(star, _CSF + 2.0, opacity=0.9)
+        stem = blob((0.0, 0.14 * length), (17.0, 13.0), rng=rng, rough=0.06, power=2.4)
+        canvas.paint(stem, _GREY - 4.0)
+        canvas.paint(
+            tube(
+                arc([(-13.0, 0.31 * length), (0.0, 0.27 * length), (13.0, 0.31 * length)]),
+                [1.0, 3.0, 1.0],
+            ),
+            _CSF,
+        )
+    elif rng.random() < 0.6:
+        canvas.paint(
+            blob((rng.uniform(-1.0, 1.0), 0.2 * length), (2.4, 2.0), rng=rng, rough=0.2),
+            rng.uniform(120.0, 420.0),
+        )
+
+
+def _midline(
+    canvas: Canvas, rng: np.random.Generator, length: float, level: float, age: float,
+    inside: NDArray[np.float32],
+) -> None:  # fmt: skip
+    gap = 0.6 + 2.2 * age
+    ends = ((-1.05, -0.46), (0.6, 1.05)) if level < 0.78 else ((-1.05, 1.05),)
+    for first, last in ends:
+        s = np.linspace(first, last, 7) * length
+        line = arc(np.stack([0.8 * rng.standard_normal(7), s], axis=1))
+        canvas.paint(tube(line, [gap * 1.6, gap, gap]), _CSF + 2.0, within=inside)
+        canvas.paint(tube(line, 1.1), rng.uniform(48.0, 60.0))
+        if level > 0.72 and rng.random() < 0.25:
+            k = len(line) // 5
+            canvas.paint(tube(line[k : k + 10], 1.6), 420.0)
+    sinus = spline([(-4.0, 1.01 * length), (0.0, 0.95 * length), (4.0, 1.01 * length)])
+    canvas.paint(sinus, 52.0, within=inside)
