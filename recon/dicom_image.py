@@ -41,16 +41,14 @@ class CTImages:
         Distance of rows and of columns (sy, sx) [mm].
     positions : np.ndarray, shape (slices, 3)
         Centre of the first pixel of each slice, (x, y, z) of the patient [mm].
-    thicknesses : np.ndarray, shape (slices,)
-        Nominal slice thickness of each slice [mm].
-    exposures : np.ndarray, shape (slices,)
-        mAs per rotation of each slice; NaN where the file does not say.
+    thicknesses, exposures : np.ndarray, shape (slices,)
+        Nominal thickness [mm] and mAs per rotation of each slice; NaN where a file does not say.
     kvp : float or None
         Tube voltage [kV].
     orientation : tuple of 6 floats
         Direction of the rows and of the columns.
     tilt : float
-        Angle of the slices against the axial plane [rad].
+        Angle against the axial plane [rad].
     patient_position : str
         "HFS", "FFS", … or "" where the file does not say.
     files : tuple of Path
@@ -91,15 +89,8 @@ class CTImages:
         """Return some of the slices, with their own thickness and exposure."""
         if not isinstance(which, slice):
             which = slice(which, which + 1 or None)
-        return replace(
-            self,
-            hu=self.hu[which],
-            positions=self.positions[which],
-            thicknesses=self.thicknesses[which],
-            exposures=self.exposures[which],
-            files=self.files[which],
-            instance_uids=self.instance_uids[which],
-        )
+        per_slice = ("hu", "positions", "thicknesses", "exposures", "files", "instance_uids")
+        return replace(self, **{name: getattr(self, name)[which] for name in per_slice})
 
     def describe(self) -> str:
         """Say in one line what the series is, without identity."""
@@ -286,9 +277,8 @@ def _slice(ds: Dataset, file: Path) -> dict[str, Any]:
     turned = math.acos(min(1.0, abs(float(normal[2]))))
     tilt = math.radians(float(ds.get("GantryDetectorTilt") or 0.0))
     current, time = ds.get("XRayTubeCurrent"), ds.get("ExposureTime")
-    microamperes = ds.get("ExposureInuAs")
     stated = float(ds.get("Exposure") or math.nan)
-    mas = stated if not microamperes else float(microamperes) / 1000
+    mas = float(ds.get("ExposureInuAs") or 1000 * stated) / 1000
     if current and time:
         mas = float(current) * float(time) / 1000
     position = ds.get("PatientPosition") or ""
