@@ -60,8 +60,9 @@ def write_series(
         Distance of rows and of columns (sy, sx) [mm].
     slice_thickness : float, optional
         Nominal slice thickness [mm].
-    positions : array, shape (slices, 3), optional
-        Centre of each slice's first pixel, (x, y, z) of the patient [mm].
+    positions : array, shape (slices, 3) or (slices,), optional
+        Centre of each slice's first pixel, (x, y, z) of the patient [mm]; or z alone, for slices
+        whose middle lies at x = y = 0.
     series_description : str
         At most 64 characters.
     kvp, mas : float, optional
@@ -90,7 +91,7 @@ def write_series(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = write_series(
     ...         folder, np.full((1, 4, 4), 40.0), spacing=(1.0, 1.0), slice_thickness=1.5,
-    ...         positions=[(0, 0, 5)], series_description="water and salt", kvp=120, mas=10,
+    ...         positions=[5.0], series_description="water and salt", kvp=120, mas=10,
     ...     )
     ...     print(read_images(folder))
     CTImages(1 slice of 4 × 4, pixels 1 × 1 mm, 1.5 mm thick, z 5.0 to 5.0 mm, 120 kV, 10 mAs)
@@ -129,17 +130,28 @@ def write_series(
             "the geometry of the images is not known",
             expected="like, or spacing, slice_thickness and positions",
         )
-    places = np.asarray(positions, dtype=np.float64)
-    lengths = np.array([*spacing, slice_thickness], dtype=np.float64)
+    lengths = np.append(_numbers("spacing", spacing), _numbers("slice_thickness", slice_thickness))
+    if lengths.shape != (3,) or not (lengths > 0).all():
+        raise DataError(
+            "lengths are not positive",
+            where="spacing, slice_thickness",
+            expected="sy, sx and a thickness [mm]",
+            got=lengths.tolist(),
+        )
+    places = _numbers("positions", positions)
+    if places.ndim == 1:  # z alone: the slices are centred
+        corner = -(np.array(images.shape[:0:-1]) - 1) / 2 * lengths[1::-1]
+        places = np.array([(*corner, z) for z in places])
+    if places.shape != (len(images), 3):
+        raise DataError(
+            "one place per slice is needed",
+            where="positions",
+            expected=f"({len(images)}, 3) or ({len(images)},)",
+            got=np.shape(positions),
+        )
     for name, number in (("kvp", kvp), ("mas", mas)):
         if number is not None and not 0.0 < float(number) < 1e6:
             raise DataError(f"{name} is not positive", where=name, got=number)
-    if places.shape != (len(images), 3) or not np.isfinite(places).all():
-        raise DataError(
-            "positions", where="positions", expected=f"({len(images)}, 3)", got=places.shape
-        )
-    if lengths.shape != (3,) or not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise DataError("lengths in mm must be positive", got=lengths.tolist())
 
     stored = np.rint(np.clip(images, *HU_RANGE)).astype("<i2")
     one_to_one = like is not None and len(images) == len(like)
@@ -176,6 +188,16 @@ def write_series(
         path = Path(folder) / f"slice-{ds.InstanceNumber:03d}.dcm"
         paths.append(write_atomic(path, _file(ds)))
     return paths
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if not np.isfinite(numbers).all():
+        raise DataError("not finite numbers", where=name, got=value)
+    return numbers
 
 
 def _technical(

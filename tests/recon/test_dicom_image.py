@@ -231,6 +231,12 @@ def test_what_was_written_is_read_back(tmp_path):
     assert pydicom.dcmread(files[0]).ConvolutionKernel == "hann"
 
 
+def test_heights_alone_put_the_slices_on_the_axis(tmp_path):
+    write(tmp_path, positions=[3.0, 5.0, 4.0])
+    back = read_images(tmp_path)
+    assert back.positions == pytest.approx(np.array([[-11.6, -6.65, z] for z in (3.0, 4.0, 5.0)]))
+
+
 def test_values_beyond_the_range_are_clipped(tmp_path):
     hu = np.array([[[-1e5, -40000, -32768.4], [32767.4, 1e6, 0.5]]])
     write(tmp_path, hu)
@@ -342,6 +348,9 @@ def test_no_identity_reaches_an_output(small, tmp_path):
         ({"slice_thickness": None}, "geometry"),
         ({"spacing": (0.0, 1.0)}, "positive"),
         ({"positions": [(0, 0, 0)]}, "positions"),
+        ({"positions": [1.0]}, "positions"),
+        ({"spacing": 1.0}, "spacing"),
+        ({"positions": "here"}, "positions"),
         ({"hu": np.full((1, 2, 2), np.nan), "positions": [(0, 0, 0)]}, "NaN"),
         ({"hu": np.zeros((2, 2))}, "slices, rows, cols"),
         ({"series_description": "x" * 65}, "64"),
