@@ -389,13 +389,13 @@ def test_chen_learns_to_take_noise_away():
     x = y + 60 * torch.randn(y.shape, generator=generator)
     torch.manual_seed(0)
     f = Chen()
-    pairs = PatchPairs(x[:10], y[:10], patch=32)
-    task = SupervisedTask(f, pairs, batch=8, steps=200, lr=3e-3)
+    pairs = PatchPairs(x[:10], y[:10], patch=24)
+    task = SupervisedTask(f, pairs, batch=4, steps=200, lr=5e-3)
     logs = train(task, steps=200, seed=1, progress=False)
     assert logs[0]["rmse_hu"] > 200
     with torch.no_grad():
         left = (f(x[10:, None]) - y[10:, None]).square().mean().sqrt()
-    assert left < 48  # of 60 HU, on images not trained on
+    assert left < 40  # of 60 HU, on images not trained on; about 32 is reached
 
 
 def _main(path):
