@@ -53,7 +53,7 @@ class FbpPlan:
 
     Parallel views at ``theta`` (K,) with ``n_t`` samples ``pitch`` [mm] apart, the first at
     ``t_first`` [mm]; after the filter ``n_fine`` samples pitch/2 apart, the first ``fine_first``
-    half-steps from ``t_first``. ``n_fft`` is the length of the zero-padded transform.
+    half-steps from ``t_first``. ``n_fft``, a power of 2, is the length of the padded transform.
     """
 
     theta: np.ndarray
@@ -209,6 +209,6 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid) -> FbpPlan:
         t_first=t_first,
         fine_first=fine_first,
         n_fine=fine_last - fine_first + 1,
-        n_fft=fft.next_fast_len(max(2 * lag, 16), real=True) // 2 * 2,
+        n_fft=1 << (max(2 * lag, 16) - 1).bit_length(),
         rebinning=rebinning,
     )

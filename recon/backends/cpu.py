@@ -10,10 +10,11 @@ import numba
 import numpy as np
 import torch
 
-from ..filtering import FbpPlan, fine_responses, plan_fbp
+from ..filtering import FbpPlan, plan_fbp
 from ..geometry import Geometry, ImageGrid
 from ..windows import Window
-from . import joseph, parallel_fbp
+from . import filter_fft, joseph, parallel_fbp
+from .filter_fft import FilterTables, filter_tables
 from .rays import PAD, RayTable, trace
 from .simd import WIDTHS, lanes, width_for
 
@@ -36,7 +37,7 @@ class NumbaBackend:
         self.geometry = geometry
         self.grid = grid
         self.table: RayTable = trace(geometry, grid)
-        self._responses: dict[object, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._filters: dict[str, FilterTables] = {}
 
     @cached_property
     def plan(self) -> FbpPlan:
@@ -53,16 +54,14 @@ class NumbaBackend:
 
     def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
         """Filtered backprojection (B, rows, cols) of (B, views, cols)."""
-        responses = self._response(window)
-        return self._in_chunks(
-            sinograms, self.grid.shape, lambda p, out: self._fbp(p, out, *responses)
-        )
+        tables = self._filter(window)
+        return self._in_chunks(sinograms, self.grid.shape, lambda p, out: self._fbp(p, out, tables))
 
     def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """Transpose of :meth:`fbp`."""
-        responses = self._response(window)
+        tables = self._filter(window)
         return self._in_chunks(
-            images, self.geometry.shape, lambda x, out: self._fbp_transpose(x, out, *responses)
+            images, self.geometry.shape, lambda x, out: self._fbp_transpose(x, out, tables)
         )
 
     def _in_chunks(
@@ -108,15 +107,12 @@ class NumbaBackend:
         )  # fmt: skip
         joseph.fold_image(tag, rows, cols, out)
 
-    def _response(self, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
-        """Transfer functions of the samples at the rays and of those half-way between."""
-        if window not in self._responses:
-            whole, half = fine_responses(self.plan, window)
-            self._responses[window] = (
-                torch.from_numpy(whole.astype(np.float32)),
-                torch.from_numpy(half.astype(np.complex64)),
-            )
-        return self._responses[window]
+    def _filter(self, window: Window) -> FilterTables:
+        if callable(window):
+            return filter_tables(self.plan, window)
+        if window not in self._filters:
+            self._filters[window] = filter_tables(self.plan, window)
+        return self._filters[window]
 
     @cached_property
     def _rebinning(self) -> tuple:
@@ -136,61 +132,43 @@ class NumbaBackend:
     def _lines(self) -> tuple[np.ndarray, ...]:
         return tuple(part.astype(np.float32) for part in self.plan.pixel_lines(self.grid))
 
-    def _fbp(
-        self, sinograms: np.ndarray, out: np.ndarray, whole: torch.Tensor, half: torch.Tensor
-    ) -> None:
-        plan = self.plan
+    def _fbp(self, sinograms: np.ndarray, out: np.ndarray, tables: FilterTables) -> None:
+        plan, views = self.plan, len(self.plan.theta)
         tag = lanes(width_for(len(sinograms)))
-        if plan.rebinning is None:
-            parallel = torch.from_numpy(sinograms)
-        else:
-            fan = np.empty((*sinograms.shape[1:], len(tag)), np.float32)
-            parallel_fbp.pack(tag, sinograms, fan)
-            packed = np.empty((len(plan.theta), plan.n_t, len(tag)), np.float32)
-            parallel_fbp.rebin(tag, fan.reshape(-1), *self._rebinning, packed)
-            stack = np.empty((len(sinograms), *packed.shape[:2]), np.float32)
-            parallel_fbp.unpack(tag, packed, stack)
-            parallel = torch.from_numpy(stack)
-        spectrum = torch.fft.rfft(parallel, plan.n_fft)
-        fine = torch.stack(
-            [torch.fft.irfft(spectrum * h, plan.n_fft) for h in (whole, half)], dim=-1
-        ).flatten(-2)
-        index = (torch.arange(plan.n_fine) + plan.fine_first) % (2 * plan.n_fft)
-        stack = fine[..., index].numpy()
-        filtered = np.empty((*stack.shape[1:], len(tag)), np.float32)
-        parallel_fbp.pack(tag, stack, filtered)
-        parallel_fbp.back_project(
-            tag, filtered.reshape(-1), plan.n_fine, *self._lines,
-            np.float32(np.pi / len(plan.theta)), _TILE, out,
+        parallel = np.empty((*sinograms.shape[1:], len(tag)), np.float32)
+        parallel_fbp.pack(tag, sinograms, parallel)
+        if plan.rebinning is not None:
+            fan = parallel.reshape(-1)
+            parallel = np.empty((views, plan.n_t, len(tag)), np.float32)
+            parallel_fbp.rebin(tag, fan, *self._rebinning, parallel)
+        filtered = np.empty(views * plan.n_fine * len(tag), np.float32)
+        filter_fft.filter_views(
+            tag, parallel.reshape(-1), views, plan.n_t, tables.twiddle, tables.whole, tables.half,
+            plan.fine_first, plan.n_fine, filtered,
         )  # fmt: skip
+        parallel_fbp.back_project(
+            tag, filtered, plan.n_fine, *self._lines, np.float32(np.pi / views), _TILE, out
+        )
 
-    def _fbp_transpose(
-        self, images: np.ndarray, out: np.ndarray, whole: torch.Tensor, half: torch.Tensor
-    ) -> None:
-        plan = self.plan
+    def _fbp_transpose(self, images: np.ndarray, out: np.ndarray, tables: FilterTables) -> None:
+        plan, views = self.plan, len(self.plan.theta)
         tag = lanes(width_for(len(images)))
         packed = np.empty((*images.shape[1:], len(tag)), np.float32)
         parallel_fbp.pack(tag, images, packed)
-        filtered = np.empty((len(plan.theta), plan.n_fine, len(tag)), np.float32)
+        filtered = np.empty(views * plan.n_fine * len(tag), np.float32)
         parallel_fbp.back_project_transpose(
             tag, packed.reshape(-1), *images.shape[1:], plan.n_fine, *self._lines,
-            np.float32(np.pi / len(plan.theta)), filtered.reshape(-1),
+            np.float32(np.pi / views), filtered,
         )  # fmt: skip
-        stack = np.empty((len(images), *filtered.shape[:2]), np.float32)
-        parallel_fbp.unpack(tag, filtered, stack)
-        fine = torch.zeros(*stack.shape[:2], 2 * plan.n_fft)
-        index = (torch.arange(plan.n_fine) + plan.fine_first) % (2 * plan.n_fft)
-        fine[..., index] = torch.from_numpy(stack)
-        spectrum = sum(
-            torch.fft.rfft(fine[..., part::2]) * h.conj() for part, h in ((0, whole), (1, half))
-        )
-        parallel = torch.fft.irfft(spectrum, plan.n_fft)[..., : plan.n_t].contiguous().numpy()
-        if plan.rebinning is None:
-            out[:] = parallel
-            return
-        packed = np.empty((*parallel.shape[1:], len(tag)), np.float32)
-        parallel_fbp.pack(tag, parallel, packed)
-        shifted = np.empty(np.prod(self.geometry.shape) * len(tag), np.float32)
-        fan = np.empty((*self.geometry.shape, len(tag)), np.float32)
-        parallel_fbp.rebin_transpose(tag, packed, *self._rebinning, shifted, fan.reshape(-1))
-        parallel_fbp.unpack(tag, fan, out)
+        parallel = np.empty((views, plan.n_t, len(tag)), np.float32)
+        filter_fft.filter_transpose(
+            tag, filtered, views, plan.n_t, tables.twiddle, tables.whole, tables.half,
+            plan.fine_first, plan.n_fine, parallel.reshape(-1),
+        )  # fmt: skip
+        if plan.rebinning is not None:
+            fan = np.empty((*self.geometry.shape, len(tag)), np.float32)
+            parallel_fbp.rebin_transpose(
+                tag, parallel, *self._rebinning, np.empty_like(fan).reshape(-1), fan.reshape(-1)
+            )
+            parallel = fan
+        parallel_fbp.unpack(tag, parallel, out)

@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "scale",
     "store",
+    "sub",
     "width_for",
     "zero",
 ]
@@ -117,6 +118,16 @@ def add(_: Any, left: Any, right: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fadd(args[0], args[1], flags=_FAST)
+
+    return left(left, right), build
+
+
+@intrinsic
+def sub(_: Any, left: Any, right: Any) -> Any:
+    """``sub(left, right)``."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fsub(args[0], args[1], flags=_FAST)
 
     return left(left, right), build
 

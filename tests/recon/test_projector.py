@@ -195,7 +195,7 @@ def test_flat_fan_agrees_with_astra():
     A = operator(geometry, grid)
     found = A(torch.from_numpy(image))
     assert relative(found, theirs) < TOLERANCE["astra"]
-    # and the transpose of the same data, over blocks of 8² pixels, where rays and pixels no longer beat
+    # and the transpose of the same data, over blocks of 8² pixels: rays and pixels no longer beat
     mean = lambda image: torch.nn.functional.avg_pool2d(image[None], 8)
     assert relative(mean(A.T(theirs)), mean(torch.from_numpy(back))) < TOLERANCE["astra"]
 

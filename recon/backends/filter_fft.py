@@ -1,0 +1,246 @@
+# mypy: disable-error-code="call-arg, var-annotated"
+"""The ramp filter as an FFT along the detector, one image per SIMD lane.
+
+Two views are the real and the imaginary part of one complex transform, since the filter's kernel is
+real. The forward transform (decimation in frequency, radix 4) leaves the spectrum in digit-reversed
+order, the response is kept in that order, and the inverse (its mirror image) restores the natural
+one, so that nothing is ever reordered. See Van Loan, Computational Frameworks for the Fast Fourier
+Transform (1992), chapters 1 and 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+from ..filtering import FbpPlan, fine_responses
+from ..windows import Window
+from .simd import add, fma, load, scale, store, sub, zero
+
+__all__ = ["FilterTables", "filter_tables", "filter_transpose", "filter_views"]
+
+f32 = nb.float32
+i64 = nb.int64
+
+_PAIRS = 4  # pairs of views that one task filters in the same room
+
+
+@dataclass(frozen=True)
+class FilterTables:
+    """Twiddle factors, and the two responses in digit-reversed order, as (n, 2) float32."""
+
+    twiddle: np.ndarray
+    whole: np.ndarray
+    half: np.ndarray
+
+
+def _digit_reversed(n: int) -> np.ndarray:
+    """Frequency that the forward transform leaves at each place."""
+    if n == 1:
+        return np.zeros(1, np.int64)
+    radix = 4 if n % 4 == 0 and n.bit_length() % 2 == 1 else 2
+    inner = _digit_reversed(n // radix)
+    return np.concatenate([radix * inner + first for first in range(radix)])
+
+
+def _pairs(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.stack([values.real, values.imag], axis=1), dtype=np.float32)
+
+
+def filter_tables(plan: FbpPlan, window: Window) -> FilterTables:
+    """Return the tables of a plan and a window."""
+    n = plan.n_fft
+    whole, half = fine_responses(plan, window)
+    half = half.copy()
+    half[-1] = half[-1].real  # what a real signal can hold at the Nyquist frequency
+    order = _digit_reversed(n)
+    complete = [
+        np.concatenate([part, np.conj(part[1:-1])[::-1]])[order] / n
+        for part in (whole.astype(complex), half)
+    ]
+    twiddle = np.exp(-2j * np.pi * np.arange(n) / n)
+    return FilterTables(_pairs(twiddle), _pairs(complete[0]), _pairs(complete[1]))
+
+
+@nb.njit(cache=True, inline="always")
+def _turn(re, im, factor_re, factor_im):
+    return (
+        fma(scale(re, factor_re), im, -factor_im),
+        fma(scale(im, factor_re), re, factor_im),
+    )
+
+
+@nb.njit(cache=True)
+def _forward(tag, re, im, n, twiddle):
+    width = i64(len(tag))
+    size = n
+    odd = True
+    m = n
+    while m > 1:
+        m //= 2
+        odd = not odd
+    # odd is true for a power of 4; otherwise one stage of radix 2 comes first
+    if not odd:
+        half = n // 2
+        for j in range(half):
+            p, q = j * width, (j + half) * width
+            ar, ai, br, bi = load(tag, re, p), load(tag, im, p), load(tag, re, q), load(tag, im, q)
+            store(re, p, add(ar, br))
+            store(im, p, add(ai, bi))
+            xr, xi = _turn(sub(ar, br), sub(ai, bi), twiddle[j, 0], twiddle[j, 1])
+            store(re, q, xr)
+            store(im, q, xi)
+        size = half
+    while size > 1:
+        quarter = size // 4
+        step = n // size
+        for block in range(0, n, size):
+            for j in range(quarter):
+                p0 = (block + j) * width
+                p1 = p0 + quarter * width
+                p2 = p1 + quarter * width
+                p3 = p2 + quarter * width
+                ar, ai = load(tag, re, p0), load(tag, im, p0)
+                br, bi = load(tag, re, p1), load(tag, im, p1)
+                cr, ci = load(tag, re, p2), load(tag, im, p2)
+                dr, di = load(tag, re, p3), load(tag, im, p3)
+                sr, si, tr, ti = add(ar, cr), add(ai, ci), sub(ar, cr), sub(ai, ci)
+                ur, ui, vr, vi = add(br, dr), add(bi, di), sub(br, dr), sub(bi, di)
+                store(re, p0, add(sr, ur))
+                store(im, p0, add(si, ui))
+                w = j * step
+                xr, xi = _turn(add(tr, vi), sub(ti, vr), twiddle[w, 0], twiddle[w, 1])
+                store(re, p1, xr)
+                store(im, p1, xi)
+                xr, xi = _turn(sub(sr, ur), sub(si, ui), twiddle[2 * w, 0], twiddle[2 * w, 1])
+                store(re, p2, xr)
+                store(im, p2, xi)
+                xr, xi = _turn(sub(tr, vi), add(ti, vr), twiddle[3 * w, 0], twiddle[3 * w, 1])
+                store(re, p3, xr)
+                store(im, p3, xi)
+        size = quarter
+
+
+@nb.njit(cache=True)
+def _inverse(tag, re, im, n, twiddle):
+    width = i64(len(tag))
+    size = i64(4)
+    while size <= n:
+        quarter = size // 4
+        step = n // size
+        for block in range(0, n, size):
+            for j in range(quarter):
+                p0 = (block + j) * width
+                p1 = p0 + quarter * width
+                p2 = p1 + quarter * width
+                p3 = p2 + quarter * width
+                w = j * step
+                ar, ai = load(tag, re, p0), load(tag, im, p0)
+                br, bi = _turn(load(tag, re, p1), load(tag, im, p1), twiddle[w, 0], -twiddle[w, 1])
+                cr, ci = _turn(
+                    load(tag, re, p2), load(tag, im, p2), twiddle[2 * w, 0], -twiddle[2 * w, 1]
+                )
+                dr, di = _turn(
+                    load(tag, re, p3), load(tag, im, p3), twiddle[3 * w, 0], -twiddle[3 * w, 1]
+                )
+                sr, si, tr, ti = add(ar, cr), add(ai, ci), sub(ar, cr), sub(ai, ci)
+                ur, ui, vr, vi = add(br, dr), add(bi, di), sub(br, dr), sub(bi, di)
+                store(re, p0, add(sr, ur))
+                store(im, p0, add(si, ui))
+                store(re, p1, sub(tr, vi))
+                store(im, p1, add(ti, vr))
+                store(re, p2, sub(sr, ur))
+                store(im, p2, sub(si, ui))
+                store(re, p3, add(tr, vi))
+                store(im, p3, sub(ti, vr))
+        size *= 4
+    if size == 2 * n:
+        half = n // 2
+        for j in range(half):
+            p, q = j * width, (j + half) * width
+            ar, ai = load(tag, re, p), load(tag, im, p)
+            br, bi = _turn(load(tag, re, q), load(tag, im, q), twiddle[j, 0], -twiddle[j, 1])
+            store(re, p, add(ar, br))
+            store(im, p, add(ai, bi))
+            store(re, q, sub(ar, br))
+            store(im, q, sub(ai, bi))
+
+
+@nb.njit(parallel=True, cache=True)
+def filter_views(tag, views, count, n_t, twiddle, whole, half, first, n_fine, filtered):
+    """Views (K·t·L) to filtered views (K·fine·L): whole steps and the half-steps between them."""
+    width = i64(len(tag))
+    n = len(twiddle)
+    tasks = (count + 2 * _PAIRS - 1) // (2 * _PAIRS)
+    for task in nb.prange(tasks):
+        re, im = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
+        sr, si = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
+        for k in range(task * 2 * _PAIRS, min(count, (task + 1) * 2 * _PAIRS), 2):
+            two = k + 1 < count
+            for m in range(n_t):
+                store(sr, m * width, load(tag, views, (k * n_t + m) * width))
+                if two:
+                    store(si, m * width, load(tag, views, ((k + 1) * n_t + m) * width))
+                else:
+                    store(si, m * width, zero(tag))
+            for m in range(n_t, n):
+                store(sr, m * width, zero(tag))
+                store(si, m * width, zero(tag))
+            _forward(tag, sr, si, n, twiddle)
+            for part in range(2):
+                table = whole if part == 0 else half
+                for m in range(n):
+                    xr, xi = _turn(
+                        load(tag, sr, m * width), load(tag, si, m * width), table[m, 0], table[m, 1]
+                    )
+                    store(re, m * width, xr)
+                    store(im, m * width, xi)
+                _inverse(tag, re, im, n, twiddle)
+                for f in range((part - first) % 2, n_fine, 2):
+                    m = ((first + f) // 2) % n
+                    store(filtered, (k * n_fine + f) * width, load(tag, re, m * width))
+                    if two:
+                        store(filtered, ((k + 1) * n_fine + f) * width, load(tag, im, m * width))
+
+
+@nb.njit(parallel=True, cache=True)
+def filter_transpose(tag, filtered, count, n_t, twiddle, whole, half, first, n_fine, views):
+    """Transpose of :func:`filter_views`."""
+    width = i64(len(tag))
+    n = len(twiddle)
+    tasks = (count + 2 * _PAIRS - 1) // (2 * _PAIRS)
+    for task in nb.prange(tasks):
+        re, im = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
+        sr, si = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
+        for k in range(task * 2 * _PAIRS, min(count, (task + 1) * 2 * _PAIRS), 2):
+            two = k + 1 < count
+            for m in range(n):
+                store(sr, m * width, zero(tag))
+                store(si, m * width, zero(tag))
+            for part in range(2):
+                table = whole if part == 0 else half
+                for m in range(n):
+                    store(re, m * width, zero(tag))
+                    store(im, m * width, zero(tag))
+                for f in range((part - first) % 2, n_fine, 2):
+                    m = ((first + f) // 2) % n
+                    store(re, m * width, load(tag, filtered, (k * n_fine + f) * width))
+                    if two:
+                        store(im, m * width, load(tag, filtered, ((k + 1) * n_fine + f) * width))
+                _forward(tag, re, im, n, twiddle)
+                for m in range(n):
+                    xr, xi = _turn(
+                        load(tag, re, m * width),
+                        load(tag, im, m * width),
+                        table[m, 0],
+                        -table[m, 1],
+                    )
+                    store(sr, m * width, add(load(tag, sr, m * width), xr))
+                    store(si, m * width, add(load(tag, si, m * width), xi))
+            _inverse(tag, sr, si, n, twiddle)
+            for m in range(n_t):
+                store(views, (k * n_t + m) * width, load(tag, sr, m * width))
+                if two:
+                    store(views, ((k + 1) * n_t + m) * width, load(tag, si, m * width))
