@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..geometry import ImageGrid
 from .coverage import coverage
-from .outlines import Outline
+from .outlines import Outline, placed
 from .texture import random_field
 
 __all__ = ["Canvas"]
@@ -71,15 +71,17 @@ class Canvas:
         self._waves = rng.uniform(0.018, 0.04, (4, 1)) * _directions(rng, 4)
         self._phases = rng.uniform(0.0, 2 * np.pi, (4, 2))
         self._bend = bend * 0.5 * rng.standard_normal((4, 2))
-        angle = tilt * rng.standard_normal()
-        self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        self._angle = float(tilt * rng.standard_normal())
         self._bend = np.clip(self._bend, -bend, bend)
         self._shift = rng.uniform(-4.0, 4.0, 2) + np.array([0.0, ahead])
 
     def deformed(self, outline: Outline) -> Outline:
         """Outline [mm] after the patient's smooth displacement, tilt and shift."""
-        wave = np.sin((outline @ self._waves.T)[:, :, None] + self._phases)
-        return (outline + np.sum(wave * self._bend, axis=1)) @ self._turn + self._shift
+        x, y = outline.T
+        moved = outline.copy()
+        for (kx, ky), phases, sizes in zip(self._waves, self._phases, self._bend):
+            moved += sizes * np.sin((kx * x + ky * y)[:, None] + phases)
+        return placed(moved, self._shift, self._angle)
 
     def field(self, scale: float) -> NDArray[np.float32]:
         """Random field of unit deviation and the given grain [mm] on the whole canvas."""

@@ -80,7 +80,8 @@ def blob(
         orders = np.arange(2, lobes + 1)
         size = rough * rng.standard_normal(orders.size) / orders
         phase = rng.uniform(0.0, 2 * np.pi, orders.size)
-        radius = radius * (1.0 + size @ np.cos(np.outer(orders, phi) + phase[:, None]))
+        waves = size[:, None] * np.cos(np.outer(orders, phi) + phase[:, None])
+        radius = radius * (1.0 + waves.sum(axis=0))
     points = np.stack([radius * cosine, radius * sine], axis=1)
     return placed(points, centre, angle)
 
@@ -168,7 +169,8 @@ def lobulated(outline: Outline, rng: np.random.Generator, size: float, length: f
 def placed(outline: Outline, centre: ArrayLike, angle: float = 0.0) -> Outline:
     """Outline turned about the origin by an angle [rad] and then moved to ``centre`` [mm]."""
     cosine, sine = np.cos(angle), np.sin(angle)
-    turned = outline @ np.array([[cosine, sine], [-sine, cosine]])
+    x, y = outline.T
+    turned = np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)
     return turned + np.asarray(centre, dtype=np.float64)
 
 
