@@ -188,10 +188,8 @@ def load_module(path: str | Path, *, digest: str | None = None) -> tuple[nn.Modu
 
     Parameters
     ----------
-    path : path
-        The file.
-    digest : str, optional
-        SHA-256 (hex) that the file must have.
+    path, digest
+        As in :func:`load_tensors`.
 
     Returns
     -------
@@ -203,8 +201,7 @@ def load_module(path: str | Path, *, digest: str | None = None) -> tuple[nn.Modu
     Raises
     ------
     DataError
-        If the file is refused by :func:`load_tensors`, its class is not one of this toolbox, or
-        its tensors do not fit the network that its configuration describes.
+        As :func:`load_tensors`, or if the tensors do not fit what the configuration describes.
     """
     tensors, record = load_tensors(path, digest=digest)
     if record.get("kind") != "module":

@@ -141,7 +141,7 @@ def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
         from . import weights
 
         module, _ = weights.load(spec.lower())
-        digest = hashlib.sha256(type(module).__name__.encode())
+        digest = hashlib.sha256(f"{type(module).__name__} {module.config}".encode())
         digest.update(digest_tensors(module.state_dict()).encode())
         return module.eval().requires_grad_(False), spec.lower(), digest.hexdigest()
     text, colon, factory = spec.rpartition(":")
