@@ -1,0 +1,301 @@
+"""Invariances of several layers at once: the same v after each, plain and moved onto the fibre.
+
+For one low-dose patch x the study samples x̄ = D(t⁻¹(v | Φ(x))) with one set of v for all layers,
+so that a column of the picture differs by the layer alone, and measures whether the samples keep
+the output at all, beside what drawing the noise of x again does to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ctxai.sampling import InvarianceModel, draw
+from recon.errors import DataError
+
+from .fidelity import Spread, apply, coverage, ideal_coverage, judge_invariances, rms, sample_sd
+from .run_store import Study
+from .scanner import SliceScanner, derived_seed
+from .target_domain import patch_facts
+
+__all__ = ["invariance_study"]
+
+PLAIN = "VAE_x + cINN"
+PROJECTED = "VAE_x + cINN, projected"
+
+_CHUNK = 25
+_SHOWN = 12  # samples whose outputs are kept for the pictures
+
+
+@dataclass
+class _Layer:
+    """Samples of one layer with one sampler, and their distances."""
+
+    images: Tensor  # (n, H, W) HU
+    outputs: Tensor  # (n, H, W) HU
+    distance: Tensor  # (n,) HU
+    features: Tensor  # (n,) in the layer's own unit
+    pulled: int = 0
+
+
+def invariance_study(
+    models: Mapping[str, InvarianceModel],
+    scanner: SliceScanner,
+    *,
+    denoiser: str,
+    mas: float,
+    n: int = 250,
+    projected: int | None = None,
+    tolerance_hu: float | None = 3.0,
+    tolerance: float | None = None,
+    redraws: int = 32,
+    seed: int,
+    progress: bool = True,
+) -> Study:
+    """Sample the invariances of each layer for one scan, and measure them.
+
+    Parameters
+    ----------
+    models : mapping
+        Layer → model of domain "x"; all of one denoiser, with latents of one size.
+    scanner : SliceScanner
+        The slice, with the patch that x lies on.
+    denoiser : str
+        Name of f.
+    mas : float
+        Exposure of x [mAs].
+    n : int
+        Number of samples after each layer.
+    projected : int, optional
+        How many of them are also projected onto the fibre; all by default.
+    tolerance_hu : float, optional
+        At the output: largest rms of f(x̄) - f(x) of a projected sample [HU]; None projects none.
+    tolerance : float, optional
+        At other layers: largest ‖Φ(x̄) - z‖ of a projected sample in units of what redrawn noise
+        gives; None projects none.
+    redraws : int
+        How often the noise of x is drawn again, for comparison.
+    seed : int
+        Of x, of v and of all noise.
+    progress : bool
+        Bars on stderr.
+
+    Returns
+    -------
+    Study
+        Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``redrawn_distance`` (redraws,); for each
+        layer ``layer-L/plain`` (n, H, W), ``layer-L/plain_distance`` (n,) and the outputs of the
+        first samples ``layer-L/plain_output``; the same with "projected".
+
+    Raises
+    ------
+    DataError
+        If a count is less than 1, the models have latents of different sizes or sample targets.
+    """
+    count = n if projected is None else min(int(projected), n)
+    for name, number in (("n", n), ("projected", count), ("redraws", redraws)):
+        if number < 1:
+            raise DataError("too few", where=name, expected="at least 1", got=number)
+    if not models:
+        raise DataError("no layer to sample", where="--layers")
+    if any(model.domain != "x" for model in models.values()):
+        raise DataError("not models of low-dose images", expected="domain 'x' for every layer")
+    sizes = {layer: model.latent for layer, model in models.items()}
+    if len(set(sizes.values())) > 1:
+        raise DataError("the layers' latents differ, they cannot share v", got=sizes)
+
+    any_model = next(iter(models.values()))
+    f = any_model.wiretap.f
+    x = scanner.low_dose(mas, seed=seed)[0]
+    fx = apply(f, x)
+    redrawn = scanner.redraw(x, redraws, seed, mas=mas)
+    reference = Spread.of(rms(apply(f, redrawn) - fx))
+    generator = torch.Generator().manual_seed(derived_seed(seed, "v"))
+    v = torch.randn(n, any_model.latent, generator=generator)
+
+    study = Study("invariances", denoiser, float(mas), {})
+    _reference_numbers(study, x, scanner.y, fx, redrawn, reference)
+    arrays = {
+        "y": scanner.y,
+        "x": x,
+        "fx": fx,
+        "redrawn_distance": rms(apply(f, redrawn) - fx),
+    }
+    verdicts = {}
+    for layer, model in models.items():
+        label = f"{denoiser}, layer {layer}" if progress else None
+        again = rms_features(model, redrawn, x).median()
+        at_output = model.wiretap.layer == "output"
+        jobs: list[tuple[str, str, float | None, float | None, int]] = [
+            ("plain", PLAIN, None, None, n)
+        ]
+        if at_output and tolerance_hu is not None:
+            jobs.append(("projected", PROJECTED, None, tolerance_hu, count))
+        elif not at_output and tolerance is not None:
+            jobs.append(("projected", PROJECTED, tolerance, None, count))
+        for key, sampler, relative, in_hu, number in jobs:
+            samples = _sample(
+                model, x, fx, v[:number], redrawn, tolerance=relative, tolerance_hu=in_hu,
+                seed=seed, label=label and f"{label}, {key}",
+            )  # fmt: skip
+            spread = Spread.of(samples.distance)
+            covered = coverage(samples.images, x)
+            ratio = float(samples.features.median() / again) if again > 0 else None
+            verdict = judge_invariances(
+                spread,
+                reference,
+                covered=covered,
+                tolerance_hu=in_hu,
+                feature_ratio=None if at_output else ratio,
+                feature_limit=relative or 1.0,
+            )
+            limit = in_hu if in_hu is not None else reference.median
+            _layer_numbers(study, layer, sampler, samples, spread, limit, ratio, relative, x)
+            verdicts[f"{layer}, {key}"] = vars(verdict)
+            arrays[f"layer-{layer}/{key}"] = samples.images
+            arrays[f"layer-{layer}/{key}_distance"] = samples.distance
+            arrays[f"layer-{layer}/{key}_output"] = samples.outputs[:_SHOWN]
+    study.facts = {
+        "layers": list(models),
+        "n": n,
+        "projected": count,
+        "tolerance_hu": tolerance_hu,
+        "tolerance": tolerance,
+        "redraws": redraws,
+        "seed": seed,
+        "scan": scanner.facts(mas),
+        "weights": {layer: dict(model.facts) for layer, model in models.items()},
+        "verdicts": verdicts,
+        "patch": patch_facts(scanner),
+    }
+    study.arrays = {name: array.cpu().numpy() for name, array in arrays.items()}
+    study.arrays["slice"] = scanner.hu
+    return study
+
+
+@torch.no_grad()
+def rms_features(model: InvarianceModel, images: Tensor, x: Tensor) -> Tensor:
+    """‖Φ(image) - Φ(x)‖ of (n, H, W) images: the rms over the entries of z, (n,)."""
+    z = model.represent(x[None, None])
+    parts = images[:, None].split(_CHUNK)
+    return torch.cat([rms((model.represent(part) - z).flatten(1), dims=1) for part in parts])
+
+
+def _sample(
+    model: InvarianceModel,
+    x: Tensor,
+    fx: Tensor,
+    v: Tensor,
+    redrawn: Tensor,
+    *,
+    tolerance: float | None,
+    tolerance_hu: float | None,
+    seed: int,
+    label: str | None,
+) -> _Layer:
+    """Samples for all v in chunks, with a bar."""
+    known = InvarianceModel(
+        wiretap=model.wiretap,
+        vae=model.vae,
+        cinn=model.cinn,
+        domain=model.domain,
+        redraw=lambda image, count, _: _first(redrawn, count).reshape(count, *image.shape),
+        facts=model.facts,
+    )
+    images, pulled = [], 0
+    bar = tqdm(total=len(v), desc=label, disable=label is None, unit="sample", leave=False)
+    with bar:
+        for part in v.split(_CHUNK):
+            samples = draw(
+                known, x, n=len(part), v=part, tolerance=tolerance, tolerance_hu=tolerance_hu,
+                seed=seed,
+            )  # fmt: skip
+            images.append(samples.images)
+            pulled += samples.n_pulled
+            bar.update(len(part))
+    together = torch.cat(images)
+    outputs = apply(model.wiretap.f, together)
+    return _Layer(together, outputs, rms(outputs - fx), rms_features(model, together, x), pulled)
+
+
+def _first(redrawn: Tensor, count: int) -> Tensor:
+    """The first of the redraws, again from the start if more are wanted than there are."""
+    return redrawn[torch.arange(count) % len(redrawn)]
+
+
+def _reference_numbers(
+    study: Study, x: Tensor, y: Tensor, fx: Tensor, redrawn: Tensor, reference: Spread
+) -> None:
+    """Rows about the scan itself, and about redrawing its noise."""
+    study.add(
+        "‖x - y‖", float(rms(x - y)), "HU", layer="input",
+        should_be="the noise of the scan", meaning="distance of the low-dose image from y",
+    )  # fmt: skip
+    study.add(
+        "‖f(x) - y‖", float(rms(fx - y)), "HU",
+        should_be="below ‖x - y‖", meaning="distance of the output from y",
+    )  # fmt: skip
+    for what, value in (
+        ("median", reference.median),
+        ("smallest", reference.low),
+        ("largest", reference.high),
+    ):
+        study.add(
+            f"‖f(x redrawn) - f(x)‖, {what}", value, "HU", sampler="noise redrawn",
+            should_be="the reference",
+            meaning=f"change of the output by {reference.count} fresh draws of the noise alone",
+        )  # fmt: skip
+    study.add(
+        "sd of x redrawn", float(rms(sample_sd(redrawn))), "HU", layer="input",
+        sampler="noise redrawn", should_be="the reference",
+        meaning="spread of the scans of one anatomy",
+    )  # fmt: skip
+
+
+def _layer_numbers(
+    study: Study,
+    layer: str,
+    sampler: str,
+    samples: _Layer,
+    spread: Spread,
+    limit: float,
+    ratio: float | None,
+    tolerance: float | None,
+    x: Tensor,
+) -> None:
+    """Rows about the samples of one layer."""
+    n = len(samples.images)
+    for what, value in (
+        ("median", spread.median),
+        ("smallest", spread.low),
+        ("largest", spread.high),
+    ):
+        study.add(
+            f"‖f(x̄) - f(x)‖, {what}", value, "HU", layer=layer, sampler=sampler,
+            should_be=f"at most {limit:.1f} HU", meaning=f"change of the output, over {n} samples",
+        )  # fmt: skip
+    if ratio is not None:
+        study.add(
+            "‖Φ(x̄) - z‖ relative to redrawn noise, median", ratio, "1", layer=layer,
+            sampler=sampler, should_be=f"at most {tolerance or 1.0:g}",
+            meaning="change of what the layer represents, against fresh draws of the noise",
+        )  # fmt: skip
+    study.add(
+        "sd of x̄", float(rms(sample_sd(samples.images))), "HU", layer=layer, sampler=sampler,
+        should_be="above 0: 0 means that the samples are all the same",
+        meaning="rms over pixels of the standard deviation over samples",
+    )  # fmt: skip
+    study.add(
+        "coverage of x by the 5–95 % band", coverage(samples.images, x), "1", layer=layer,
+        sampler=sampler, should_be=f"{ideal_coverage(n):.3f}",
+        meaning=f"share of pixels; the ideal for {n} samples",
+    )  # fmt: skip
+    if sampler == PROJECTED:
+        study.add(
+            "samples pulled towards x", samples.pulled, "samples", layer=layer, sampler=sampler,
+            should_be="0", meaning="where the iteration alone did not reach the tolerance",
+        )  # fmt: skip

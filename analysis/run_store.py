@@ -1,0 +1,190 @@
+"""A run folder: run.json (what was done), metrics.csv (numbers), samples.zarr (stacks of images).
+
+A report is made from these three alone, so it can be made again, and so can anything else.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recon.errors import DataError
+from recon.storage import read_json, versions, write_csv, write_json
+
+__all__ = ["METRIC_COLUMNS", "Run", "Study", "mas_label", "read_run", "write_run"]
+
+METRIC_COLUMNS = (
+    "study", "quantity", "denoiser", "layer", "sampler", "mas", "value", "unit", "should_be",
+    "meaning",
+)  # fmt: skip
+
+
+def mas_label(mas: float) -> str:
+    """Folder name of an exposure, sorted like the exposure.
+
+    Examples
+    --------
+    >>> from analysis.run_store import mas_label
+    >>> mas_label(10), mas_label(2.5)
+    ('mas-010', 'mas-002.5')
+    """
+    whole, dot, rest = f"{float(mas):.10g}".partition(".")
+    return f"mas-{whole:0>3}{dot}{rest}"
+
+
+@dataclass
+class Study:
+    """One question to one denoiser at one exposure: facts, numbers and images.
+
+    Attributes
+    ----------
+    kind : str
+        "invariances" or "target-domain".
+    facts : dict
+        Plain values for run.json: seeds, scan, layers, verdicts.
+    metrics : list of dict
+        Rows of metrics.csv.
+    arrays : dict
+        Name → float32 array [HU], or [1] where the name says so; a "/" in a name makes a group.
+    """
+
+    kind: str
+    denoiser: str
+    mas: float
+    facts: dict[str, Any]
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the study, and of its group of arrays."""
+        return f"{self.kind}-{self.denoiser}-{mas_label(self.mas)}"
+
+    def add(
+        self,
+        quantity: str,
+        value: float,
+        unit: str,
+        *,
+        layer: str = "output",
+        sampler: str = "",
+        should_be: str = "",
+        meaning: str = "",
+    ) -> None:
+        """Add one number: its unit, what it should be and what it means."""
+        self.metrics.append(
+            {
+                "study": self.name,
+                "quantity": quantity,
+                "denoiser": self.denoiser,
+                "layer": layer,
+                "sampler": sampler,
+                "mas": f"{self.mas:g}",
+                "value": f"{value:.5g}",
+                "unit": unit,
+                "should_be": should_be,
+                "meaning": meaning,
+            }
+        )
+
+
+@dataclass
+class Run:
+    """A run folder read back."""
+
+    folder: Path
+    record: dict[str, Any]
+    studies: list[Study]
+
+
+def write_run(
+    folder: str | Path, *, record: dict[str, Any], studies: Sequence[Study], seconds: float
+) -> None:
+    """Write run.json, metrics.csv and samples.zarr into a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Existing folder, as `recon.storage.run_folder` gives.
+    record : dict
+        Command, configuration, seed, inputs and notes of the run; versions are added.
+    studies : sequence of Study
+    seconds : float
+        How long the run took.
+    """
+    import zarr
+
+    folder = Path(folder)
+    root = zarr.open_group(str(folder / "samples.zarr"), mode="w")
+    for study in studies:
+        group = root.create_group(study.name)
+        for name, array in study.arrays.items():
+            data = np.ascontiguousarray(array, dtype=np.float32)
+            chunks = tuple(min(n, 64) for n in data.shape[:-2]) + data.shape[-2:]
+            group.create_array(name, data=data, chunks=chunks if data.ndim > 1 else data.shape)
+    write_csv(
+        folder / "metrics.csv",
+        [{column: row[column] for column in METRIC_COLUMNS} for s in studies for row in s.metrics],
+    )
+    write_json(
+        folder / "run.json",
+        {
+            **record,
+            "seconds": round(seconds, 1),
+            "versions": versions(),
+            "studies": [
+                {"name": s.name, "kind": s.kind, "denoiser": s.denoiser, "mas": s.mas, **s.facts}
+                for s in studies
+            ],
+        },
+    )
+
+
+def read_run(out: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises
+    ------
+    DataError
+        If the folder, or one of its three parts, is missing or broken.
+    """
+    import zarr
+
+    out = Path(out)
+    if not out.is_dir():
+        raise DataError("no such run folder", where=out)
+    record = read_json(out / "run.json")
+    if not isinstance(record, dict) or not isinstance(record.get("studies"), list):
+        raise DataError("not the record of a study", where=out / "run.json")
+    try:
+        with open(out / "metrics.csv", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        root = zarr.open_group(str(out / "samples.zarr"), mode="r")
+    except FileNotFoundError as error:
+        raise DataError("run folder is not complete", where=out, got=error) from None
+    studies = []
+    for entry in record["studies"]:
+        facts = dict(entry)
+        try:
+            name, kind = facts.pop("name"), facts.pop("kind")
+            study = Study(kind, facts.pop("denoiser"), facts.pop("mas"), facts)
+            group = root[name]
+        except KeyError as error:
+            raise DataError("run folder is not complete", where=out, got=error) from None
+        study.metrics = [row for row in rows if row["study"] == name]
+        study.arrays = {path: np.asarray(item[...]) for path, item in _leaves(group)}
+        studies.append(study)
+    return Run(out, record, studies)
+
+
+def _leaves(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Arrays of a zarr group and of its groups, by path."""
+    found = [(prefix + name, array) for name, array in group.arrays()]
+    for name, inner in group.groups():
+        found += _leaves(inner, f"{prefix}{name}/")
+    return sorted(found, key=lambda item: item[0])

@@ -1,0 +1,298 @@
+"""One slice in the scanner: R⁻¹𝒫R at any exposure, on a patch of it, with the patch exchanged.
+
+The forward projection R y of the slice is computed once. By linearity the slice whose patch is
+exchanged for another anatomy ȳ projects to ``R y + R(ȳ - y)``, with the second term from the
+patch's own small grid. Noise (𝒫) is drawn on all rays, and FBP (R⁻¹) reconstructs the patch's grid.
+Noise is keyed by (seed, image, draw, view, ray), so every image can be had again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recon.dose import sample_transmission, starved_rays
+from recon.errors import DataError
+from recon.geometry import FanBeam, ImageGrid, flash_axial
+from recon.operator import operator
+from recon.tube import mu_water, photons_per_column
+from recon.units import AIR_HU, hu_to_mu, mu_to_hu
+
+from .images import resample_to
+
+__all__ = ["SliceScanner", "derived_seed", "low_dose_slices"]
+
+ELECTRONIC_NOISE = 3.0
+"""Standard deviation of the electronic noise [quanta], constant with dose."""
+
+_CHUNK = 16
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A seed for one purpose of a study, so that its noise is independent of another purpose's.
+
+    Examples
+    --------
+    >>> from analysis.scanner import derived_seed
+    >>> derived_seed(1, "null") != derived_seed(1, "samples")
+    True
+    """
+    words = [int(seed) & 0xFFFFFFFFFFFFFFFF, *purpose.encode()]
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
+
+
+class SliceScanner:
+    """Low-dose images of a patch of a slice, and of the slice with another patch in its place.
+
+    One axial rotation of 1152 views with a Flash's arc and an aperture equal to the slice
+    thickness. The slice, and every anatomy put into it, is taken as noise-free.
+
+    Parameters
+    ----------
+    y_hu : ndarray, (rows, cols)
+        High-dose slice [HU], the rotation axis at its centre; clipped at -1000 HU.
+    spacing : (sy, sx)
+        Pixel spacing [mm].
+    kvp : float
+        Tube voltage [kV].
+    slice_thickness : float
+        [mm]; the quanta per ray are proportional to it.
+    patch_grid : ImageGrid
+        Where images are reconstructed and anatomy is exchanged.
+    window : str
+        Apodisation of the FBP.
+    electronic_noise : float
+        [quanta].
+    seed : int
+        Of the noise, where a method is not given another.
+    image : int
+        Number of the slice in its series, the key of its noise.
+    geometry : FanBeam, optional
+        The rotation; a Flash's by default.
+    device : str
+        Where projections and images live.
+
+    Attributes
+    ----------
+    y : Tensor, (H, W)
+        The slice on the patch's grid [HU].
+    """
+
+    def __init__(
+        self,
+        y_hu: np.ndarray,
+        spacing: tuple[float, float],
+        *,
+        kvp: float,
+        slice_thickness: float,
+        patch_grid: ImageGrid,
+        window: str = "hann",
+        electronic_noise: float = ELECTRONIC_NOISE,
+        seed: int,
+        image: int = 0,
+        geometry: FanBeam | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        y_hu = np.maximum(np.asarray(y_hu, np.float32), np.float32(AIR_HU))
+        if y_hu.ndim != 2:
+            raise DataError("not one slice", expected="(rows, cols)", got=y_hu.shape)
+        self.hu = y_hu
+        self.spacing = (float(spacing[0]), float(spacing[1]))
+        self.kvp, self.slice_thickness = float(kvp), float(slice_thickness)
+        self.patch_grid = patch_grid
+        self.window, self.electronic_noise = window, float(electronic_noise)
+        self.seed, self.image = int(seed), int(image)
+        self.device = torch.device(device)
+        self.mu_water = mu_water(self.kvp)
+        self.geometry = flash_axial() if geometry is None else geometry
+        self.y = torch.from_numpy(resample_to(y_hu, self.spacing, patch_grid)).to(self.device)
+        self.slice_operator = operator(
+            self.geometry, ImageGrid(shape=y_hu.shape, spacing=self.spacing)
+        )
+        self.patch_operator = operator(self.geometry, patch_grid)
+        slice_hu = torch.from_numpy(y_hu).to(self.device)
+        self.p = self.slice_operator(hu_to_mu(slice_hu, self.mu_water))
+
+    def photons(self, mas: float) -> np.ndarray:
+        """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
+        return _photons(mas, self.kvp, self.slice_thickness, self.geometry)
+
+    def _scan(self, p: Tensor, mas: float, *, seed: int, image: int, draw: int) -> Tensor:
+        """𝒫 p, keyed by image and draw."""
+        return sample_transmission(
+            p,
+            photons=self.photons(mas),
+            electronic_noise=self.electronic_noise,
+            seed=seed,
+            image=image,
+            draw=draw,
+        )
+
+    def _patch_hu(self, p: Tensor) -> Tensor:
+        return mu_to_hu(self.patch_operator.fbp(p, window=self.window), self.mu_water)
+
+    def low_dose(
+        self,
+        mas: float,
+        *,
+        draws: int = 1,
+        seed: int | None = None,
+        first_draw: int = 0,
+        progress: str | None = None,
+    ) -> Tensor:
+        """x = R⁻¹𝒫R y on the patch's grid, several independent draws of the noise.
+
+        Parameters
+        ----------
+        mas : float
+            Exposure [mAs].
+        draws, first_draw : int
+            How many, and the number of the first: draw k is the same image in every call.
+        seed : int, optional
+            The scanner's own by default.
+        progress : str, optional
+            Label of a progress bar on stderr.
+
+        Returns
+        -------
+        Tensor, (draws, H, W)
+            [HU].
+        """
+        seed = self.seed if seed is None else seed
+        out = []
+        for first in _steps(draws, progress):
+            number = range(first, min(first + _CHUNK, draws))
+            noisy = [
+                self._scan(self.p, mas, seed=seed, image=self.image, draw=first_draw + k)
+                for k in number
+            ]
+            out.append(self._patch_hu(torch.stack(noisy)))
+        return torch.cat(out)
+
+    def rescan(
+        self,
+        ybar: Tensor,
+        mas: float,
+        *,
+        draws: int = 1,
+        seed: int | None = None,
+        progress: str | None = None,
+    ) -> Tensor:
+        """R⁻¹𝒫R of the slice with its patch exchanged for each ȳ, several draws of the noise.
+
+        ``p = R y + R(max(ȳ, -1000) - y)``, exact by linearity. Noise is independent between the ȳ
+        and between draws; draw k of the first ȳ is that of draw k of :meth:`low_dose`.
+
+        Parameters
+        ----------
+        ybar : Tensor, (n, H, W)
+            Anatomies [HU] on the patch's grid.
+        mas : float
+            Exposure [mAs].
+
+        Returns
+        -------
+        Tensor, (n, draws, H, W)
+            [HU].
+        """
+        if ybar.ndim != 3 or tuple(ybar.shape[1:]) != tuple(self.patch_grid.shape):
+            raise DataError(
+                "anatomies do not lie on the patch's grid",
+                where="rescan",
+                expected=f"(n, {self.patch_grid.shape[0]}, {self.patch_grid.shape[1]})",
+                got=tuple(ybar.shape),
+            )
+        seed = self.seed if seed is None else seed
+        out = torch.empty(len(ybar), draws, *self.patch_grid.shape, device=self.device)
+        for first in _steps(len(ybar), progress):
+            part = ybar[first : first + _CHUNK].to(self.device)
+            change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
+            p = self.p + self.patch_operator(change)
+            for k in range(draws):
+                noisy = self._scan(p, mas, seed=seed, image=self.image + first, draw=k)
+                out[first : first + _CHUNK, k] = self._patch_hu(noisy)
+        return out
+
+    def redraw(self, x: Tensor, n: int, seed: int, *, mas: float) -> Tensor:
+        """The same anatomy as x with fresh noise, (n, *x.shape): what a second scan would give.
+
+        Its draws are never those of :meth:`low_dose` with the same seed.
+        """
+        images = self.low_dose(mas, draws=n, seed=derived_seed(seed, "redraw"))
+        return images.reshape(n, *x.shape).to(x)
+
+    def full(self, mas: float, *, seed: int | None = None) -> np.ndarray:
+        """The whole slice on its own grid, (rows, cols) [HU], with the noise of draw 0."""
+        seed = self.seed if seed is None else seed
+        noisy = self._scan(self.p, mas, seed=seed, image=self.image, draw=0)
+        mu = self.slice_operator.fbp(noisy, window=self.window)
+        return mu_to_hu(mu, self.mu_water).cpu().numpy()
+
+    def facts(self, mas: float) -> dict[str, Any]:
+        """What a record of the scan needs: quanta at the centre, starved rays, backend and why."""
+        photons = self.photons(mas)
+        return {
+            "mas": float(mas),
+            "kvp": self.kvp,
+            "slice_thickness_mm": self.slice_thickness,
+            "mu_water_per_mm": self.mu_water,
+            "quanta_at_centre": float(photons[len(photons) // 2]),
+            "electronic_noise_quanta": self.electronic_noise,
+            "starved_share": starved_rays(
+                self.p.cpu(), photons=photons, electronic_noise=self.electronic_noise
+            ),
+            "views": len(self.geometry.angles),
+            "columns": int(self.geometry.n_cols),
+            "window": self.window,
+            "backend": self.patch_operator.backend,
+            "backend_reason": self.patch_operator.reason,
+            "device": str(self.device),
+        }
+
+
+def low_dose_slices(
+    hu: np.ndarray,
+    spacing: tuple[float, float],
+    *,
+    mas: float,
+    kvp: float,
+    slice_thickness: float,
+    window: str = "hann",
+    electronic_noise: float = ELECTRONIC_NOISE,
+    seed: int,
+    geometry: FanBeam | None = None,
+    progress: str | None = None,
+) -> np.ndarray:
+    """R⁻¹𝒫R of every slice on its own grid: (n, rows, cols) [HU] in, the same out.
+
+    Slice i has the noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
+    """
+    geometry = flash_axial() if geometry is None else geometry
+    A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=tuple(spacing)))
+    water = mu_water(kvp)
+    photons = _photons(mas, kvp, slice_thickness, geometry)
+    out = np.empty_like(hu, dtype=np.float32)
+    for first in _steps(len(hu), progress):
+        part = torch.from_numpy(np.maximum(hu[first : first + _CHUNK], np.float32(AIR_HU)))
+        noisy = sample_transmission(
+            A(hu_to_mu(part, water)),
+            photons=photons,
+            electronic_noise=electronic_noise,
+            seed=seed,
+            image=first,
+        )
+        out[first : first + _CHUNK] = mu_to_hu(A.fbp(noisy, window=window), water).numpy()
+    return out
+
+
+def _photons(mas: float, kvp: float, slice_thickness: float, geometry: FanBeam) -> np.ndarray:
+    return photons_per_column(mas=mas, kvp=kvp, geometry=geometry, slice_thickness=slice_thickness)
+
+
+def _steps(n: int, label: str | None) -> Any:
+    """First index of each chunk, behind a progress bar on stderr if it has a label."""
+    return tqdm(range(0, n, _CHUNK), desc=label, disable=label is None, unit="chunk", leave=False)

@@ -1,0 +1,210 @@
+"""The target domain: sampled anatomies ȳ, scanned again and denoised again, x' = f(R⁻¹𝒫Rȳ).
+
+VAE_y and the cINN propose high-dose anatomies ȳ that should give the same output as x. Whether
+they do is decided by the scanner: each is put into the slice, scanned at the exposure of x with
+several draws of the noise, and denoised. Its distance to f(x) is judged beside that of the true
+anatomy, scanned as often. Every ȳ is taken as noise-free.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ctxai.sampling import InvarianceModel, sample_invariances
+from recon.errors import DataError
+
+from .fidelity import Spread, apply, coverage, ideal_coverage, judge_targets, rms, sample_sd
+from .run_store import Study
+from .scanner import SliceScanner, derived_seed
+
+__all__ = ["target_domain_study"]
+
+SAMPLER = "VAE_y + cINN"
+
+
+def target_domain_study(
+    model: InvarianceModel,
+    scanner: SliceScanner,
+    *,
+    denoiser: str,
+    mas: float,
+    n: int = 250,
+    draws: int = 4,
+    null_groups: int = 24,
+    seed: int,
+    progress: bool = True,
+) -> Study:
+    """Sample ȳ for the output of one scan, and send each through the scanner and f again.
+
+    Parameters
+    ----------
+    model : InvarianceModel
+        Of domain "y": its samples are high-dose anatomies [HU].
+    scanner : SliceScanner
+        The slice, with the patch that x and ȳ lie on.
+    denoiser : str
+        Name of f.
+    mas : float
+        Exposure [mAs] of x and of the scans of ȳ.
+    n : int
+        Number of ȳ.
+    draws : int
+        Noise draws for each ȳ; its distance to f(x) is their mean.
+    null_groups : int
+        How often the true anatomy is scanned with as many draws, for comparison.
+    seed : int
+        Of x, of the samples and of all noise.
+    progress : bool
+        Bars on stderr.
+
+    Returns
+    -------
+    Study
+        Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``ybar`` (n, H, W); ``rescanned`` (n, H, W),
+        the first draw of R⁻¹𝒫Rȳ; ``xprime`` (n, draws, H, W); ``distance`` (n, draws) and
+        ``null_distance`` (null_groups, draws) [HU].
+
+    Raises
+    ------
+    DataError
+        If a count is less than 1 or the model samples low-dose images.
+    """
+    for name, count in (("n", n), ("draws", draws), ("null_groups", null_groups)):
+        if count < 1:
+            raise DataError("too few", where=name, expected="at least 1", got=count)
+    if model.domain != "y":
+        raise DataError("not a model of targets", expected="domain 'y'", got=repr(model.domain))
+    f = model.wiretap.f
+    y = scanner.y
+    x = scanner.low_dose(mas, seed=seed)[0]
+    fx = apply(f, x)
+    ybar = sample_invariances(model, x, n=n, seed=seed).reshape(n, *x.shape)
+
+    def scan_label(what: str) -> str | None:
+        return f"{denoiser}: scanning {what} at {mas:g} mAs" if progress else None
+
+    rescanned = scanner.rescan(
+        ybar, mas, draws=draws, seed=derived_seed(seed, "rescan"), progress=scan_label(f"{n} ȳ")
+    )
+    xprime = apply(f, rescanned)
+    distance = rms(xprime - fx)
+    again = scanner.low_dose(
+        mas,
+        draws=null_groups * draws,
+        seed=derived_seed(seed, "null"),
+        progress=scan_label("y again"),
+    )
+    null = rms(apply(f, again) - fx).reshape(null_groups, draws)
+
+    study = Study("target-domain", denoiser, float(mas), {})
+    by_sample, by_group = Spread.of(distance.mean(1)), Spread.of(null.mean(1))
+    inside = float((distance.mean(1) <= by_group.high).double().mean())
+    sd, covered = rms(sample_sd(ybar)), coverage(ybar, y)
+    verdict = judge_targets(
+        by_sample, by_group, inside=inside, sd_hu=float(sd), covered=covered, n=n
+    )
+    _numbers(study, model, x, y, fx, ybar, xprime)
+    for what, value in (
+        ("median", by_sample.median),
+        ("smallest", by_sample.low),
+        ("largest", by_sample.high),
+    ):
+        study.add(
+            f"‖x' - f(x)‖, {what}", value, "HU", sampler=SAMPLER,
+            should_be=f"within {by_group.low:.1f} to {by_group.high:.1f} HU, as for the true y",
+            meaning=f"{what} over the ȳ of the mean over {draws} noise draws",
+        )  # fmt: skip
+    for what, value in (
+        ("median", by_group.median),
+        ("smallest", by_group.low),
+        ("largest", by_group.high),
+    ):
+        study.add(
+            f"‖f(R⁻¹𝒫Ry) - f(x)‖, {what}", value, "HU", sampler="true y, noise redrawn",
+            should_be="the reference",
+            meaning=f"the same for the true y, over {null_groups} groups of {draws} draws",
+        )  # fmt: skip
+    study.add(
+        "share of ȳ no farther from f(x) than the true y", inside, "1", sampler=SAMPLER,
+        should_be="about 1 if the ȳ are invariances",
+        meaning="mean distance at most the largest of the true y's groups",
+    )  # fmt: skip
+    study.facts = {
+        "layers": [model.wiretap.layer],
+        "n": n,
+        "draws": draws,
+        "null_groups": null_groups,
+        "seed": seed,
+        "scan": scanner.facts(mas),
+        "weights": dict(model.facts),
+        "verdict": {**vars(verdict)},
+        "patch": patch_facts(scanner),
+    }
+    study.arrays = {
+        "slice": scanner.hu,
+        **{
+            name: array.cpu().numpy()
+            for name, array in {
+                "y": y,
+                "x": x,
+                "fx": fx,
+                "ybar": ybar,
+                "rescanned": rescanned[:, 0],
+                "xprime": xprime,
+                "distance": distance,
+                "null_distance": null,
+            }.items()
+        },
+    }
+    return study
+
+
+def _numbers(
+    study: Study,
+    model: InvarianceModel,
+    x: Tensor,
+    y: Tensor,
+    fx: Tensor,
+    ybar: Tensor,
+    xprime: Tensor,
+) -> None:
+    """The numbers that need no reference: noise, spread and coverage."""
+    n = len(ybar)
+    study.add(
+        "‖x - y‖", float(rms(x - y)), "HU", layer="input",
+        should_be="the noise of the scan", meaning="distance of the low-dose image from y",
+    )  # fmt: skip
+    study.add(
+        "‖f(x) - y‖", float(rms(fx - y)), "HU",
+        should_be="below ‖x - y‖", meaning="distance of the output from y",
+    )  # fmt: skip
+    study.add(
+        "sd of ȳ", float(rms(sample_sd(ybar))), "HU", sampler=SAMPLER,
+        should_be="above 0: 0 means that the samples are all the same",
+        meaning="rms over pixels of the standard deviation over samples",
+    )  # fmt: skip
+    study.add(
+        "sd of x'", float(rms(sample_sd(xprime.flatten(0, 1)))), "HU", sampler=SAMPLER,
+        should_be="about that of f(R⁻¹𝒫Ry) if the ȳ are invariances",
+        meaning="the same for the outputs, over samples and draws",
+    )  # fmt: skip
+    study.add(
+        "‖mean ȳ - y‖", float(rms(ybar.mean(0) - y)), "HU", sampler=SAMPLER,
+        should_be="at most the sd of ȳ", meaning="bias of the samples",
+    )  # fmt: skip
+    study.add(
+        "coverage of y by the 5–95 % band", coverage(ybar, y), "1", sampler=SAMPLER,
+        should_be=f"{ideal_coverage(n):.3f}", meaning=f"share of pixels; the ideal for {n} samples",
+    )  # fmt: skip
+
+
+def patch_facts(scanner: SliceScanner) -> dict[str, object]:
+    """Where the patch lies, and on what grid, for run.json."""
+    grid = scanner.patch_grid
+    return {
+        "shape": list(grid.shape),
+        "spacing_mm": list(grid.spacing),
+        "centre_mm": list(grid.centre),
+        "slice_spacing_mm": list(scanner.spacing),
+        "slice_number": scanner.image,
+    }

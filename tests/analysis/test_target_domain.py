@@ -1,0 +1,154 @@
+"""Studies with samplers whose truth is known: perfect ones pass, wrong ones are told."""
+
+import pytest
+import torch
+
+from analysis.invariances import invariance_study
+from analysis.scanner import SliceScanner, derived_seed
+from analysis.target_domain import target_domain_study
+from ctxai.sampling import InvarianceModel
+from ctxai.wiretap import Wiretap
+from recon.errors import DataError
+from recon.geometry import ImageGrid, flash_axial
+
+MAS = 20.0
+COMMON = {"denoiser": "known", "mas": MAS, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def scanner(body):
+    grid = ImageGrid(shape=(16, 16), spacing=(1.0, 1.0), centre=(5.0, -4.0))
+    return SliceScanner(
+        body, (2.0, 2.0), kvp=120.0, slice_thickness=1.5, patch_grid=grid, seed=1,
+        geometry=flash_axial(views=288),
+    )  # fmt: skip
+
+
+class Decoder:
+    """Stands for a VAE: images made from v by a known law."""
+
+    shape, channels, latent, unit = (16, 16), 1, 6, "HU"
+
+    def __init__(self, law):
+        self.law = law
+
+    def decode(self, latent):
+        return self.law(latent)[:, None]
+
+
+class Passing:
+    """Stands for a cINN that leaves v as it is."""
+
+    latent = 6
+
+    def inverse(self, v, z):
+        return v
+
+
+def known(law, f, domain, layer="output"):
+    return InvarianceModel(Wiretap(f, layer), Decoder(law), Passing(), domain)
+
+
+def smooth(x):
+    """A linear denoiser: the mean over 3 × 3 pixels."""
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+    return torch.nn.functional.avg_pool2d(padded, 3, stride=1)
+
+
+def value(study, start, **where):
+    rows = [
+        row for row in study.metrics
+        if row["quantity"].startswith(start) and all(row[k] == w for k, w in where.items())
+    ]  # fmt: skip
+    assert len(rows) == 1, (start, [row["quantity"] for row in rows])
+    return float(rows[0]["value"])
+
+
+def test_the_true_anatomy_is_a_target_of_itself(scanner):
+    truth = known(lambda v: scanner.y.expand(len(v), 16, 16), smooth, "y")
+    study = target_domain_study(truth, scanner, n=24, draws=4, seed=2, **COMMON)
+    assert study.facts["verdict"]["holds"]
+    ratio = value(study, "‖x' - f(x)‖, median") / value(study, "‖f(R⁻¹𝒫Ry) - f(x)‖, median")
+    assert abs(ratio - 1) < 0.1  # medians over 24 means of 4 draws, of few independent pixels
+    assert value(study, "share of ȳ") > 0.8
+    assert value(study, "sd of ȳ") < 1e-3
+    xprime, rescanned = study.arrays["xprime"], study.arrays["rescanned"]
+    assert xprime.shape == (24, 4, 16, 16)
+    again = smooth(torch.from_numpy(rescanned)[:, None])[:, 0].numpy()
+    assert abs(xprime[:, 0] - again).max() < 1e-3  # the pictures show what was denoised
+
+
+def test_another_anatomy_is_told_from_the_truth(scanner):
+    """A block of 80 HU in the patch stays in the linear denoiser's output and is seen there."""
+    block = torch.zeros(16, 16)
+    block[4:12, 4:12] = 80.0
+    wrong = known(lambda v: (scanner.y + block).expand(len(v), 16, 16), smooth, "y")
+    study = target_domain_study(wrong, scanner, n=8, draws=4, seed=2, **COMMON)
+    assert not study.facts["verdict"]["holds"]
+    assert value(study, "share of ȳ") == 0.0
+    assert value(study, "‖mean ȳ - y‖") == pytest.approx(40.0, rel=1e-3)  # 80 HU on a quarter
+    mean = study.arrays["xprime"].mean((0, 1)) - study.arrays["y"]
+    assert 60.0 < mean[6:10, 6:10].mean() < 100.0
+
+
+def test_x_is_not_among_the_scans_it_is_compared_with(scanner):
+    same = known(lambda v: scanner.y.expand(len(v), 16, 16), lambda x: x, "y")
+    study = target_domain_study(same, scanner, n=3, draws=2, null_groups=3, seed=1, **COMMON)
+    assert study.arrays["distance"].min() > 5.0
+    assert study.arrays["null_distance"].min() > 5.0
+    assert (study.arrays["fx"] == study.arrays["x"]).all()  # the identity changes nothing, 0 HU
+    assert len(set(study.arrays["distance"].ravel().tolist())) == 6
+
+
+def fresh_scans(scanner):
+    """A perfect sampler for f that sees nothing but the anatomy: other scans of it."""
+    scans = scanner.low_dose(MAS, draws=64, seed=derived_seed(99, "samples"))
+    return lambda v: scans[: len(v)]
+
+
+def test_fresh_scans_have_ideal_coverage_and_the_noise_s_distance(scanner):
+    model = known(fresh_scans(scanner), smooth, "x")
+    study = invariance_study(
+        {"output": model}, scanner, n=25, tolerance_hu=None, redraws=64, seed=1, **COMMON
+    )
+    ratio = value(study, "‖f(x̄) - f(x)‖, median") / value(study, "‖f(x redrawn) - f(x)‖, median")
+    assert abs(ratio - 1) < 0.1
+    assert abs(value(study, "coverage") - 0.83) < 0.12  # 256 correlated pixels
+    assert abs(value(study, "sd of x̄") / value(study, "sd of x redrawn") - 1) < 0.1
+    assert "layer-output/projected" not in study.arrays
+
+
+def test_projected_samples_keep_the_tolerance_and_share_v(scanner):
+    law = fresh_scans(scanner)
+    models = {"input": known(law, smooth, "x", "input"), "output": known(law, smooth, "x")}
+    study = invariance_study(
+        models, scanner, n=6, projected=4, tolerance_hu=2.0, tolerance=0.5, seed=1, **COMMON
+    )
+    arrays = study.arrays
+    assert (arrays["layer-input/plain"] == arrays["layer-output/plain"]).all()
+    assert arrays["layer-output/projected"].shape == (4, 16, 16)
+    assert arrays["layer-output/projected_distance"].max() <= 2.0
+    assert value(study, "‖Φ(x̄) - z‖", layer="input", sampler="VAE_x + cINN, projected") <= 0.5
+    verdicts = study.facts["verdicts"]
+    assert verdicts["output, projected"]["holds"]
+
+
+def test_misuse_is_refused(scanner):
+    law = lambda v: scanner.y.expand(len(v), 16, 16)
+    x_model, y_model = (known(law, smooth, domain) for domain in "xy")
+    with pytest.raises(DataError, match="targets"):
+        target_domain_study(x_model, scanner, n=1, seed=1, **COMMON)
+    with pytest.raises(DataError, match="domain 'x'"):
+        invariance_study({"output": y_model}, scanner, n=1, seed=1, **COMMON)
+    with pytest.raises(DataError, match="too few"):
+        target_domain_study(y_model, scanner, n=1, draws=0, seed=1, **COMMON)
+    with pytest.raises(DataError, match="no layer"):
+        invariance_study({}, scanner, n=1, seed=1, **COMMON)
+
+
+def test_untrained_networks_are_measured_and_found_wanting(scanner, untrained):
+    """The plain recipe at no budget: whatever it gives is measured and said."""
+    model = InvarianceModel(Wiretap(smooth, "output"), *untrained, "x")
+    study = invariance_study({"output": model}, scanner, n=4, seed=1, **COMMON)
+    assert not study.facts["verdicts"]["output, plain"]["holds"]
+    assert study.facts["verdicts"]["output, projected"]["holds"]
