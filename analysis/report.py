@@ -1,0 +1,245 @@
+"""The report of a run: one HTML file that holds its pictures and needs nothing else.
+
+It is made from run.json, metrics.csv and samples.zarr alone. The verdicts come first, then the
+pictures, the numbers, and how to have them again.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from recon.storage import write_atomic
+
+from . import report_pictures as pictures
+from .report_pictures import place
+from .report_style import STYLE
+from .run_store import Run, Study, read_run
+
+__all__ = ["render", "write_report"]
+
+_QUESTION = {
+    "invariances": "Which other low-dose images would have given the same output?",
+    "target-domain": "Which other anatomies, scanned at this dose, would have given the same "
+    "output?",
+}
+
+
+def write_report(out: str | Path) -> Path:
+    """Make ``out/report.html`` from the other parts of a run folder.
+
+    Raises
+    ------
+    DataError
+        If a part is missing or broken.
+    """
+    return write_atomic(Path(out) / "report.html", render(read_run(out)))
+
+
+def render(run: Run) -> str:
+    """HTML of a run."""
+    title = "Invariances of CT denoisers"
+    body = [
+        "<header>",
+        f"<h1>{title}</h1>",
+        f"<p class=lead>{_asked(run.studies)}</p>",
+        "</header>",
+        "<section aria-label='Answers'>",
+        f"<p class=headline>{_headline(run.studies)}</p>",
+        *[_answers(study) for study in run.studies],
+        "</section>",
+        *[_study(study, before) for before, study in pairwise([None, *run.studies])],
+        _sure(run),
+        _repeat(run),
+    ]
+    return (
+        "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>\n"
+        f"<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))
+
+
+def _name(study: Study) -> str:
+    return f"{study.denoiser[:1].upper()}{study.denoiser[1:]}"
+
+
+def _asked(studies: Sequence[Study]) -> str:
+    """What the run asked, in one or two sentences."""
+    kinds = list(dict.fromkeys(study.kind for study in studies))
+    names = " and ".join(dict.fromkeys(_name(study) for study in studies))
+    doses = ", ".join(f"{mas:g}" for mas in dict.fromkeys(study.mas for study in studies))
+    questions = " ".join(_QUESTION.get(kind, "") for kind in kinds)
+    return f"{questions} Asked of the denoiser {_text(names)} at {doses} mAs."
+
+
+def _headline(studies: Sequence[Study]) -> str:
+    """The answer in one sentence."""
+    verdicts = [verdict for study in studies for verdict in _verdicts(study).values()]
+    good = sum(verdict["holds"] for verdict in verdicts)
+    if len(verdicts) == 1:
+        return "The samples are invariances." if good else "The samples are no invariances."
+    if good == 0:
+        return f"None of the {len(verdicts)} sets of samples are invariances."
+    if good == len(verdicts):
+        return f"All {good} sets of samples are invariances."
+    return f"{good} of the {len(verdicts)} sets of samples are invariances; the others are not."
+
+
+def _verdicts(study: Study) -> dict[str, dict[str, Any]]:
+    """Label → verdict of a study."""
+    if study.kind == "target-domain":
+        return {"target domain": study.facts["verdict"]}
+    return {place(key): value for key, value in study.facts["verdicts"].items()}
+
+
+def _answers(study: Study) -> str:
+    """A card for each verdict."""
+    cards = []
+    for where, verdict in _verdicts(study).items():
+        tone = "no" if not verdict["holds"] else "part" if "narrow" in verdict["label"] else "yes"
+        reasons = "".join(f"<li>{_text(reason)}</li>" for reason in verdict["reasons"])
+        cards.append(
+            f"<article class='card {tone}'><p class=where>{_text(_name(study))}, {_text(where)}, "
+            f"{study.mas:g} mAs</p><p class=verdict>{_text(verdict['sentence'])}</p>"
+            f"<ul>{reasons}</ul></article>"
+        )
+    return "\n".join(cards)
+
+
+def _study(study: Study, before: Study | None) -> str:
+    """Pictures and numbers of one study; the scene is not shown again after the study before."""
+    seen = before is not None and (study.denoiser, study.mas) == (before.denoiser, before.mas)
+    kind = "Target domain" if study.kind == "target-domain" else "Invariances"
+    figures = "\n".join(
+        f"<figure><img alt='{html.escape(picture.alt, quote=True)}' "
+        f"src='data:image/png;base64,{base64.b64encode(picture.png).decode()}'>"
+        f"<figcaption>{picture.caption}</figcaption></figure>"
+        for picture in pictures.of_study(study, scene=not seen)
+    )
+    return (
+        f"<section id='{_text(study.name)}'><h2>{kind}: {_text(_name(study))} at {study.mas:g} "
+        f"mAs</h2>\n<p>{_done(study)}</p>\n{figures}\n{_table(study)}</section>"
+    )
+
+
+def _done(study: Study) -> str:
+    """What was done, in words, with the numbers that matter."""
+    facts, scan = study.facts, study.facts["scan"]
+    side = " × ".join(
+        f"{n * s:g}" for n, s in zip(facts["patch"]["shape"], facts["patch"]["spacing_mm"])
+    )
+    scanned = (
+        f"x is a patch of {side} mm of the slice, scanned at {study.mas:g} mAs and "
+        f"{scan['kvp']:g} kV in one axial rotation of {scan['views']} views, "
+        f"{scan['slice_thickness_mm']:g} mm thick: {scan['quanta_at_centre']:,.0f} quanta a ray at "
+        f"the centre, {_share(scan['starved_share'])} of the rays starved. The slice itself is "
+        "taken as noise-free."
+    )
+    if study.kind == "target-domain":
+        return (
+            f"{scanned} {facts['n']} anatomies ȳ were sampled for the output f(x), put in the "
+            f"patch's place, scanned {facts['draws']} times each with fresh noise and denoised: "
+            "x' = f(R⁻¹𝒫Rȳ). <strong>Every ȳ is taken as noise-free.</strong> They are "
+            "judged by ‖x' - f(x)‖, the rms over the patch, beside what scanning the true y "
+            "again gives."
+        )
+    layers = ", ".join(facts["layers"])
+    return (
+        f"{scanned} After each of the layers {_text(layers)} {facts['n']} images x̄ were sampled "
+        "that the layer should represent as it represents x, with the same v for all layers. They "
+        "are judged by ‖f(x̄) - f(x)‖, the rms over the patch, beside what drawing the noise of x "
+        "again gives."
+    )
+
+
+def _share(value: float) -> str:
+    return "none" if value == 0 else "less than 0.01 %" if value < 1e-4 else f"{100 * value:.2g} %"
+
+
+def _table(study: Study) -> str:
+    """The numbers, each with its unit and what it should be."""
+    rows = "".join(
+        f"<tr><th scope=row>{_text(row['quantity'])}</th><td>{_text(row['layer'])}</td>"
+        f"<td>{_text(row['sampler'])}</td><td class=number>{_number(row)}</td>"
+        f"<td>{_text(row['unit'])}</td><td>{_text(row['should_be'])}</td>"
+        f"<td>{_text(row['meaning'])}</td></tr>"
+        for row in study.metrics
+    )
+    heads = "".join(
+        f"<th scope=col>{head}</th>"
+        for head in ("quantity", "layer", "sampler", "value", "unit", "should be", "meaning")
+    )
+    return (
+        "<div class=wide><table><caption>Numbers. ‖·‖ is the rms over the patch's pixels."
+        f"</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _number(row: dict[str, str]) -> str:
+    number = float(row["value"])
+    return f"{number:.1f}" if row["unit"] == "HU" else f"{number:.3f}".rstrip("0").rstrip(".")
+
+
+def _sure(run: Run) -> str:
+    """What limits the answers."""
+    notes = [str(note) for note in run.record.get("notes", [])]
+    recipes = sorted(
+        {
+            f"{_name(study)}: weights of recipe “{facts['recipe']}”"
+            for study in run.studies
+            for facts in _weights(study)
+            if facts.get("recipe")
+        }
+    )
+    points = [
+        "One patch of one slice and one draw of its noise: the verdict is about this image.",
+        "Distances are an rms over the patch. A small lesion hardly moves it: a sample that passes "
+        "may still differ where it matters.",
+        "A range over few samples is narrow by chance; coverage is compared with the ideal for as "
+        "many samples.",
+        *recipes,
+        *notes,
+    ]
+    items = "".join(f"<li>{_text(point)}</li>" for point in points)
+    return f"<section><h2>How sure</h2><ul>{items}</ul></section>"
+
+
+def _weights(study: Study) -> list[dict[str, Any]]:
+    weights = study.facts.get("weights", {})
+    return [weights] if study.kind == "target-domain" else list(weights.values())
+
+
+def _repeat(run: Run) -> str:
+    """Command, inputs, versions and backend."""
+    record = run.record
+    scan = run.studies[0].facts["scan"] if run.studies else {}
+    inputs = "".join(
+        f"<tr><td>{_text(name)}</td><td><code>{_text(digest)}</code></td></tr>"
+        for name, digest in record.get("inputs", {}).items()
+    )
+    table = f"<table><caption>Inputs, SHA-256</caption><tbody>{inputs}</tbody></table>"
+    versions = ", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items())
+    backend = f"{scan.get('backend', '')} ({scan.get('backend_reason', '')})"
+    return (
+        "<section><h2>How to repeat it</h2>"
+        f"<pre>{_text(record.get('command', ''))}</pre>"
+        f"<p>Seed {_text(record.get('seed', ''))}; it took {_text(record.get('seconds', '?'))} s. "
+        f"Projector: {_text(backend)}.</p>"
+        f"<p>{_text(versions)}</p>{table if inputs else ''}"
+        "<details><summary>Configuration</summary>"
+        f"<pre>{_text(json.dumps(record.get('configuration', {}), indent=2))}</pre></details>"
+        "<p>The numbers are in metrics.csv, the images in samples.zarr, everything else in "
+        "run.json beside this file; <code>ctxai report</code> makes it again from them.</p>"
+        "</section>"
+    )

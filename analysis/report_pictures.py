@@ -1,0 +1,226 @@
+"""Which pictures a study's report shows, with captions and alternative texts."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import numpy as np
+
+from .figures import (
+    Row,
+    Window,
+    distance_figure,
+    fit_window,
+    rows_figure,
+    scene_figure,
+)
+from .run_store import Study
+
+__all__ = ["Picture", "of_study", "place"]
+
+_COLUMNS = 6
+_SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas alone
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG with its caption (HTML) and alternative text."""
+
+    png: bytes
+    caption: str
+    alt: str
+
+
+def place(layer: str) -> str:
+    """How a layer is called in a sentence.
+
+    Examples
+    --------
+    >>> from analysis.report_pictures import place
+    >>> place("4"), place("output")
+    ('layer 4', 'output')
+    """
+    return layer if layer.startswith(("output", "input")) else f"layer {layer}"
+
+
+def of_study(study: Study, *, scene: bool = True) -> list[Picture]:
+    """All pictures of a study, in the order of the report, with or without its slice."""
+    window = fit_window(study.arrays["y"])
+    rest = _targets(study, window) if study.kind == "target-domain" else _layers(study, window)
+    return [_scene(study, window), *rest] if scene else rest
+
+
+def _shown(window: Window) -> str:
+    text = html.escape(str(window))
+    return text[:1].upper() + text[1:]
+
+
+def _spacing(study: Study) -> float:
+    return float(study.facts["patch"]["spacing_mm"][1])
+
+
+def _scene(study: Study, window: Window) -> Picture:
+    patch, arrays = study.facts["patch"], study.arrays
+    height, width = (n * s for n, s in zip(patch["shape"], patch["spacing_mm"], strict=True))
+    left, top = patch["centre_mm"][0] - width / 2, patch["centre_mm"][1] - height / 2
+    noise = _rms(arrays["x"] - arrays["y"]), _rms(arrays["fx"] - arrays["y"])
+    png = scene_figure(
+        arrays["slice"],
+        tuple(patch["slice_spacing_mm"]),
+        (left, top, width, height),
+        {"y": arrays["y"], f"x, {study.mas:g} mAs": arrays["x"], "f(x)": arrays["fx"]},
+        window=window,
+        patch_spacing=_spacing(study),
+    )
+    return Picture(
+        png,
+        f"The slice with the patch outlined; the high-dose patch y, its scan x at {study.mas:g} "
+        f"mAs ({noise[0]:.0f} HU rms from y) and the output f(x) ({noise[1]:.0f} HU from y). "
+        f"{_shown(window)}.",
+        f"CT slice with an outlined patch, and the patch at high dose, at {study.mas:g} mAs and "
+        f"denoised by {study.denoiser}",
+    )
+
+
+def _rms(image: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(image, dtype=np.float64))))
+
+
+def _sd(samples: np.ndarray) -> np.ndarray:
+    return samples.std(0, ddof=1) if len(samples) > 1 else np.zeros_like(samples[0])
+
+
+def _layers(study: Study, window: Window) -> list[Picture]:
+    """Rows of samples after each layer with the same v, what they change, their spread."""
+    arrays, found = study.arrays, []
+    for key, title in (("plain", ""), ("projected", ", projected onto the fibre")):
+        layers = [la for la in study.facts["layers"] if f"layer-{la}/{key}" in arrays]
+        if not layers:
+            continue
+        rows = []
+        for layer in layers:
+            samples = arrays[f"layer-{layer}/{key}"]
+            distance = arrays[f"layer-{layer}/{key}_distance"]
+            rows.append(
+                Row(
+                    f"{place(layer)}:\nx̄",
+                    list(samples[:_COLUMNS]),
+                    captions=[f"‖Δf‖ {value:.1f} HU" for value in distance[:_COLUMNS]],
+                )
+            )
+        for layer in layers:
+            change = arrays[f"layer-{layer}/{key}_output"][:_COLUMNS] - arrays["fx"]
+            rows.append(Row(f"{place(layer)}:\nf(x̄) - f(x)", list(change), "difference"))
+        found.append(
+            Picture(
+                rows_figure(rows, window=window, spacing=_spacing(study)),
+                f"Samples x̄ after the layers{title}. The same v in a column. Below each, the "
+                f"change of the output ‖f(x̄) - f(x)‖; the rows in colour show where the output "
+                f"changes. {_shown(window)}; differences as on their colour bars.",
+                f"Rows of sampled images after layers {', '.join(layers)}{title}, and of the "
+                "changes of the output",
+            )
+        )
+        spreads = [_sd(arrays[f"layer-{layer}/{key}"]) for layer in layers]
+        limit = max(1.0, float(np.percentile(np.stack(spreads), 99.5)))
+        found.append(
+            Picture(
+                rows_figure(
+                    [
+                        Row(
+                            "sd of x̄",
+                            spreads,
+                            "sd",
+                            [f"{place(la)}: {_rms(s):.1f} HU" for la, s in zip(layers, spreads)],
+                            limit,
+                        )
+                    ],
+                    window=window,
+                    spacing=_spacing(study),
+                ),
+                f"Standard deviation over the samples{title}: where the layer leaves x open.",
+                f"Maps of the samples' standard deviation after layers {', '.join(layers)}{title}",
+            )
+        )
+    groups = {"noise redrawn": arrays["redrawn_distance"]}
+    for layer in study.facts["layers"]:
+        for key, word in (("plain", ""), ("projected", ",\nprojected")):
+            if f"layer-{layer}/{key}" in arrays:
+                groups[f"{place(layer)}{word}"] = arrays[f"layer-{layer}/{key}_distance"]
+    limit = float(np.median(arrays["redrawn_distance"]))
+    found.append(
+        Picture(
+            distance_figure(
+                groups,
+                xlabel="‖f(x̄) - f(x)‖  [HU rms]",
+                limit=limit,
+                limit_label="median of redrawn noise",
+            ),
+            "How far each sample moves the output, one point a sample. To the right of the dashed "
+            "line a sample changes the output more than drawing the noise again does: no "
+            "invariance.",
+            "Distances of the samples' outputs from f(x), by layer, beside redrawn noise",
+        )
+    )
+    return found
+
+
+def _targets(study: Study, window: Window) -> list[Picture]:
+    """The row ȳ → R⁻¹𝒫Rȳ → x', the maps of spread, and the distances beside the null."""
+    arrays = study.arrays
+    mean = arrays["distance"].mean(1)
+    null = arrays["null_distance"].mean(1)
+    shown = slice(0, _COLUMNS)
+    rows = [
+        Row("ȳ", list(arrays["ybar"][shown])),
+        Row("ȳ - y", list(arrays["ybar"][shown] - arrays["y"]), "difference"),
+        Row(f"{_SCANNED},\n{study.mas:g} mAs", list(arrays["rescanned"][shown])),
+        Row(
+            f"x' = f({_SCANNED})",
+            list(arrays["xprime"][shown, 0]),
+            captions=[f"‖x' - f(x)‖ {value:.1f}" for value in mean[shown]],
+        ),
+        Row("x' - f(x)", list(arrays["xprime"][shown, 0] - arrays["fx"]), "difference"),
+    ]
+    spreads = [_sd(arrays["ybar"]), _sd(arrays["xprime"].reshape(-1, *arrays["y"].shape))]
+    names = ["ȳ", "x'"]
+    return [
+        Picture(
+            rows_figure(rows, window=window, spacing=_spacing(study)),
+            "The target domain. Each column is a sampled anatomy ȳ, its difference from the true "
+            f"y, its scan at {study.mas:g} mAs, the denoised x', and how that differs from f(x). "
+            f"Below x', the distance in HU, the mean over {study.facts['draws']} draws. "
+            f"{_shown(window)}.",
+            "Columns of sampled anatomies, their low-dose scans, their denoised images and the "
+            "differences from the output",
+        ),
+        Picture(
+            rows_figure(
+                [
+                    Row(
+                        "sd over\nsamples",
+                        spreads,
+                        "sd",
+                        [f"{name}: {_rms(sd):.1f} HU" for name, sd in zip(names, spreads)],
+                    )
+                ],
+                window=window,
+                spacing=_spacing(study),
+            ),
+            "Standard deviation of the sampled anatomies ȳ, and of their outputs x' over samples "
+            "and noise.",
+            "Maps of the standard deviation of sampled anatomies and of their outputs",
+        ),
+        Picture(
+            distance_figure(
+                {"true y,\nscanned again": null, "sampled ȳ": mean},
+                xlabel=f"‖x' - f(x)‖, mean over {study.facts['draws']} draws  [HU rms]",
+                limit=float(null.max()),
+                limit_label="largest of the true y",
+            ),
+            "One point a sampled anatomy, or a group of scans of the true one. To the left of the "
+            "dashed line an anatomy gives an output as close to f(x) as the truth does.",
+            "Distances of x' from f(x) for sampled anatomies beside the true anatomy",
+        ),
+    ]

@@ -1,0 +1,193 @@
+"""The report: complete, self-contained, made from the run folder alone."""
+
+import html.parser
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.figures import LUNG, SOFT_TISSUE, Row, distance_figure, fit_window, rows_figure
+from analysis.report import write_report
+from analysis.run_store import Study, mas_label, read_run, write_run
+from recon.errors import DataError
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects tags with attributes, and the visible text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text = [], ""
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def study(kind):
+    noise = np.random.default_rng(0).normal(0, 20, (9, 4, 16, 16)).astype(np.float32)
+    common = {
+        "layers": ["4", "output"], "n": 9, "draws": 4, "seed": 1,
+        "scan": {
+            "kvp": 120.0, "views": 1152, "slice_thickness_mm": 1.5, "quanta_at_centre": 31000.0,
+            "starved_share": 2e-5, "backend": "numba", "backend_reason": "no GPU is here",
+        },
+        "patch": {
+            "shape": [16, 16], "spacing_mm": [1.0, 1.0], "centre_mm": [3.0, -4.0],
+            "slice_spacing_mm": [2.0, 2.0], "slice_number": 0,
+        },
+    }  # fmt: skip
+    verdict = {
+        "label": "not invariances",
+        "holds": False,
+        "sentence": "No & no.",
+        "reasons": ["<9"],
+    }
+    image = noise[0, 0]
+    arrays = {"slice": np.zeros((40, 50), np.float32), "y": image, "x": image, "fx": image}
+    made = Study(kind, "chen", 10.0, {})
+    if kind == "target-domain":
+        made.facts = {**common, "weights": {"recipe": "reduced"}, "verdict": verdict}
+        made.arrays = {
+            **arrays, "ybar": noise[:, 0], "rescanned": noise[:, 1], "xprime": noise,
+            "distance": np.abs(noise[:, :, 0, 0]), "null_distance": np.abs(noise[:5, :, 0, 1]),
+        }  # fmt: skip
+    else:
+        verdicts = {"4, plain": verdict, "output, plain": {**verdict, "holds": True}}
+        made.facts = {**common, "weights": {"4": {"recipe": "reduced"}}, "verdicts": verdicts}
+        made.arrays = {**arrays, "redrawn_distance": np.arange(1.0, 6.0)}
+        for layer in ("4", "output"):
+            made.arrays[f"layer-{layer}/plain"] = noise[:, 0]
+            made.arrays[f"layer-{layer}/plain_distance"] = np.arange(9.0)
+            made.arrays[f"layer-{layer}/plain_output"] = noise[:, 1]
+    made.add("sd of <x̄>", 12.345, "HU", should_be="> 0", meaning="spread & more")
+    made.add("coverage", 0.75, "1", should_be="0.8", meaning="share")
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    record = {
+        "command": "ctxai demo --out OUT", "seed": 1, "configuration": {"n": 9},
+        "inputs": {"slice-001.dcm": "ab" * 32}, "notes": ["pixels were <resampled>"],
+    }  # fmt: skip
+    studies = [study("invariances"), study("target-domain")]
+    write_run(out, record=record, studies=studies, seconds=3.21)
+    write_report(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    reader = Reader()
+    reader.feed((run / "report.html").read_text())
+    return reader
+
+
+def test_a_run_is_read_as_it_was_written(run):
+    back = read_run(run)
+    for before, after in zip((study("invariances"), study("target-domain")), back.studies):
+        assert (after.kind, after.denoiser, after.mas) == (before.kind, "chen", 10.0)
+        assert after.facts == before.facts
+        assert after.metrics == before.metrics
+        assert after.arrays.keys() == before.arrays.keys()
+        for name, array in before.arrays.items():
+            np.testing.assert_array_equal(after.arrays[name], array.astype(np.float32))
+    assert back.record["versions"]["numpy"] == np.__version__
+
+
+def test_the_page_fetches_nothing(run, page):
+    text = (run / "report.html").read_text()
+    assert not re.search(r"https?://|@import|url\(|<script|<link", text)
+    sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len(sources) >= 7
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(text) < 8e6
+
+
+def test_every_picture_has_words(page):
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert all(len(attributes["alt"]) > 20 for attributes in pictures)
+    captions = sum(tag == "figcaption" for tag, _ in page.tags)
+    assert captions == len(pictures)
+
+
+def test_a_reader_finds_the_answer_and_the_way_back(page):
+    text = page.text
+    for words in (
+        "1 of the 3 sets of samples are invariances", "No & no.", "<9", "taken as noise-free",
+        "31,000 quanta", "less than 0.01 % of the rays starved", "W 400 / L 40 HU", "12.3",
+        "How sure", "recipe “reduced”", "pixels were <resampled>", "How to repeat it",
+        "ctxai demo --out OUT", "slice-001.dcm", "no GPU is here", "3.2 s",
+    ):  # fmt: skip
+        assert words in text, words
+    assert text.index("No & no.") < text.index("Numbers.")  # the verdict comes first
+
+
+def test_tags_are_balanced(run):
+    void, stack = {"meta", "img"}, []
+
+    class Check(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            if tag not in void:
+                stack.append(tag)
+
+        def handle_endtag(self, tag):
+            assert stack.pop() == tag
+
+    checker = Check()
+    checker.feed((run / "report.html").read_text())
+    assert stack == []
+
+
+@pytest.mark.parametrize("missing", ["run.json", "metrics.csv", "samples.zarr"])
+def test_a_broken_run_is_refused_by_name(missing, run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    part = copy / missing
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    with pytest.raises(DataError):
+        write_report(copy)
+
+
+def test_a_foreign_record_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text("[1, 2]")
+    with pytest.raises(DataError, match="record"):
+        read_run(tmp_path)
+
+
+def test_figures_are_pictures_of_the_numbers():
+    """A bright image gives bright pixels, a positive difference red ones, a negative one blue."""
+    images = [np.full((8, 8), value, np.float32) for value in (-160.0, 240.0)]
+    changes = [np.full((8, 8), value, np.float32) for value in (-30.0, 30.0)]
+    rows = [Row("a", images), Row("b", changes, "difference", limit=30.0)]
+    with Image.open(io.BytesIO(rows_figure(rows, window=SOFT_TISSUE, spacing=1.0))) as picture:
+        pixels = np.asarray(picture.convert("RGB"), float)
+    height, width = pixels.shape[:2]
+    at = lambda row, col: pixels[int(row * height), int(col * width)]
+    dark, bright, blue, red = at(0.2, 0.25), at(0.2, 0.62), at(0.75, 0.25), at(0.75, 0.62)
+    assert dark.max() < 5 and bright.min() > 250
+    assert blue[2] > blue[0] + 50 and red[0] > red[2] + 50
+
+
+def test_window_follows_the_tissue():
+    assert fit_window(np.full((4, 4), 30.0)) == SOFT_TISSUE
+    assert fit_window(np.full((4, 4), -800.0)) == LUNG
+    assert SOFT_TISSUE.limits == (-160.0, 240.0)
+
+
+def test_strips_of_one_value_are_drawn():
+    png = distance_figure({"noise": np.ones(1), "samples": np.ones(3)}, xlabel="HU", limit=1.0)
+    assert png.startswith(b"\x89PNG")
+
+
+def test_labels_of_exposures_sort():
+    labels = [mas_label(mas) for mas in (2.5, 5, 10, 100)]
+    assert labels == sorted(labels)
