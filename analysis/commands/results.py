@@ -1,0 +1,74 @@
+"""What a command leaves behind: the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .running import current
+from .scene import Scene, departures, working_point
+
+if TYPE_CHECKING:
+    from analysis.run_store import Study
+    from ctxai.weights import WeightSet
+
+__all__ = ["write_results"]
+
+
+def write_results(
+    out: Path,
+    scene: Scene,
+    studies: Sequence[Study],
+    *,
+    seed: int,
+    configuration: dict[str, Any],
+    weights: WeightSet,
+) -> None:
+    """Write the run folder: low-dose series, arrays, numbers, record and report.
+
+    All of it appears in ``out`` at once, or nothing does.
+    """
+    from analysis.report import write_report
+    from analysis.run_store import mas_label, write_run
+    from analysis.scanner import low_dose_slices
+    from recon.dicom_image import write_series
+    from recon.storage import run_folder
+
+    images = scene.images
+    exposures = list(dict.fromkeys(study.mas for study in studies))
+    for text in departures(scene, exposures, working_point(weights)):
+        current().note(text)
+    with run_folder(out) as folder:
+        for mas in exposures:
+            write_series(
+                folder / mas_label(mas),
+                low_dose_slices(
+                    images.hu,
+                    images.spacing,
+                    mas=mas,
+                    kvp=scene.kvp,
+                    slice_thickness=images.slice_thickness,
+                    seed=seed,
+                    progress=f"low-dose slices at {mas:g} mAs",
+                ),
+                like=images,
+                spacing=images.spacing,
+                slice_thickness=images.slice_thickness,
+                positions=images.positions,
+                series_description=f"Simulated {mas:g} mAs",
+                kvp=scene.kvp,
+                mas=mas,
+                kernel="hann",
+                uid_seed=f"{seed}/{mas:g}",
+            )
+        record = {
+            "command": current().command,
+            "configuration": configuration,
+            "seed": seed,
+            "inputs": scene.inputs(),
+            "notes": current().notes,
+        }
+        write_run(folder, record=record, studies=studies, seconds=current().seconds)
+        write_report(folder)
+    print(out / "report.html")

@@ -1,0 +1,213 @@
+"""What a command works on: slices, the patch placed in one of them, and models to sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recon.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.images import Patch
+    from analysis.scanner import SliceScanner
+    from ctxai.sampling import InvarianceModel
+    from ctxai.weights import WeightSet
+    from recon.dicom_image import CTImages
+
+__all__ = [
+    "Scene",
+    "departures",
+    "models_for",
+    "on_device",
+    "open_scene",
+    "weight_set",
+    "working_point",
+]
+
+SHIPPED = ("chen", "yang")
+"""Denoisers that have a name in a set of weights."""
+
+
+@dataclass
+class Scene:
+    """Slices from a folder, the one to study, and the patch placed in it."""
+
+    images: CTImages
+    index: int
+    kvp: float
+    patch: Patch
+
+    @property
+    def hu(self) -> np.ndarray:
+        """The slice under study, (rows, cols) [HU]."""
+        return self.images.hu[self.index]
+
+    def scanner(self, *, seed: int, device: str = "cpu") -> SliceScanner:
+        """The slice in the scanner."""
+        from analysis.scanner import SliceScanner
+
+        return SliceScanner(
+            self.hu,
+            self.images.spacing,
+            kvp=self.kvp,
+            slice_thickness=self.images.slice_thickness,
+            patch_grid=self.patch.grid,
+            seed=seed,
+            image=self.index,
+            device=device,
+        )
+
+    def inputs(self) -> dict[str, str]:
+        """SHA-256 of the input files."""
+        from recon.storage import digest_files
+
+        return digest_files(self.images.files)
+
+
+def weight_set(folder: Path | None) -> WeightSet:
+    """The networks in a folder that `ctxai train` made, or those that come along."""
+    from ctxai.weights import SHIPPED, WeightSet
+
+    return SHIPPED if folder is None else WeightSet(Path(folder).expanduser())
+
+
+def working_point(weights: WeightSet) -> dict[str, Any]:
+    """The scan that a set of networks was trained at, as plain values."""
+    return dict(weights.manifest["recipe"]["working_point"])
+
+
+def open_scene(
+    folder: Path,
+    *,
+    number: int | None,
+    roi: tuple[int, int] | None,
+    kvp: float | None,
+    weights: WeightSet,
+) -> Scene:
+    """Read slices and place the patch; notes what differs from an ideal input.
+
+    Parameters
+    ----------
+    folder : path
+        DICOM files of one series.
+    number : int, optional
+        Slice, counted from 0 in order of position; the middle one by default.
+    roi : (row, col), optional
+        Centre of the patch in the slice; the body's centre by default.
+    kvp : float, optional
+        In place of the files' own [kV].
+    weights : WeightSet
+        Its networks' patch is placed.
+    """
+    from analysis.images import load_slices, place_patch
+    from recon.tube import mu_water
+
+    images = load_slices(folder)
+    count = len(images.hu)
+    index = count // 2 if number is None else number
+    if not 0 <= index < count:
+        raise DataError("no such slice", where="--slice", expected=f"0 to {count - 1}", got=index)
+    voltage = kvp if kvp is not None else images.kvp
+    if voltage is None:
+        raise DataError("the files state no tube voltage", where=folder, remedy="give --kvp")
+    mu_water(voltage)  # refuses a voltage without a spectrum before any work is done
+    point = working_point(weights)
+    patch = place_patch(
+        images.hu[index],
+        images.spacing,
+        shape=(int(point["patch"]),) * 2,
+        to_spacing=(float(point["spacing_mm"]),) * 2,
+        roi=roi,
+    )
+    return Scene(images, index, float(voltage), patch)
+
+
+def on_device(models: dict[str, InvarianceModel], device: str) -> dict[str, InvarianceModel]:
+    """The models with their networks on a device, "cpu" or "cuda"."""
+    import torch
+
+    for model in models.values():
+        for part in (model.wiretap.f, model.vae, model.cinn):
+            if isinstance(part, torch.nn.Module):
+                part.to(device)
+    return models
+
+
+def departures(scene: Scene, mas: Sequence[float], point: dict[str, Any]) -> list[str]:
+    """In which respects a study differs from the scan that the networks were trained at."""
+    images, found = scene.images, []
+    for what, ours, theirs, unit in (
+        ("tube voltage", scene.kvp, point["kvp"], "kV"),
+        ("slice thickness", images.slice_thickness, point["slice_thickness_mm"], "mm"),
+        *(("exposure", value, point["mas"], "mAs") for value in mas),
+    ):
+        if abs(ours - theirs) > 1e-3 * theirs:
+            found.append(f"{what} {ours:g} {unit}: the networks were trained at {theirs:g} {unit}")
+    spacing = images.spacing
+    if any(abs(s - point["spacing_mm"]) > 1e-3 for s in spacing):
+        found.append(
+            f"pixels of {spacing[0]:.4g} × {spacing[1]:.4g} mm: the patch was resampled to the "
+            f"{point['spacing_mm']:g} mm that the networks were trained at"
+        )
+    if images.mas is not None and any(value > images.mas for value in mas):
+        found.append(
+            f"an exposure above the image's own {images.mas:g} mAs: the image is taken as "
+            "noise-free all the same"
+        )
+    return found
+
+
+def models_for(
+    denoiser: str,
+    layers: Sequence[str],
+    domain: str,
+    *,
+    out: Path,
+    weights: WeightSet | None = None,
+) -> tuple[str, dict[str, InvarianceModel]]:
+    """Name of a denoiser and a model for each of its layers, trained first if none comes along.
+
+    Parameters
+    ----------
+    denoiser : str
+        "chen", "yang" or "path/to/module.py:factory".
+    layers : sequence of str
+        Names or numbers of layers.
+    domain : {"x", "y"}
+        Samples of low-dose images, or of targets.
+    out : path
+        What has to be trained is kept in ``out/trained`` by the denoiser's digest.
+    weights : WeightSet, optional
+        Networks to use; those that come along by default.
+    """
+    from ctxai.denoisers import load_denoiser
+    from ctxai.weights import cinn_name
+    from ctxai.wiretap import Wiretap
+
+    weights = weight_set(None) if weights is None else weights
+    if denoiser.lower() in SHIPPED:
+        name = denoiser.lower()
+        f, digest = weights.load(name)[0], weights.manifest["sha256"][name]
+    else:
+        f, name, digest = load_denoiser(denoiser)
+    wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
+    if not wanted:
+        raise DataError("no layer to sample", where="--layers")
+    models: dict[str, InvarianceModel] = {}
+    missing = []
+    for layer in wanted:
+        if name in SHIPPED and cinn_name(name, layer, domain) in weights:
+            models[layer] = weights.load_model(name, layer, domain, f=f)
+        else:
+            missing.append(layer)
+    if missing:
+        from analysis.recipes import train_for
+
+        models |= train_for(
+            f, name=name, digest=digest, layers=missing, domain=domain, folder=out / "trained"
+        )
+    return name, {layer: models[layer] for layer in wanted}

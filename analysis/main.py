@@ -1,0 +1,135 @@
+"""The command line `ctxai`: one file of `analysis.commands` a command, read when it is asked for.
+
+Exit status: 0 done; 2 bad input or usage, with one clear line on stderr; 1 a defect of the program,
+with its traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import os
+import re
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads must not spin
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "demo": "the whole study on a random phantom, with the networks that come along",
+    "train": "train the networks from nothing",
+    "invariances": "which other low-dose images give the same output, layer by layer",
+    "target-domain": "which other anatomies give the same output when they are scanned",
+    "report": "make the report of a run again",
+}
+"""Sub-commands, each the function of its name in the module of its name, and what they are for."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Words after `ctxai`; those of the process by default.
+
+    Examples
+    --------
+    >>> from analysis.main import main
+    >>> main(["report", "no/such/folder"])
+    2
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if not words or words[0] not in COMMANDS:
+        what = f"no such command: {words[0]}" if words else "which command?"
+        return _refuse(f"{what} (one of {', '.join(COMMANDS)}; ctxai --help says more)")
+    from recon.errors import BackendUnavailable, DataError
+
+    try:
+        job = _parse(words[0], words[1:])
+        if isinstance(job, int):
+            return job
+        job(shlex.join(["ctxai", *words]))
+    except (DataError, BackendUnavailable) as error:
+        return _refuse(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        return _refuse("interrupted", status=130)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _refuse(line: str, status: int = 2) -> int:
+    print(f"ctxai: {line}", file=sys.stderr)
+    return status
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ctxai COMMAND [options]",
+            "",
+            "Which anatomy, and which noise, would have given this CT denoiser the same output?",
+            "",
+            *lines,
+            "",
+            "ctxai COMMAND --help tells the options of a command, with an example. For instance",
+            "",
+            "  ctxai target-domain --images FOLDER_OF_DICOM --denoiser chen --mas 10 --out OUT",
+        ]
+    )
+
+
+def _parse(name: str, words: list[str]) -> Callable[[str], None] | int:
+    """The command with its arguments, ready to run; or the exit status of help and misuse."""
+    import tyro
+
+    module = name.replace("-", "_")
+    function = getattr(importlib.import_module(f"analysis.commands.{module}"), module)
+
+    @functools.wraps(function)
+    def bind(*args: Any, **kwargs: Any) -> Callable[[str], None]:
+        def job(command: str) -> None:
+            from analysis.commands import running
+
+            with running(command):
+                function(*args, **kwargs)
+
+        return job
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(bind, prog=f"ctxai {name}", args=words)
+    except SystemExit as end:
+        if end.code in (0, None):
+            return 0
+        return _refuse(f"{_one_line(said.getvalue())} (ctxai {name} --help says more)")
+
+
+def _one_line(boxed: str) -> str:
+    """The message in a box of text, without title and help texts, up to its rule, as one line."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line)[1:].rstrip("│ ") for line in boxed.splitlines()]
+    is_rule = [set(line.strip()) <= set("─-╯") for line in lines]
+    first = 2 if is_rule[1:2] == [True] else 1  # below the title, and the rule below that
+    last = is_rule.index(True, first) if True in is_rule[first:] else len(lines)
+    kept = [line for line in lines[first:last] if len(line) - len(line.lstrip()) <= 6]
+    message = " ".join(line.replace("(required)", "").strip() for line in kept)
+    return message or " ".join(boxed.split()) or "bad usage"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

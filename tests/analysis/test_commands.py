@@ -1,0 +1,258 @@
+"""The commands: what they leave behind, and how they refuse."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import zarr
+
+from analysis.main import COMMANDS, main
+from recon.dicom_image import read_images
+from recon.storage import digest_files
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def words(command, ct_folder, tiny_weights, out, *more):
+    return [
+        command, "--images", str(ct_folder), "--weights", str(tiny_weights.folder),
+        "--out", str(out), *map(str, more),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def target_run(ct_folder, tiny_weights, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "target"
+    more = ("--denoiser", "chen", "--mas", 10, 40, "-n", 20, "--draws", 2, "--roi", 36, 42)
+    assert main(words("target-domain", ct_folder, tiny_weights, out, *more)) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def invariance_run(ct_folder, tiny_weights, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "invariances"
+    more = ("--denoiser", "yang", "--layers", 1, "output", "-n", 5, "--tolerance-hu", 3)
+    assert main(words("invariances", ct_folder, tiny_weights, out, *more)) == 0
+    return out
+
+
+def test_target_domain_leaves_a_whole_run(target_run, ct_folder):
+    record = json.loads((target_run / "run.json").read_text())
+    assert record["seed"] == 1 and record["command"].startswith("ctxai target-domain")
+    assert record["inputs"] == digest_files(sorted(ct_folder.glob("*.dcm")))
+    assert record["versions"]["torch"]
+    scan = record["studies"][0]["scan"]
+    assert scan["quanta_at_centre"] > 0 and "starved_share" in scan
+    assert scan["backend"] and scan["backend_reason"]
+    assert record["studies"][0]["weights"]["recipe"] == "untrained"
+    assert any("2 × 2 mm" in note for note in record["notes"])
+    assert any("40 mAs" in note for note in record["notes"])
+    root = zarr.open_group(str(target_run / "samples.zarr"), mode="r")
+    group = root["target-domain-chen-mas-010"]
+    assert group["ybar"].shape == (20, 16, 16)
+    assert group["xprime"].shape == (20, 2, 16, 16)
+    np.testing.assert_array_equal(root["target-domain-chen-mas-040"]["ybar"].shape, (20, 16, 16))
+    rows = list(csv.DictReader((target_run / "metrics.csv").read_text().splitlines()))
+    assert all(row["unit"] and row["should_be"] and row["meaning"] for row in rows)
+    assert {row["mas"] for row in rows} == {"10", "40"}
+
+
+def test_low_dose_series_is_the_scan_that_was_studied(target_run, ct_folder):
+    """DICOM output: all slices, derived, with new UIDs; noisier at the lower dose."""
+    source = read_images(ct_folder)
+    noise = {}
+    for mas in (10, 40):
+        low = read_images(target_run / f"mas-{mas:03d}")
+        assert low.hu.shape == source.hu.shape and low.mas == mas
+        np.testing.assert_allclose(low.positions, source.positions)
+        noise[mas] = np.std((low.hu - source.hu)[:, 30:42, 25:35])
+        header = pydicom.dcmread(low.files[0])
+        assert list(header.ImageType)[:2] == ["DERIVED", "SECONDARY"]
+        assert header.SOPInstanceUID not in source.instance_uids
+    assert 1.6 < noise[10] / noise[40] < 2.4
+
+
+def test_invariances_leave_samples_of_each_layer(invariance_run):
+    root = zarr.open_group(str(invariance_run / "samples.zarr"), mode="r")
+    group = root["invariances-yang-mas-010"]
+    assert group["layer-1/plain"].shape == (5, 16, 16)
+    assert "layer-1/projected" not in group
+    assert (group["layer-output/projected_distance"][...] <= 3.0).all()
+    record = json.loads((invariance_run / "run.json").read_text())
+    assert set(record["studies"][0]["verdicts"]) == {
+        "1, plain", "output, plain", "output, projected",
+    }  # fmt: skip
+
+
+def test_the_report_is_made_again_from_the_run_alone(target_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(target_run, copy)
+    first = (copy / "report.html").read_text()
+    (copy / "report.html").unlink()
+    assert main(["report", str(copy)]) == 0
+    assert (copy / "report.html").read_text() == first
+
+
+def test_the_same_command_gives_the_same_numbers(target_run, ct_folder, tiny_weights, tmp_path):
+    more = ("--denoiser", "chen", "--mas", 10, "-n", 20, "--draws", 2, "--roi", 36, 42)
+    assert main(words("target-domain", ct_folder, tiny_weights, tmp_path / "again", *more)) == 0
+    again = (tmp_path / "again/metrics.csv").read_text().splitlines()
+    assert again == (target_run / "metrics.csv").read_text().splitlines()[: len(again)]
+
+
+def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
+    ct_folder, tiny_weights, tmp_path, monkeypatch
+):
+    import analysis.recipes
+    from ctxai.sampling import InvarianceModel
+    from ctxai.wiretap import Wiretap
+
+    asked = []
+
+    def train_for(f, *, name, digest, layers, domain, folder, **_):
+        asked.append((name, len(digest), tuple(layers), domain, Path(folder)))
+        model = tiny_weights.load_model("chen", "output", domain)
+        return {
+            layer: InvarianceModel(Wiretap(f, layer), model.vae, model.cinn, domain, facts={})
+            for layer in layers
+        }
+
+    monkeypatch.setattr(analysis.recipes, "train_for", train_for)
+    (tmp_path / "mine.py").write_text("def same():\n    return lambda x: x\n")
+    out = tmp_path / "out"
+    more = ("--denoiser", f"{tmp_path / 'mine.py'}:same", "-n", 4)
+    assert main(words("invariances", ct_folder, tiny_weights, out, *more)) == 0
+    assert asked == [("mine.same", 64, ("output",), "x", out / "trained")]
+    group = zarr.open_group(str(out / "samples.zarr"), mode="r")["invariances-mine.same-mas-010"]
+    x, fx = group["x"][...], group["fx"][...]
+    np.testing.assert_array_equal(x, fx)  # the identity changes nothing: 0 HU
+    change = group["layer-output/projected"][...] - x
+    assert np.sqrt(np.mean(change**2, axis=(1, 2))).max() <= 3.0
+
+
+def fails(capsys, argv, out, *expected):
+    assert main([str(word) for word in argv]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    error = [line for line in error if not line.startswith("ctxai: note:")]
+    assert len(error) == 1, error
+    assert error[0].startswith("ctxai: ")
+    assert not out.exists()
+    assert [item.name for item in out.parent.iterdir() if ".partial" in item.name] == []
+    for word in expected:
+        assert word in error[0]
+
+
+@pytest.mark.parametrize("command", ["target-domain", "invariances"])
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--mas", "-10"], "--mas"),
+        (["--mas", "0"], "--mas"),
+        (["-n", "0"], "-n"),
+        (["--roi", "2", "40"], "--roi"),
+        (["--roi", "36", "400"], "--roi"),
+        (["--slice", "3"], "--slice"),
+        (["--kvp", "60"], "kV"),
+        (["--seed", "-1"], "--seed"),
+        (["--denoiser", "nobody"], "nobody"),
+        (["--denoiser", "no/such/file.py:make"], "file.py"),
+        (["--colour", "red"], "--colour"),
+        (["-n", "many"], "many"),
+        (["--device", "cuda"], "cuda"),
+    ],
+)
+def test_bad_usage_is_one_line(
+    command, more, expected, ct_folder, tiny_weights, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    out = tmp_path / "out"
+    argv = words(command, ct_folder, tiny_weights, out, "--denoiser", "chen", *more)
+    fails(capsys, argv, out, expected)
+
+
+def test_unknown_layer_is_one_line(ct_folder, tiny_weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = ("--denoiser", "chen", "--layers", "output", "17")
+    fails(capsys, words("invariances", ct_folder, tiny_weights, out, *more), out, "17")
+
+
+def test_bad_input_is_one_line(ct_folder, tiny_weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    empty, broken, other = (tmp_path / name for name in ("empty", "broken", "mr"))
+    empty.mkdir()
+    (empty / "notes.txt").write_text("no image")
+    shutil.copytree(ct_folder, broken)
+    file = sorted(broken.iterdir())[1]
+    file.write_bytes(file.read_bytes()[:-4000])
+    other.mkdir()
+    mr = pydicom.dcmread(sorted(ct_folder.iterdir())[0])
+    mr.Modality = "MR"
+    mr.SOPClassUID = mr.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+    mr.save_as(other / "mr.dcm")
+    for folder, expected in (
+        (tmp_path / "missing", "missing"),
+        (empty, "empty"),
+        (broken, file.name),
+        (other, "mr.dcm"),
+    ):
+        argv = words("target-domain", folder, tiny_weights, out, "--denoiser", "chen")
+        fails(capsys, argv, out, expected)
+
+
+def test_output_that_is_a_file_is_refused(ct_folder, tiny_weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.write_text("precious")
+    argv = words("target-domain", ct_folder, tiny_weights, out, "--denoiser", "chen")
+    assert main(argv) == 2
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["report"], ["report", "no/such/run"]])
+def test_misuse_of_the_program_is_one_line(argv, capsys):
+    assert main(argv) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch, capsys, tmp_path):
+    import analysis.report
+
+    def broken(out):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(analysis.report, "write_report", broken)
+    assert main(["report", str(tmp_path)]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_teaches(command, capsys):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Example: ctxai" in text
+
+
+def test_help_of_the_program_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys; from analysis.main import main; status = main(['--help'])\n"
+        "print(status, [name for name in ('torch', 'numba', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_the_process_ends_with_the_status(tmp_path):
+    argv = ["target-domain", "--images", str(tmp_path / "none"), "--denoiser", "chen"]
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.main", *argv, "--out", str(tmp_path / "out")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
