@@ -1,0 +1,302 @@
+"""The variational autoencoder: a complete representation of images, with its uncertainty.
+
+Used as VAE_x on the images that a denoiser sees and as VAE_y on the images that it aims at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from recon.errors import DataError
+
+from .training import one_cycle, set_lr
+
+__all__ = ["VAE", "PairSampler", "VAETask", "active_dimensions", "pick_domain"]
+
+PairSampler = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
+"""``sampler(n, generator) -> (x, y)``: n pairs of images, each ``(n, C, H, W)``."""
+
+_BOTTLENECK = 64  # channels between the convolutions and the latent
+_GRADIENT_NORM = 5.0
+_SMALLEST_MSE = 1e-8  # in normalised units: the likelihood of images without any noise stays finite
+
+T = TypeVar("T")
+
+
+def pick_domain(pair: tuple[T, T], domain: str) -> T:
+    """Return the x or the y of a pair ``(x, y)``; any other domain is a `DataError`."""
+    if domain not in ("x", "y"):
+        raise DataError("unknown domain", where="domain", expected="'x' or 'y'", got=repr(domain))
+    return pair[0] if domain == "x" else pair[1]
+
+
+def _halvings(side: int) -> int:
+    """How often a side can be halved exactly without falling below 4 pixels."""
+    count = 0
+    while side % 2 == 0 and side >= 8:
+        side, count = side // 2, count + 1
+    return count
+
+
+def _conv(channels: int, width: int, stride: int = 1) -> list[nn.Module]:
+    # No normalisation layer: it would remove the level of a homogeneous patch, its HU value.
+    return [nn.Conv2d(channels, width, 3, stride=stride, padding=1), nn.SiLU()]
+
+
+def _initialise(network: nn.Module) -> None:
+    """He initialisation, which keeps the variance through a network without normalisation."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+
+class VAE(nn.Module):
+    r"""Convolutional variational autoencoder ``q(z̄ | x) = N(loc(x), scale²(x))``, ``x̂ = D(z̄)``.
+
+    Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014. Each entry of ``widths``
+    halves the image once, as long as its sides stay even and at least 4.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Image ``(rows, cols)``; both sides even and at least 8.
+    channels : int
+        Channels of an image, 1 for CT.
+    latent : int
+        Dimensions of z̄.
+    widths : tuple of int
+        Channels after each halving.
+    offset, scale : float
+        The networks see ``(image - offset) / scale``; both in the image's unit.
+    unit : str
+        Unit of the images, "HU" for CT numbers, "" for plain arrays.
+
+    Raises
+    ------
+    DataError
+        If the sides cannot be halved, or ``scale`` is not positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai.vae import VAE
+    >>> vae = VAE(shape=(16, 16), latent=12, widths=(8, 16), offset=-400.0, scale=450.0)
+    >>> posterior = vae.encode(torch.zeros(3, 1, 16, 16))
+    >>> posterior.loc.shape, vae.decode(posterior.loc).shape
+    (torch.Size([3, 12]), torch.Size([3, 1, 16, 16]))
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: tuple[int, int] = (64, 64),
+        channels: int = 1,
+        latent: int = 128,
+        widths: tuple[int, ...] = (32, 64, 128, 128),
+        offset: float = 0.0,
+        scale: float = 1.0,
+        unit: str = "HU",
+    ) -> None:
+        super().__init__()
+        rows, cols = (int(side) for side in shape)
+        depth = min(len(widths), _halvings(rows), _halvings(cols))
+        if depth == 0:
+            raise DataError(
+                "images of this size cannot be halved",
+                where="shape",
+                expected="even sides of at least 8 pixels, and one width at least",
+                got=f"{rows} x {cols} with widths {tuple(widths)}",
+            )
+        if not scale > 0:
+            raise DataError("scale is not positive", where="scale", got=scale)
+        self.config: dict[str, Any] = {
+            "shape": [rows, cols],
+            "channels": channels,
+            "latent": latent,
+            "widths": list(widths),
+            "offset": offset,
+            "scale": scale,
+            "unit": unit,
+        }
+        self.shape, self.channels, self.latent = (rows, cols), channels, latent
+        self.offset, self.scale, self.unit = offset, scale, unit
+        widths = tuple(widths)[:depth]
+        small = (rows >> depth, cols >> depth)
+        size = _BOTTLENECK * small[0] * small[1]
+
+        down: list[nn.Module] = []
+        for before, after in zip((channels, *widths[:-1]), widths):
+            down += _conv(before, after, stride=2)
+        self.encoder = nn.Sequential(
+            *down, nn.Conv2d(widths[-1], _BOTTLENECK, 1), nn.Flatten(), nn.Linear(size, 2 * latent)
+        )
+        up: list[nn.Module] = [
+            nn.Linear(latent, size),
+            nn.Unflatten(1, (_BOTTLENECK, *small)),
+            nn.Conv2d(_BOTTLENECK, widths[-1], 1),
+        ]
+        narrower = (*widths[:-1][::-1], 16)
+        for before, after in zip(widths[::-1], narrower):
+            up += [*_conv(before, after), nn.Upsample(scale_factor=2)]
+        self.decoder = nn.Sequential(*up, *_conv(16, 16), nn.Conv2d(16, channels, 3, padding=1))
+        _initialise(self)
+        with torch.no_grad():  # start from posteriors near N(0, 1) and faint images
+            self.encoder[-1].weight.mul_(0.3)
+            self.decoder[-1].weight.mul_(0.3)
+
+    def encode(self, image: Tensor) -> Normal:
+        """Posterior of the latent.
+
+        Parameters
+        ----------
+        image : Tensor
+            ``(B, channels, rows, cols)`` in ``unit``.
+
+        Returns
+        -------
+        Normal
+            Independent normal distribution with ``loc`` and ``scale`` ``(B, latent)``.
+        """
+        if image.ndim != 4 or tuple(image.shape[1:]) != (self.channels, *self.shape):
+            raise DataError(
+                "image does not fit the autoencoder",
+                where="image",
+                expected=f"(batch, {self.channels}, {self.shape[0]}, {self.shape[1]})",
+                got=tuple(image.shape),
+            )
+        loc, log_variance = self.encoder((image - self.offset) / self.scale).chunk(2, dim=1)
+        return Normal(loc, (0.5 * log_variance.clamp(-12.0, 4.0)).exp(), validate_args=False)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Images ``(B, channels, rows, cols)`` in ``unit`` of latents ``(B, latent)``."""
+        if latent.ndim != 2 or latent.shape[1] != self.latent:
+            raise DataError(
+                "latent does not fit the autoencoder",
+                where="latent",
+                expected=f"(batch, {self.latent})",
+                got=tuple(latent.shape),
+            )
+        return self.decoder(latent) * self.scale + self.offset
+
+
+def kl_per_dimension(posterior: Normal) -> Tensor:
+    """Mean over the batch of ``KL(q(z̄_d | x) ‖ N(0, 1))`` for each latent dimension [nats]."""
+    variance = posterior.scale.square()
+    return 0.5 * (posterior.loc.square() + variance - variance.log() - 1.0).mean(0)
+
+
+@torch.no_grad()
+def active_dimensions(vae: VAE, images: Tensor) -> int:
+    """Count the latent dimensions that carry anything about the image.
+
+    A dimension is active if the variance of its posterior mean over the images exceeds 0.01
+    (Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR 2016). None at all
+    means that the autoencoder has collapsed: every sample will look the same.
+
+    Parameters
+    ----------
+    vae : VAE
+    images : Tensor
+        ``(B, channels, rows, cols)`` in the unit of the autoencoder, B ≥ 2.
+
+    Returns
+    -------
+    int
+        Between 0 and ``vae.latent``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai.vae import VAE, active_dimensions
+    >>> active_dimensions(VAE(shape=(8, 8), latent=4, widths=(8,)), torch.zeros(5, 1, 8, 8))
+    0
+    """
+    if len(images) < 2:
+        raise DataError("a variance needs images", where="images", expected="≥ 2", got=len(images))
+    return int((vae.encode(images).loc.var(0) > 0.01).sum())
+
+
+class VAETask:
+    r"""Train a :class:`VAE` on one side of image pairs.
+
+    .. math::
+        L = \frac{D}{2} \log\langle (x - D(z̄))² \rangle
+            + w \sum_d \max(b, KL_d), \quad z̄ ∼ q(z̄ | x)
+
+    The first term is the Gaussian likelihood of the D pixel values at its best variance (Rybkin,
+    Daniilidis and Levine, "σ-VAE", ICML 2021), so that w = 1 is the evidence bound at any noise
+    level; the *free bits* b keep dimensions from collapsing early (Kingma et al., NeurIPS 2016).
+
+    Parameters
+    ----------
+    vae : VAE
+    sampler : callable
+        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)`` in the VAE's unit.
+    domain : "x" or "y"
+        Which image of the pair to represent.
+    batch, steps, lr
+        Batch size, number of steps of the one-cycle schedule, its highest learning rate.
+    kl_weight : float
+        Weight w of the divergence.
+    free_bits : float
+        b [nats per dimension].
+    """
+
+    def __init__(
+        self,
+        vae: VAE,
+        sampler: PairSampler,
+        *,
+        domain: str = "x",
+        batch: int = 24,
+        steps: int = 1000,
+        lr: float = 2e-3,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.05,
+    ) -> None:
+        self.vae, self.sampler, self.domain = vae, sampler, domain
+        self.batch, self.steps, self.lr = batch, steps, lr
+        self.kl_weight, self.free_bits = kl_weight, free_bits
+        pick_domain(("x", "y"), domain)
+        self.settings = {
+            "domain": domain,
+            "batch": batch,
+            "kl_weight": kl_weight,
+            "free_bits": free_bits,
+        }
+        self.modules: dict[str, nn.Module] = {"vae": vae}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "vae": torch.optim.Adam(vae.parameters(), lr=lr)
+        }
+
+    def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
+        """Take one optimiser step; returns loss [nats/pixel], rms error [unit] and KL [nats]."""
+        self.vae.train()
+        image = pick_domain(self.sampler(self.batch, generator), self.domain)
+        posterior = self.vae.encode(image)
+        noise = torch.randn(posterior.loc.shape, generator=generator).to(posterior.loc)
+        decoded = self.vae.decode(posterior.loc + posterior.scale * noise)
+        mse = ((decoded - image) / self.vae.scale).square().mean()
+        kl = kl_per_dimension(posterior)
+        pixels = image[0].numel()
+        loss = (
+            0.5 * (mse + _SMALLEST_MSE).log()
+            + self.kl_weight * kl.clamp_min(self.free_bits).sum() / pixels
+        )
+        optimiser = self.optimisers["vae"]
+        set_lr(optimiser, one_cycle(index, self.steps, self.lr))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.vae.parameters(), _GRADIENT_NORM, error_if_nonfinite=True)
+        optimiser.step()
+        return {
+            "loss": loss.item(),
+            "rmse": mse.sqrt().item() * self.vae.scale,
+            "kl": kl.sum().item(),
+        }
