@@ -1,0 +1,324 @@
+"""Sampling invariances: other images that a layer of a network represents in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recon.errors import DataError
+
+from .cinn import ConditionalINN
+from .fibre import project_to_fibre
+from .vae import VAE, pick_domain
+from .wiretap import Wiretap
+
+__all__ = ["InvarianceModel", "Samples", "draw", "sample_invariances"]
+
+_REDRAWS = 16  # noise realisations behind the reference of a relative tolerance
+
+Redraw = Callable[[Tensor, int, int], Tensor]
+"""``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
+
+
+@dataclass
+class InvarianceModel:
+    """Everything that sampling the invariances of one layer takes.
+
+    Attributes
+    ----------
+    wiretap : Wiretap
+        The network, split after the layer: ``phi(x)`` gives z.
+    vae : VAE
+        Complete representation of the images sampled.
+    cinn : ConditionalINN
+        Trained for this layer and this VAE.
+    domain : "x" or "y"
+        Whether samples are inputs of the network (x̄) or targets of it (ȳ).
+    redraw : callable, optional
+        ``redraw(x, n, seed) -> (n, *x.shape)``: x with fresh noise, for a relative tolerance.
+    facts : dict
+        What is known of the training, for the record of a run.
+    """
+
+    wiretap: Wiretap
+    vae: VAE
+    cinn: ConditionalINN
+    domain: str = "x"
+    redraw: Redraw | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pick_domain(("x", "y"), self.domain)
+        if self.vae.latent != self.cinn.latent:
+            raise DataError(
+                "autoencoder and invertible network have different latents",
+                where="vae, cinn",
+                got=f"{self.vae.latent} and {self.cinn.latent} dimensions",
+                remedy="use the pair that was trained together",
+            )
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of v."""
+        return self.cinn.latent
+
+    def represent(self, x: Tensor) -> Tensor:
+        """z = Φ(x) of images ``(B, C, H, W)``."""
+        return self.wiretap.phi(x)
+
+    def generate(self, v: Tensor, z: Tensor) -> Tensor:
+        """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
+        return self.vae.decode(self.cinn.inverse(v, z))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sampled invariances and what is known about them.
+
+    Attributes
+    ----------
+    images : Tensor
+        ``(n, *x.shape)`` in the unit of x.
+    v : Tensor
+        Their normal coordinates ``(n, latent)``.
+    violation : Tensor or None
+        Rms of ``Φ(x̄) - Φ(x)`` over the entries of z, in the layer's units (HU at the output):
+        ``(n,)`` for one image, ``(n, B)`` for a batch. None in domain "y": Φ(ȳ) means nothing.
+    tolerance : Tensor or None
+        The bound that was asked for, in the same units: a number for one image, ``(B,)`` for a
+        batch. None if there was none.
+    pulled : Tensor
+        Samples that Gauss–Newton could not bring within the tolerance and that were pulled towards
+        x instead, bool, shaped as ``violation``.
+    """
+
+    images: Tensor
+    v: Tensor
+    violation: Tensor | None
+    tolerance: Tensor | None
+    pulled: Tensor
+
+    @property
+    def n_pulled(self) -> int:
+        """How many samples had to be pulled towards x."""
+        return int(self.pulled.sum())
+
+
+def _batched(x: Tensor, vae: VAE) -> Tensor:
+    """View one image ``(H, W)``, a batch ``(B, H, W)`` or ``(B, C, H, W)`` as ``(B, C, H, W)``."""
+    expected = f"(..., {vae.shape[0]}, {vae.shape[1]}) with up to two leading dimensions"
+    if x.ndim not in (2, 3, 4) or (x.ndim < 4 and vae.channels != 1):
+        raise DataError("not an image or a batch", where="x", expected=expected, got=tuple(x.shape))
+    batch = x.reshape(-1, vae.channels, *x.shape[-2:]) if x.ndim < 4 else x
+    if tuple(batch.shape[1:]) != (vae.channels, *vae.shape):
+        raise DataError(
+            "image does not fit the model",
+            where="x",
+            expected=expected,
+            got=tuple(x.shape),
+            remedy="cut a patch of that size at the pixel spacing of the training",
+        )
+    if not bool(torch.isfinite(batch).all()):
+        raise DataError("image holds NaN or infinite values", where="x")
+    return batch
+
+
+def _coordinates(v: Tensor | None, n: int, latent: int, seed: int, x: Tensor) -> Tensor:
+    if n < 1:
+        raise DataError("no samples asked for", where="n", expected="≥ 1", got=n)
+    if v is None:
+        v = torch.randn(n, latent, generator=torch.Generator().manual_seed(seed))
+    elif tuple(v.shape) != (n, latent):
+        raise DataError(
+            "normal coordinates have the wrong shape",
+            where="v",
+            expected=f"(n, latent) = ({n}, {latent})",
+            got=tuple(v.shape),
+        )
+    return v.to(x)
+
+
+def _check_tolerances(
+    model: InvarianceModel, tolerance: float | None, tolerance_hu: float | None
+) -> None:
+    if tolerance is None and tolerance_hu is None:
+        return
+    if tolerance is not None and tolerance_hu is not None:
+        raise DataError(
+            "two tolerances at once",
+            where="tolerance, tolerance_hu",
+            got=f"tolerance={tolerance} and tolerance_hu={tolerance_hu}",
+            remedy="give one of them",
+        )
+    name = "tolerance" if tolerance is not None else "tolerance_hu"
+    value = tolerance if tolerance is not None else tolerance_hu
+    if not 0 < value < float("inf"):  # type: ignore[operator]
+        raise DataError("tolerance is not positive", where=name, expected="> 0", got=value)
+    if model.domain == "y":
+        raise DataError(
+            "target-domain samples cannot be projected onto a fibre",
+            where=name,
+            expected="a model of domain 'x'",
+            got="domain 'y', whose images the network never sees",
+            remedy="push the samples through the scanner and compare outputs instead",
+        )
+    if tolerance is not None and model.redraw is None:
+        raise DataError(
+            "a relative tolerance needs redrawn noise",
+            where="tolerance",
+            got="a model without redraw",
+            remedy="give the model a redraw(x, n, seed), or use tolerance_hu at the output",
+        )
+    if tolerance_hu is not None and (model.wiretap.layer != "output" or model.vae.unit != "HU"):
+        raise DataError(
+            "a tolerance in HU means something at the output of a CT network only",
+            where="tolerance_hu",
+            expected="layer 'output' and images in HU",
+            got=f"layer {model.wiretap.layer!r} and unit {model.vae.unit!r}",
+            remedy="use tolerance=, a multiple of what redrawing the noise gives",
+        )
+
+
+def _rms(values: Tensor) -> Tensor:
+    return values.flatten(1).square().mean(1).sqrt()
+
+
+def _noise_reference(model: InvarianceModel, image: Tensor, z: Tensor, seed: int) -> Tensor:
+    """Median rms of ``Φ(x with redrawn noise) - z`` for one image ``(1, C, H, W)``."""
+    bare = image[0, 0] if model.vae.channels == 1 else image[0]
+    redrawn = model.redraw(bare, _REDRAWS, seed)  # type: ignore[misc]
+    if tuple(redrawn.shape) != (_REDRAWS, *bare.shape):
+        raise DataError(
+            "redraw returned another shape",
+            where="redraw(x, n, seed)",
+            expected=(_REDRAWS, *bare.shape),
+            got=tuple(redrawn.shape),
+        )
+    redrawn = redrawn.reshape(_REDRAWS, *image.shape[1:]).to(image)
+    return _rms(model.represent(redrawn) - z).median()
+
+
+@torch.no_grad()
+def draw(
+    model: InvarianceModel,
+    x: Tensor,
+    *,
+    n: int = 250,
+    v: Tensor | None = None,
+    tolerance: float | None = None,
+    tolerance_hu: float | None = None,
+    seed: int,
+) -> Samples:
+    """Sample invariances and report how far each is from the fibre; see `sample_invariances`."""
+    _check_tolerances(model, tolerance, tolerance_hu)
+    x = torch.as_tensor(x, dtype=torch.float32)
+    batch = _batched(x, model.vae)
+    v = _coordinates(v, n, model.latent, seed, x)
+    images, violations, pulled, limits = [], [], [], []
+    for image in batch.split(1):
+        z = model.represent(image)
+        samples = model.generate(v, z)
+        caught = torch.zeros(n, dtype=torch.bool, device=x.device)
+        if tolerance is None and tolerance_hu is None:
+            if model.domain == "x":
+                violation = [_rms(model.represent(some) - z) for some in samples.split(25)]
+                violations.append(torch.cat(violation))
+        else:
+            if tolerance is not None:
+                limit = tolerance * _noise_reference(model, image, z, seed)
+            else:
+                limit = torch.as_tensor(tolerance_hu).to(x)
+            if not limit > 1e-6 * _rms(z):
+                raise DataError(
+                    "redrawing the noise does not change the representation at all",
+                    where="tolerance",
+                    got=f"a median ‖Φ(x redrawn) - z‖ of {float(limit):.3g} (rms)",
+                )
+            result = project_to_fibre(model.represent, samples, z, tolerance=limit, anchor=image)
+            samples, caught = result.x, result.pulled
+            violations.append(result.residual)
+            limits.append(limit)
+        images.append(samples)
+        pulled.append(caught)
+
+    def per_image(values: list[Tensor]) -> Tensor:
+        return values[0] if x.ndim == 2 else torch.stack(values, dim=-1)
+
+    return Samples(
+        images=torch.stack(images, dim=1).reshape(n, *x.shape),
+        v=v,
+        violation=per_image(violations) if violations else None,
+        tolerance=per_image(limits) if limits else None,
+        pulled=per_image(pulled),
+    )
+
+
+def sample_invariances(
+    model: InvarianceModel,
+    x: Tensor,
+    *,
+    n: int = 250,
+    v: Tensor | None = None,
+    tolerance: float | None = None,
+    tolerance_hu: float | None = None,
+    seed: int,
+) -> Tensor:
+    """Sample images that the layer represents as it represents x: ``x̄ = D(t⁻¹(v | Φ(x)))``.
+
+    Rombach, Esser and Ommer, ECCV 2020. What the trained networks give is an approximation; with a
+    tolerance every sample is moved onto the fibre ``‖Φ(x̄) - Φ(x)‖ ≤ tolerance`` (rms) by
+    `project_to_fibre`, and one that cannot be is pulled towards x. `draw` does the same and also
+    returns the violations and how many samples were pulled.
+
+    Parameters
+    ----------
+    model : InvarianceModel
+    x : Tensor
+        One image ``(H, W)`` or a batch ``(B, H, W)`` or ``(B, C, H, W)`` in the unit of the VAE.
+    n : int
+        Number of samples for each image.
+    v : Tensor, optional
+        Normal coordinates ``(n, latent)``, so that the same v can be used for other layers and
+        images; drawn from ``seed`` otherwise.
+    tolerance : float, optional
+        Largest violation as a multiple of the median ``‖Φ(x with redrawn noise) - Φ(x)‖``.
+    tolerance_hu : float, optional
+        Largest violation as an rms in HU, at the layer "output" only.
+    seed : int
+        Of v and of the redrawn noise.
+
+    Returns
+    -------
+    Tensor
+        ``(n, *x.shape)`` in the unit of x: x̄ in domain "x", ȳ in domain "y".
+
+    Raises
+    ------
+    DataError
+        If x or v do not fit, both tolerances are given, one is given in domain "y", a relative one
+        without ``model.redraw``, or ``tolerance_hu`` elsewhere than at the output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai.cinn import ConditionalINN
+    >>> from ctxai.sampling import InvarianceModel, sample_invariances
+    >>> from ctxai.vae import VAE
+    >>> from ctxai.wiretap import Wiretap
+    >>> model = InvarianceModel(
+    ...     wiretap=Wiretap(lambda x: x, "output"),
+    ...     vae=VAE(shape=(16, 16), latent=4, widths=(8, 8)),
+    ...     cinn=ConditionalINN(latent=4, condition_shape=(1, 16, 16), blocks=2, hidden=8),
+    ... )
+    >>> x = torch.zeros(16, 16)
+    >>> samples = sample_invariances(model, x, n=5, tolerance_hu=0.1, seed=1)
+    >>> samples.shape, bool((samples.square().mean((1, 2)).sqrt() <= 0.1).all())
+    (torch.Size([5, 16, 16]), True)
+    """
+    return draw(
+        model, x, n=n, v=v, tolerance=tolerance, tolerance_hu=tolerance_hu, seed=seed
+    ).images
