@@ -14,7 +14,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
 
 from .errors import DataError
 from .geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
@@ -102,7 +101,7 @@ def ramp_response(n_fft: int, pitch: float, window: Window) -> np.ndarray:
     kernel[0] = 0.25
     odd = n % 2 == 1
     kernel[odd] = -1.0 / (np.pi * n[odd]) ** 2
-    response = fft.rfft(kernel).real / pitch
+    response = np.fft.rfft(kernel).real / pitch
     return response * window_response(window, np.arange(len(response)) / (n_fft / 2))
 
 

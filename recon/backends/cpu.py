@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numba
@@ -23,6 +24,7 @@ __all__ = ["NumbaBackend"]
 _GROUP = 16  # views that walk through one band of the image together
 _BAND = 16  # image lines of a band: 16 × 517 × 64 bytes stay in a 1 MB cache
 _MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+_TURNED = 4  # images of which four turns fill the lanes
 _TILE = 16  # side of a backprojection tile [pixels]
 
 
@@ -77,6 +79,29 @@ class NumbaBackend:
             job(source[low : low + WIDTHS[-1]], out[low : low + WIDTHS[-1]])
         return torch.from_numpy(out)
 
+    @cached_property
+    def _quarter(self) -> NumbaBackend | None:
+        """The first quarter of a full circle around a square, centred grid.
+
+        There, view ``v + views/4`` of an image is view v of the image turned by 90°, and the turned
+        images fill the lanes.
+        """
+        angles = np.asarray(self.geometry.angles)
+        (rows, cols), (sy, sx) = self.grid.shape, self.grid.spacing
+        if len(angles) % 4 or (rows, sy) != (cols, sx) or self.grid.centre != (0.0, 0.0):
+            return None
+        quarter = len(angles) // 4
+        turns = np.diff(angles.reshape(4, quarter), axis=0)
+        if np.abs(np.abs(turns) - np.pi / 2).max() > 1e-9:
+            return None
+        return NumbaBackend(replace(self.geometry, angles=angles[:quarter]), self.grid)
+
+    def _turn(self, images: np.ndarray, quarters: int) -> np.ndarray:
+        """Turn images so that a view ``quarters`` later sees what a view now sees."""
+        angles = np.asarray(self.geometry.angles)
+        sense = -1 if angles[-1] > angles[0] else 1
+        return np.rot90(images, sense * quarters, axes=(1, 2))
+
     def _image_room(self, width: int, make: Callable) -> tuple[np.ndarray, np.ndarray]:
         rows, cols = self.grid.shape
         border = 2 * PAD + 1
@@ -86,6 +111,15 @@ class NumbaBackend:
         )
 
     def _project(self, images: np.ndarray, out: np.ndarray) -> None:
+        if len(images) <= _TURNED and self._quarter is not None:
+            turned = np.concatenate([self._turn(images, q) for q in range(4)])
+            views, cols = self.geometry.shape
+            parts = np.zeros((len(turned), views // 4, cols), np.float32)
+            self._quarter._project(turned, parts)
+            for q in range(4):
+                part = slice(q * views // 4, (q + 1) * views // 4)
+                out[:, part] = parts[q * len(images) : (q + 1) * len(images)]
+            return
         tag = lanes(width_for(len(images)))
         rows, cols = self._image_room(len(tag), np.empty)
         joseph.pack_image(tag, images, rows, cols)
@@ -96,6 +130,16 @@ class NumbaBackend:
         )  # fmt: skip
 
     def _back_project(self, sinograms: np.ndarray, out: np.ndarray) -> None:
+        if len(sinograms) <= _TURNED and self._quarter is not None:
+            count, views, cols = sinograms.shape
+            parts = sinograms.reshape(count, 4, views // 4, cols).swapaxes(0, 1)
+            turned = np.zeros((4 * count, *self.grid.shape), np.float32)
+            self._quarter._back_project(
+                np.ascontiguousarray(parts).reshape(4 * count, views // 4, cols), turned
+            )
+            for q in range(4):
+                out += self._turn(turned[q * count : (q + 1) * count], -q)
+            return
         tag = lanes(width_for(len(sinograms)))
         table = self.table
         packed = np.empty((table.count, len(tag)), np.float32)

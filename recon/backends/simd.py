@@ -2,8 +2,8 @@
 
 A stack of images is stored with the image index innermost, so that one ray's geometry serves all
 lanes. The number of lanes is part of a kernel's type: it is handed over as a tuple of that many
-zeros (:func:`lanes`), and one kernel source serves 1, 4, 8 or 16 images. On a machine whose
-registers are shorter the compiler splits a vector; nothing else changes.
+zeros (:func:`lanes`), and one kernel source serves a single image and stacks of 16. On a machine
+whose registers are shorter the compiler splits a vector; nothing else changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ __all__ = [
     "zero",
 ]
 
-WIDTHS = (1, 4, 8, 16)
+WIDTHS = (1, 16)
+"""One image alone, or up to 16 at the price of one stack: few kernels, quickly compiled."""
+
 _FAST = ("contract", "nsz", "arcp")  # rounding may be fused; NaN and infinity keep their meaning
 
 
