@@ -33,7 +33,8 @@ def random_slice(anatomy: str, *, seed: int, grid: ImageGrid) -> NDArray[np.floa
     seed : int
         Which patient; not negative.
     grid : ImageGrid
-        Pixels to fill. Bodies are up to 376 mm wide, so that 400 mm hold them all.
+        Pixels to fill. Bodies are up to 376 mm wide and heads up to 216 mm long; what lies beyond
+        a smaller field of view is cut off.
 
     Returns
     -------

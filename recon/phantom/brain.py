@@ -66,6 +66,8 @@ def cerebrum(
         _sylvian(canvas, rng, width, length, age, inside)
     _ventricles(canvas, rng, width, length, level, age)
     _midline(canvas, rng, length, level, age, inside)
+    if rng.random() < 0.2:
+        _lesion(canvas, rng, width, length, inside)
 
 
 def _fold(
@@ -155,7 +157,7 @@ def _ventricles(
                     (side * 20.0, 0.38 * length),
                 ]
             )
-            canvas.paint(tube(body, np.array([5.0, 7.0, 8.0, 6.0]) * size), _CSF - 1.0)
+            canvas.paint(tube(body, np.array([2.5, 7.0, 7.5, 8.0, 3.0]) * size), _CSF - 1.0)
         septum = tube(np.array([[0.0, -0.3 * length], [0.0, 0.1 * length]]), 1.2)
         canvas.paint(septum, 30.0)
         return
@@ -229,3 +231,24 @@ def _midline(
             canvas.paint(tube(line[k : k + 10], 1.6), 420.0)
     sinus = spline([(-4.0, 1.01 * length), (0.0, 0.95 * length), (4.0, 1.01 * length)])
     canvas.paint(sinus, 52.0, within=inside)
+
+
+def _lesion(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    width: float,
+    length: float,
+    inside: NDArray[np.float32],
+) -> None:
+    """An old infarct, or a fresh haemorrhage with oedema around it."""
+    place = (
+        rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 0.7) * width,
+        rng.uniform(-0.5, 0.6) * length,
+    )
+    size = rng.uniform(5.0, 16.0)
+    core = blob(
+        place, (size, size * rng.uniform(0.6, 1.0)), rng.uniform(0.0, 3.0), rng=rng, rough=0.2
+    )
+    fresh = rng.random() < 0.5
+    canvas.paint(grown(core, 4.0), 22.0, within=inside, opacity=0.8)
+    canvas.paint(core, (66.0 if fresh else 14.0) + 2.0 * canvas.field(3.0), within=inside)

@@ -18,9 +18,9 @@ __all__ = ["head"]
 def head(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     """Random slice of the head [HU], float32 ``(rows, cols)``."""
     level = rng.uniform(0.0, 1.0)
-    canvas = Canvas(grid, rng, bend=2.0, tilt=0.07, ahead=15.0 if level < 0.25 else 0.0)
+    canvas = Canvas(grid, rng, bend=2.0, tilt=0.07, ahead=12.0 if level < 0.25 else 0.0)
     age = rng.uniform(0.0, 1.0)
-    shrink = float(np.interp(level, [0.0, 0.4, 0.75, 1.0], [0.93, 1.0, 0.95, 0.78]))
+    shrink = float(np.interp(level, [0.0, 0.4, 0.75, 1.0], [0.88, 1.0, 0.95, 0.78]))
     width, length = shrink * rng.uniform(66.0, 73.0), shrink * rng.uniform(80.0, 89.0)
     inner = cranium(rng, width, length)
     thick = rng.uniform(4.5, 7.5) * (1.0 + 0.5 * max(0.0, level - 0.7))

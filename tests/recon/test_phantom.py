@@ -326,6 +326,8 @@ def test_orientation_of_the_patient(slices):
     rows = np.arange(400) - 199.5
     middle = bone[:, 185:215].sum(axis=1)
     assert (middle * rows).sum() / middle.sum() > 20.0
+    organs = np.mean([(hu > 30.0) & (hu < 130.0) for hu in slices["abdomen"]], axis=0)
+    assert organs[100:220, 60:160].sum() > 1.2 * organs[100:220, 240:340].sum()
 
 
 @pytest.mark.parametrize(
