@@ -15,67 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from .checks import count, finite, numbers, positive, view_angles
 from .errors import DataError
 
 __all__ = ["FanBeam", "Geometry", "ImageGrid", "ParallelBeam", "flash_axial"]
-
-
-def _numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise DataError(f"{name} is not valid", expected=f"{count} finite numbers", got=value)
-    return numbers
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise DataError(f"{name} is not a number", expected="a length in mm", got=value)
-    if not 0.0 < float(value) < math.inf:
-        raise DataError(f"{name} is not positive", expected="mm > 0", got=value)
-    return float(value)
-
-
-def _count(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DataError(f"{name} is not valid", expected=f"a whole number ≥ {least}", got=value)
-    return int(value)
-
-
-def _finite(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise DataError(f"{name} is not a number", expected="a finite number", got=value)
-    if not math.isfinite(value):
-        raise DataError(f"{name} is not finite", expected="a finite number", got=value)
-    return float(value)
-
-
-def _angles(value: Any) -> np.ndarray:
-    try:
-        angles = np.array(value, dtype=np.float64)  # always a copy: it is made read-only
-    except (TypeError, ValueError) as error:
-        raise DataError("view angles are not numbers", where="angles", expected="rad") from error
-    if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
-        raise DataError(
-            "view angles are not valid",
-            where="angles",
-            expected="a list of finite angles [rad]",
-            got=f"shape {angles.shape}",
-        )
-    step = np.diff(angles)
-    if angles.size > 1 and not ((step > 0).all() or (step < 0).all()):
-        first = int(np.flatnonzero(np.sign(step) != np.sign(step[0]))[0]) if step[0] else 0
-        raise DataError(
-            "view angles are not monotonic",
-            where="angles",
-            expected="strictly increasing or strictly decreasing",
-            got=f"{angles[first]:.6g} then {angles[first + 1]:.6g} at view {first + 1}",
-            remedy="sort the views, and do not wrap the angles at 2π",
-        )
-    angles.flags.writeable = False
-    return angles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +55,13 @@ class ImageGrid:
             rows, cols = self.shape
         except (TypeError, ValueError):
             raise DataError("shape is not valid", expected="(rows, cols)", got=self.shape) from None
-        shape = (_count("rows", rows, 1), _count("cols", cols, 1))
-        spacing = _numbers("spacing", self.spacing, 2)
+        shape = (count("rows", rows, 1), count("cols", cols, 1))
+        spacing = numbers("spacing", self.spacing, 2)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(
-            self, "spacing", (_positive("spacing", spacing[0]), _positive("spacing", spacing[1]))
+            self, "spacing", (positive("spacing", spacing[0]), positive("spacing", spacing[1]))
         )
-        object.__setattr__(self, "centre", _numbers("centre", self.centre, 2))
+        object.__setattr__(self, "centre", numbers("centre", self.centre, 2))
 
     @property
     def x(self) -> np.ndarray:
@@ -160,10 +103,10 @@ class Geometry:
     col_offset: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "angles", _angles(self.angles))
-        object.__setattr__(self, "n_cols", _count("n_cols", self.n_cols, 1))
-        object.__setattr__(self, "col_pitch", _positive("col_pitch", self.col_pitch))
-        object.__setattr__(self, "col_offset", _finite("col_offset", self.col_offset))
+        object.__setattr__(self, "angles", view_angles(self.angles))
+        object.__setattr__(self, "n_cols", count("n_cols", self.n_cols, 1))
+        object.__setattr__(self, "col_pitch", positive("col_pitch", self.col_pitch))
+        object.__setattr__(self, "col_offset", finite("col_offset", self.col_offset))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -267,8 +210,8 @@ class FanBeam(Geometry):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "src_iso", _positive("src_iso", self.src_iso))
-        object.__setattr__(self, "src_det", _positive("src_det", self.src_det))
+        object.__setattr__(self, "src_iso", positive("src_iso", self.src_iso))
+        object.__setattr__(self, "src_det", positive("src_det", self.src_det))
         if self.detector not in ("arc", "flat"):
             raise DataError("unknown detector", expected="'arc' or 'flat'", got=self.detector)
         if self.src_det < self.src_iso:
@@ -325,7 +268,7 @@ def flash_axial(views: int = 1152) -> FanBeam:
     FanBeam(1152 views 0° to 359.69°, 736 × 1.2858 mm arc, 595/1085.6 mm, offset -1.125 columns)
     """
     return FanBeam(
-        angles=np.arange(_count("views", views, 1)) * (2 * math.pi / views),
+        angles=np.arange(count("views", views, 1)) * (2 * math.pi / views),
         n_cols=736,
         col_pitch=1.2858,
         src_iso=595.0,

@@ -113,8 +113,8 @@ class NumbaBackend:
     def _project(self, images: np.ndarray, out: np.ndarray) -> None:
         if len(images) <= _TURNED and self._quarter is not None:
             turned = np.concatenate([self._turn(images, q) for q in range(4)])
-            views, cols = self.geometry.shape
-            parts = np.zeros((len(turned), views // 4, cols), np.float32)
+            views, columns = self.geometry.shape
+            parts = np.zeros((len(turned), views // 4, columns), np.float32)
             self._quarter._project(turned, parts)
             for q in range(4):
                 part = slice(q * views // 4, (q + 1) * views // 4)

@@ -208,7 +208,7 @@ def test_hann_resolves_five_line_pairs_per_cm_off_centre():
     mtf = np.array([power[(radial >= r) & (radial < r + 0.02)].mean() for r in rings])
     mtf /= mtf[0]
     tenth = np.interp(-0.1, -mtf[:40], rings[:40] + 0.01) * 10
-    assert tenth > 4.9
+    assert tenth > 5.0
 
 
 @scenes

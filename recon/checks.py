@@ -1,0 +1,75 @@
+"""What a description of a scanner or a grid may hold; anything else is a DataError."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+
+__all__ = ["count", "finite", "numbers", "positive", "view_angles"]
+
+
+def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
+    """Return ``value`` as ``count`` finite floats."""
+    try:
+        numbers = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise DataError(f"{name} is not valid", expected=f"{count} finite numbers", got=value)
+    return numbers
+
+
+def positive(name: str, value: Any) -> float:
+    """Return a length in mm that is finite and above zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise DataError(f"{name} is not a number", expected="a length in mm", got=value)
+    if not 0.0 < float(value) < math.inf:
+        raise DataError(f"{name} is not positive", expected="mm > 0", got=value)
+    return float(value)
+
+
+def count(name: str, value: Any, least: int) -> int:
+    """Return a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DataError(f"{name} is not valid", expected=f"a whole number ≥ {least}", got=value)
+    return int(value)
+
+
+def finite(name: str, value: Any) -> float:
+    """Return a number that is neither NaN nor infinite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise DataError(f"{name} is not a number", expected="a finite number", got=value)
+    if not math.isfinite(value):
+        raise DataError(f"{name} is not finite", expected="a finite number", got=value)
+    return float(value)
+
+
+def view_angles(value: Any) -> np.ndarray:
+    """Return strictly monotonic angles [rad] as a float64 array that cannot be written to."""
+    try:
+        angles = np.array(value, dtype=np.float64)  # always a copy: it is made read-only
+    except (TypeError, ValueError) as error:
+        raise DataError("view angles are not numbers", where="angles", expected="rad") from error
+    if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
+        raise DataError(
+            "view angles are not valid",
+            where="angles",
+            expected="a list of finite angles [rad]",
+            got=f"shape {angles.shape}",
+        )
+    step = np.diff(angles)
+    if angles.size > 1 and not ((step > 0).all() or (step < 0).all()):
+        first = int(np.flatnonzero(np.sign(step) != np.sign(step[0]))[0]) if step[0] else 0
+        raise DataError(
+            "view angles are not monotonic",
+            where="angles",
+            expected="strictly increasing or strictly decreasing",
+            got=f"{angles[first]:.6g} then {angles[first + 1]:.6g} at view {first + 1}",
+            remedy="sort the views, and do not wrap the angles at 2π",
+        )
+    angles.flags.writeable = False
+    return angles
