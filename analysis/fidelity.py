@@ -185,9 +185,12 @@ def judge_invariances(
     # 0.1 %: a tolerance is met in the solver's arithmetic, the report sums in another order
     same_output = consistency.median <= limit * 1.001
     same_features = feature_ratio is None or feature_ratio <= feature_limit * 1.001
+    against = f"redrawing the noise alone does so by {redrawn.median:.1f} HU"
+    if tolerance_hu is not None:
+        against = f"{tolerance_hu:.1f} HU are allowed, and {against}"
     reasons = [
         f"the median sample changes the output by {consistency.median:.1f} HU rms "
-        f"({consistency.low:.1f} to {consistency.high:.1f}); {by}: {limit:.1f} HU"
+        f"({consistency.low:.1f} to {consistency.high:.1f}); {against}"
     ]
     if feature_ratio is not None:
         reasons.append(

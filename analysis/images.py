@@ -109,11 +109,11 @@ def resample(
     >>> resample(np.full((1, 10, 8), 40.0), (0.8, 0.5), (1.0, 1.0)).shape
     (1, 8, 4)
     """
-    shape = tuple(
+    rows, cols = (
         max(1, int(np.floor(n * s / t + 1e-6)))
         for n, s, t in zip(hu.shape[-2:], spacing, to_spacing, strict=True)
     )
-    return resample_to(hu, spacing, ImageGrid(shape=shape, spacing=tuple(to_spacing)))
+    return resample_to(hu, spacing, ImageGrid(shape=(rows, cols), spacing=to_spacing))
 
 
 def body_centre(hu: np.ndarray) -> tuple[int, int]:
@@ -208,5 +208,5 @@ def place_patch(
         (col - (hu.shape[1] - 1) / 2) * spacing[1],
         (row - (hu.shape[0] - 1) / 2) * spacing[0],
     )
-    grid = ImageGrid(shape=tuple(shape), spacing=tuple(to_spacing), centre=centre)
+    grid = ImageGrid(shape=shape, spacing=to_spacing, centre=centre)
     return Patch(grid, (row, col))

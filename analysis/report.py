@@ -10,7 +10,6 @@ import base64
 import html
 import json
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from .report_pictures import place
 from .report_style import STYLE
 from .run_store import Run, Study, read_run
 
-__all__ = ["render", "write_report"]
+__all__ = ["render", "verdicts", "write_report"]
 
 _QUESTION = {
     "invariances": "Which other low-dose images would have given the same output?",
@@ -53,7 +52,10 @@ def render(run: Run) -> str:
         f"<p class=headline>{_headline(run.studies)}</p>",
         *[_answers(study) for study in run.studies],
         "</section>",
-        *[_study(study, before) for before, study in pairwise([None, *run.studies])],
+        *[
+            _study(study, before)
+            for study, before in zip(run.studies, [None, *run.studies], strict=False)
+        ],
         _sure(run),
         _repeat(run),
     ]
@@ -85,18 +87,18 @@ def _asked(studies: Sequence[Study]) -> str:
 
 def _headline(studies: Sequence[Study]) -> str:
     """The answer in one sentence."""
-    verdicts = [verdict for study in studies for verdict in _verdicts(study).values()]
-    good = sum(verdict["holds"] for verdict in verdicts)
-    if len(verdicts) == 1:
+    found = [verdict for study in studies for verdict in verdicts(study).values()]
+    good = sum(verdict["holds"] for verdict in found)
+    if len(found) == 1:
         return "The samples are invariances." if good else "The samples are no invariances."
     if good == 0:
-        return f"None of the {len(verdicts)} sets of samples are invariances."
-    if good == len(verdicts):
+        return f"None of the {len(found)} sets of samples are invariances."
+    if good == len(found):
         return f"All {good} sets of samples are invariances."
-    return f"{good} of the {len(verdicts)} sets of samples are invariances; the others are not."
+    return f"{good} of the {len(found)} sets of samples are invariances; the others are not."
 
 
-def _verdicts(study: Study) -> dict[str, dict[str, Any]]:
+def verdicts(study: Study) -> dict[str, dict[str, Any]]:
     """Label → verdict of a study."""
     if study.kind == "target-domain":
         return {"target domain": study.facts["verdict"]}
@@ -106,7 +108,7 @@ def _verdicts(study: Study) -> dict[str, dict[str, Any]]:
 def _answers(study: Study) -> str:
     """A card for each verdict."""
     cards = []
-    for where, verdict in _verdicts(study).items():
+    for where, verdict in verdicts(study).items():
         tone = "no" if not verdict["holds"] else "part" if "narrow" in verdict["label"] else "yes"
         reasons = "".join(f"<li>{_text(reason)}</li>" for reason in verdict["reasons"])
         cards.append(
@@ -194,14 +196,10 @@ def _number(row: dict[str, str]) -> str:
 def _sure(run: Run) -> str:
     """What limits the answers."""
     notes = [str(note) for note in run.record.get("notes", [])]
-    recipes = sorted(
-        {
-            f"{_name(study)}: weights of recipe “{facts['recipe']}”"
-            for study in run.studies
-            for facts in _weights(study)
-            if facts.get("recipe")
-        }
-    )
+    recipe = run.record.get("weights", {}).get("recipe", {})
+    recipes = [f"The networks are those of the recipe “{recipe['name']}”."] if recipe else []
+    if recipe.get("differs"):
+        recipes.append(f"How that recipe differs from the published ones: {recipe['differs']}")
     points = [
         "One patch of one slice and one draw of its noise: the verdict is about this image.",
         "Distances are an rms over the patch. A small lesion hardly moves it: a sample that passes "
@@ -213,11 +211,6 @@ def _sure(run: Run) -> str:
     ]
     items = "".join(f"<li>{_text(point)}</li>" for point in points)
     return f"<section><h2>How sure</h2><ul>{items}</ul></section>"
-
-
-def _weights(study: Study) -> list[dict[str, Any]]:
-    weights = study.facts.get("weights", {})
-    return [weights] if study.kind == "target-domain" else list(weights.values())
 
 
 def _repeat(run: Run) -> str:

@@ -272,7 +272,7 @@ def low_dose_slices(
     Slice i has the noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
     """
     geometry = flash_axial() if geometry is None else geometry
-    A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=tuple(spacing)))
+    A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=spacing))
     water = mu_water(kvp)
     photons = _photons(mas, kvp, slice_thickness, geometry)
     out = np.empty_like(hu, dtype=np.float32)

@@ -29,7 +29,7 @@ def write_results(
 
     All of it appears in ``out`` at once, or nothing does.
     """
-    from analysis.report import write_report
+    from analysis.report import verdicts, write_report
     from analysis.run_store import mas_label, write_run
     from analysis.scanner import low_dose_slices
     from recon.dicom_image import write_series
@@ -67,8 +67,16 @@ def write_results(
             "configuration": configuration,
             "seed": seed,
             "inputs": scene.inputs(),
+            "weights": {
+                "recipe": weights.manifest["recipe"],
+                "sha256": weights.manifest["sha256"],
+            },
             "notes": current().notes,
         }
         write_run(folder, record=record, studies=studies, seconds=current().seconds)
         write_report(folder)
+    for study in studies:
+        for where, verdict in verdicts(study).items():
+            print(f"{study.denoiser}, {where}, {study.mas:g} mAs: {verdict['sentence']}")
+            print(f"  {'; '.join(verdict['reasons'])}")
     print(out / "report.html")

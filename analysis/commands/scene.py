@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from recon.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from analysis.images import Patch
     from analysis.scanner import SliceScanner
@@ -189,6 +190,7 @@ def models_for(
     from ctxai.wiretap import Wiretap
 
     weights = weight_set(None) if weights is None else weights
+    f: Callable[[Tensor], Tensor]
     if denoiser.lower() in SHIPPED:
         name = denoiser.lower()
         f, digest = weights.load(name)[0], weights.manifest["sha256"][name]
@@ -208,6 +210,12 @@ def models_for(
         from analysis.recipes import train_for
 
         models |= train_for(
-            f, name=name, digest=digest, layers=missing, domain=domain, folder=out / "trained"
+            f,
+            name=name,
+            digest=digest,
+            layers=missing,
+            domain=domain,
+            folder=out / "trained",
+            weights=weights,
         )
     return name, {layer: models[layer] for layer in wanted}

@@ -42,11 +42,12 @@ def invariance_run(ct_folder, tiny_weights, tmp_path_factory):
     return out
 
 
-def test_target_domain_leaves_a_whole_run(target_run, ct_folder):
+def test_target_domain_leaves_a_whole_run(target_run, ct_folder, tiny_weights):
     record = json.loads((target_run / "run.json").read_text())
     assert record["seed"] == 1 and record["command"].startswith("ctxai target-domain")
     assert record["inputs"] == digest_files(sorted(ct_folder.glob("*.dcm")))
     assert record["versions"]["torch"]
+    assert record["weights"]["sha256"] == tiny_weights.manifest["sha256"]
     scan = record["studies"][0]["scan"]
     assert scan["quanta_at_centre"] > 0 and "starved_share" in scan
     assert scan["backend"] and scan["backend_reason"]
@@ -107,7 +108,7 @@ def test_the_same_command_gives_the_same_numbers(target_run, ct_folder, tiny_wei
 
 
 def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
-    ct_folder, tiny_weights, tmp_path, monkeypatch
+    ct_folder, tiny_weights, tmp_path, monkeypatch, capsys
 ):
     import analysis.recipes
     from ctxai.sampling import InvarianceModel
@@ -128,6 +129,9 @@ def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
     out = tmp_path / "out"
     more = ("--denoiser", f"{tmp_path / 'mine.py'}:same", "-n", 4)
     assert main(words("invariances", ct_folder, tiny_weights, out, *more)) == 0
+    printed = capsys.readouterr().out
+    assert "mine.same, output, plain, 10 mAs: These samples are" in printed
+    assert "the median sample changes the output by" in printed
     assert asked == [("mine.same", 64, ("output",), "x", out / "trained")]
     group = zarr.open_group(str(out / "samples.zarr"), mode="r")["invariances-mine.same-mas-010"]
     x, fx = group["x"][...], group["fx"][...]

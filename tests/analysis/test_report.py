@@ -75,6 +75,7 @@ def run(tmp_path_factory):
     record = {
         "command": "ctxai demo --out OUT", "seed": 1, "configuration": {"n": 9},
         "inputs": {"slice-001.dcm": "ab" * 32}, "notes": ["pixels were <resampled>"],
+        "weights": {"recipe": {"name": "reduced", "differs": "four times smaller"}},
     }  # fmt: skip
     studies = [study("invariances"), study("target-domain")]
     write_run(out, record=record, studies=studies, seconds=3.21)
@@ -122,7 +123,8 @@ def test_a_reader_finds_the_answer_and_the_way_back(page):
     for words in (
         "1 of the 3 sets of samples are invariances", "No & no.", "<9", "taken as noise-free",
         "31,000 quanta", "less than 0.01 % of the rays starved", "W 400 / L 40 HU", "12.3",
-        "How sure", "recipe “reduced”", "pixels were <resampled>", "How to repeat it",
+        "How sure", "recipe “reduced”", "four times smaller",
+        "pixels were <resampled>", "How to repeat it",
         "ctxai demo --out OUT", "slice-001.dcm", "no GPU is here", "3.2 s",
     ):  # fmt: skip
         assert words in text, words
