@@ -1,1 +1,39 @@
-"""Placeholder until the package is filled."""
+"""Where networks meet the scanner: invariances, the target domain x' = f(R⁻¹𝒫Rȳ), and reports.
+
+Names are read from their modules when they are first used, so that `ctxai --help` does not wait
+for torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Recipe": "recipes",
+    "SliceScanner": "scanner",
+    "Study": "run_store",
+    "WorkingPoint": "training_data",
+    "coverage": "fidelity",
+    "ideal_coverage": "fidelity",
+    "invariance_study": "invariances",
+    "low_dose_slices": "scanner",
+    "phantom_pairs": "training_data",
+    "place_patch": "images",
+    "read_run": "run_store",
+    "target_domain_study": "target_domain",
+    "train_all": "recipes",
+    "train_for": "recipes",
+    "write_report": "report",
+    "write_run": "run_store",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

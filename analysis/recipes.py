@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ctxai.critic import Critic
-from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
-from ctxai.features import VGG19Features
 
 from ctxai.checkpoints import load_module, save_module
 from ctxai.cinn import ConditionalINN, INNTask
+from ctxai.critic import Critic
 from ctxai.data import PatchPairs
+from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
+from ctxai.features import VGG19Features
 from ctxai.sampling import InvarianceModel, draw
 from ctxai.training import Task, train
-from ctxai.vae import VAE, VAETask, active_dimensions
+from ctxai.vae import VAE, VAETask, active_dimensions, pick_domain
 from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError
@@ -70,10 +70,13 @@ def _seed(seed: int, stage: str) -> int:
 
 
 def _seeded(build: Callable[[], Any], seed: int, stage: str) -> Any:
-    """Build a network with initial weights that depend on (seed, stage) alone."""
+    """Build a network with initial weights that depend on (seed, stage) alone.
+
+    Channels innermost in memory make a step on a CPU about 30 % faster.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(seed, stage))
-        return build()
+        return build().to(memory_format=torch.channels_last)
 
 
 def train_all(
@@ -109,21 +112,19 @@ def train_all(
     figures: dict[str, Any] = {}
 
     for name, train_denoiser in (("chen", stages.chen), ("yang", stages.yang)):
-        f = train_denoiser(pairs)
-        figures[name] = denoiser_figures(f, *held_out)
-        stages.save(name, f, figures[name])
+        denoiser = train_denoiser(pairs)
+        figures[name] = denoiser_figures(denoiser, *held_out)
+        stages.save(name, denoiser, figures[name])
     for domain in ("x", "y"):
-        vae = stages.vae(domain, pairs)
-        name = vae_name(domain)
-        figures[name] = vae_figures(vae, held_out["xy".index(domain)])
-        stages.save(name, vae, figures[name])
+        autoencoder, name = stages.vae(domain, pairs), vae_name(domain)
+        figures[name] = vae_figures(autoencoder, pick_domain(held_out, domain))
+        stages.save(name, autoencoder, figures[name])
     weights = WeightSet(folder)
-    for (denoiser, domain), layers in SETS.items():
-        f, _ = load_module(folder / f"{denoiser}.safetensors")
-        vae, _ = load_module(folder / f"{vae_name(domain)}.safetensors")
+    for (of, domain), layers in SETS.items():
+        f, vae = stages.saved(of), stages.saved(vae_name(domain))
         for layer in layers:
-            model = stages.cinn(f, vae, layer, domain, pairs, cinn_name(denoiser, layer, domain))
-            name = cinn_name(denoiser, layer, domain)
+            name = cinn_name(of, layer, domain)
+            model = stages.cinn(f, vae, layer, domain, pairs, name)
             figures[name] = model_figures(model, *held_out)
             stages.save(name, model.cinn, figures[name])
     weights.seal(
@@ -140,11 +141,12 @@ def train_for(
     layers: Sequence[str],
     domain: str,
     folder: str | Path,
+    weights: WeightSet = SHIPPED,
     recipe: Recipe = REDUCED,
     seed: int = 1,
     progress: bool = True,
 ) -> dict[str, InvarianceModel]:
-    """Train the cINNs of a user's own denoiser, on the VAE that ships with the project.
+    """Train the cINNs of a user's own denoiser, on the VAE of a trained set.
 
     Parameters
     ----------
@@ -158,6 +160,8 @@ def train_for(
         VAE_x or VAE_y.
     folder : path
         Kept in ``folder/<first 16 digits of the digest>``; what is there is not trained again.
+    weights : WeightSet
+        Where VAE_x and VAE_y come from; those that ship by default.
 
     Returns
     -------
@@ -165,13 +169,14 @@ def train_for(
         For each layer an :class:`~ctxai.sampling.InvarianceModel`.
     """
     folder = Path(folder) / digest[:16]
-    point = WorkingPoint(**SHIPPED.manifest["recipe"]["working_point"])
+    point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
     stages = _Stages(folder, recipe, point, seed, progress)
-    vae, _ = SHIPPED.load(vae_name(domain))
+    vae, _ = weights.load(vae_name(domain))
     models, pairs = {}, None
     for layer in layers:
         wiretap = Wiretap(f, layer)
         path = folder / f"{cinn_name('own', wiretap.layer, domain)}.safetensors"
+        cinn: Any
         if path.exists():
             cinn, facts = load_module(path)
             if facts["denoiser_sha256"] != digest:
@@ -220,6 +225,10 @@ class _Stages:
         """Keep a trained network in half precision with the working point and its figures."""
         facts = {**self.point.facts, "recipe": self.recipe.name, "figures": figures}
         save_module(self.folder / f"{name}.safetensors", module, half=True, **facts)
+
+    def saved(self, name: str) -> Any:
+        """A network as it was saved: later stages build on what ships, in half precision."""
+        return load_module(self.folder / f"{name}.safetensors")[0]
 
     def chen(self, pairs: PatchPairs) -> Chen:
         """Chen's CNN with an L2 loss."""
@@ -308,7 +317,7 @@ def model_figures(
     model: InvarianceModel, x: torch.Tensor, y: torch.Tensor, *, images: int = 8, n: int = 24
 ) -> dict[str, float]:
     """Likelihood of held-out latents and, for x, how far plain samples change the output [HU]."""
-    truth = x if model.domain == "x" else y
+    truth = pick_domain((x, y), model.domain)
     latent = model.vae.encode(truth).mean
     v, log_det = model.cinn(latent, model.wiretap.phi(x))
     figures = {

@@ -1,1 +1,54 @@
-"""Placeholder until the package is filled."""
+"""Denoisers, complete representations of their images, and what a layer is invariant to.
+
+    f = Ψ∘Φ               Wiretap(f, layer)            z = Φ(x), what the layer represents
+    z̄ = E(x), x = D(z̄)    VAE                          all there is to represent
+    v = t(z̄ | z)          ConditionalINN               what z leaves open, v ~ N(0, 1)
+    x̄ = D(t⁻¹(v | z))     sample_invariances           other images of the same z
+
+Not tied to CT: images have a unit, and physics comes in as a callable that redraws the noise.
+"""
+
+from . import denoisers
+from .checkpoints import load_module, save_module
+from .cinn import ConditionalINN, INNTask
+from .critic import Critic
+from .data import PatchPairs
+from .denoiser_tasks import SupervisedTask, WganVggTask
+from .denoisers import Chen, Yang, load_denoiser
+from .features import VGG19Features
+from .fibre import FibreResult, project_to_fibre
+from .sampling import InvarianceModel, Samples, draw, sample_invariances
+from .training import Task, train
+from .vae import VAE, VAETask, active_dimensions
+from .weights import SHIPPED, WeightSet
+from .wiretap import Wiretap
+
+__all__ = [
+    "SHIPPED",
+    "VAE",
+    "Chen",
+    "ConditionalINN",
+    "Critic",
+    "FibreResult",
+    "INNTask",
+    "InvarianceModel",
+    "PatchPairs",
+    "Samples",
+    "SupervisedTask",
+    "Task",
+    "VAETask",
+    "VGG19Features",
+    "WeightSet",
+    "WganVggTask",
+    "Wiretap",
+    "Yang",
+    "active_dimensions",
+    "denoisers",
+    "draw",
+    "load_denoiser",
+    "load_module",
+    "project_to_fibre",
+    "sample_invariances",
+    "save_module",
+    "train",
+]

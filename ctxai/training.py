@@ -42,8 +42,11 @@ class Task(Protocol):
     of the loss, digest of the data); a checkpoint with other settings is then refused.
     """
 
-    modules: Mapping[str, nn.Module]
-    optimisers: Mapping[str, torch.optim.Optimizer]
+    @property
+    def modules(self) -> Mapping[str, nn.Module]: ...  # noqa: D102 - described above
+
+    @property
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]: ...  # noqa: D102
 
     def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
         """Do step ``index`` (from 0), drawing from ``generator`` alone; return what to log."""

@@ -14,8 +14,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
@@ -74,7 +72,7 @@ class WeightSet:
     def __contains__(self, name: str) -> bool:
         return name in self.manifest["sha256"]
 
-    def load(self, name: str) -> tuple[torch.nn.Module, dict[str, Any]]:
+    def load(self, name: str) -> tuple[Any, dict[str, Any]]:
         """One network, in evaluation mode and without gradients, and the facts saved with it."""
         digests = self.manifest["sha256"]
         if name not in digests:

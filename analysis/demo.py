@@ -1,0 +1,68 @@
+"""The demonstration: a random patient in the scanner, two denoisers, and their invariances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ctxai.weights import WeightSet
+from recon.phantom.anatomy import random_slice
+
+from .invariances import invariance_study
+from .recipes import SETS
+from .run_store import Study
+from .scanner import SliceScanner, derived_seed
+from .target_domain import target_domain_study
+from .training_data import WorkingPoint, scan
+
+__all__ = ["COUNTS", "demo_slice", "demo_studies"]
+
+COUNTS: Mapping[tuple[str, str], int] = {
+    ("chen", "x"): 250,
+    ("yang", "x"): 24,
+    ("chen", "y"): 24,
+    ("yang", "y"): 24,
+}
+"""Samples a row of the demonstration, by denoiser and domain."""
+
+_PROJECTED = 24  # of the samples at an output, those that are moved onto the fibre
+
+
+def demo_slice(*, seed: int, point: WorkingPoint) -> np.ndarray:
+    """One abdominal slice of a random patient at the high dose, (1, rows, cols) [HU]."""
+    truth = random_slice("abdomen", seed=derived_seed(seed, "demo"), grid=point.grid)
+    return scan(truth[None], point.high_mas, seed=derived_seed(seed, "high dose"), point=point)
+
+
+def demo_studies(
+    weights: WeightSet, scanner: SliceScanner, *, mas: float, seed: int, progress: bool = True
+) -> list[Study]:
+    """All studies of the demonstration, with the layers that the set of weights holds.
+
+    Parameters
+    ----------
+    weights : WeightSet
+        The networks that come along, or ones trained again.
+    scanner : SliceScanner
+        The slice with its patch.
+    mas : float
+        Exposure of the low-dose scan [mAs].
+    seed : int
+        Of v and of all noise.
+    """
+    studies = []
+    for (denoiser, domain), layers in SETS.items():
+        f, _ = weights.load(denoiser)
+        models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
+        n = COUNTS[denoiser, domain]
+        common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}
+        if domain == "x":
+            study = invariance_study(
+                models, scanner, projected=min(n, _PROJECTED), progress=progress, **common
+            )
+        else:
+            study = target_domain_study(models["output"], scanner, progress=progress, **common)
+        studies.append(study)
+    return studies
