@@ -143,6 +143,10 @@ class ConditionalINN(nn.Module):
     True
     """
 
+    condition_mean: Tensor
+    condition_scale: Tensor
+    fitted: Tensor
+
     def __init__(
         self,
         *,

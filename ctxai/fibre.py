@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -78,8 +79,8 @@ def _linearise(phi: Phi, x: Tensor) -> tuple[Tensor, Phi, Phi]:
     ``u ↦ Jᵀu`` is linear, so its own transpose is ``w ↦ Jw``: both products reuse the one forward
     pass and need nothing but reverse-mode derivatives.
     """
-    value, pull = vjp(phi, x)
-    _, push = vjp(lambda u: pull(u)[0], torch.zeros_like(value))
+    value, pull, *_ = vjp(phi, x)
+    _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(value))
     return value, lambda w: push(w)[0], lambda u: pull(u)[0]
 
 
@@ -95,6 +96,10 @@ def _largest_gain(phi: Phi, x: Tensor) -> Tensor:
         gain = _dot(jw, jw).sqrt()
         w = times_jt(jw / _like(gain.clamp_min(_TINY), jw))
     return torch.where(gain > 0, gain, 1.0)
+
+
+def _scaled(linear: Phi, sigma: Tensor, values: Tensor) -> Tensor:
+    return linear(values / _like(sigma, values))
 
 
 def _gauss_newton_step(
@@ -152,11 +157,11 @@ def _descend(
         late = max(0, count + 1 - _PATIENCE)
         start, goal = x[index], z[index]
         value, times_j, times_jt = _linearise(phi, start)
-        sigma = gain[index]  # dividing by it, J has norm 1 and residuals are in units of x
+        sigma = gain[index]  # divided by it, J has norm 1 and residuals are in units of x
         step = _gauss_newton_step(
-            lambda w, J=times_j, s=sigma: J(w) / _like(s, z),
-            lambda u, Jt=times_jt, s=sigma: Jt(u / _like(s, z)),
-            (goal - value) / _like(sigma, z),
+            partial(_scaled, times_j, sigma),
+            partial(_scaled, times_jt, sigma),
+            (goal - value) / _like(sigma, value),
             _TARGET * tolerance[index] / sigma,
             damping / 10**late,
             min(_INNER * 2**late, _INNER_AT_MOST),

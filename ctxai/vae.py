@@ -53,7 +53,8 @@ def _initialise(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 class VAE(nn.Module):
@@ -147,8 +148,8 @@ class VAE(nn.Module):
         self.decoder = nn.Sequential(*up, *_conv(16, 16), nn.Conv2d(16, channels, 3, padding=1))
         _initialise(self)
         with torch.no_grad():  # start from posteriors near N(0, 1) and faint images
-            self.encoder[-1].weight.mul_(0.3)
-            self.decoder[-1].weight.mul_(0.3)
+            for last in (self.encoder[-1], self.decoder[-1]):
+                next(last.parameters()).mul_(0.3)
 
     def encode(self, image: Tensor) -> Normal:
         """Posterior of the latent.

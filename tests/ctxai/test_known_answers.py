@@ -30,7 +30,7 @@ TOLERANCES = {
     "inversion": 1e-4,
 }
 SIDE, PIXELS, SPREAD = 8, 64, 0.3
-STEPS, BATCH = 1000, 256
+STEPS, BATCH = 800, 256
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -88,7 +88,7 @@ class GaussianCase:
 def train_flow(case, steps=STEPS):
     torch.manual_seed(0)
     cinn = ConditionalINN(latent=PIXELS, condition_shape=(16,), blocks=4, hidden=64, embedding=32)
-    task = INNTask(cinn, case, case, case.sample, batch=BATCH, steps=steps, lr=3e-3)
+    task = INNTask(cinn, case, case, case.sample, batch=BATCH, steps=steps, lr=4e-3)
     train(task, steps=steps, seed=1, progress=False)
     return cinn.eval()
 
@@ -108,9 +108,10 @@ def measure(case, cinn):
         mean += np.sqrt(np.mean((latent.double().numpy().mean(0) - expected) ** 2)) / 8
         violation += float(off.square().mean()) / 8
     truth = case.covariance_given_z
+    log_ratio = np.linalg.slogdet(truth)[1] - np.linalg.slogdet(covariance)[1]
     return {
         "covariance": np.linalg.norm(covariance - truth) / np.linalg.norm(truth),
-        "sampled": covariance,
+        "divergence": 0.5 * (np.trace(np.linalg.solve(truth, covariance)) - PIXELS + log_ratio),
         "mean": mean,
         "violation": np.sqrt(violation),
     }
@@ -125,21 +126,13 @@ def gaussian():
 def test_gaussian_low_pass_conditional(gaussian, record_property):
     case, cinn = gaussian
     found = measure(case, cinn)
-    truth, sampled = case.covariance_given_z, found["sampled"]
-    divergence = 0.5 * (
-        np.trace(np.linalg.solve(truth, sampled))
-        - PIXELS
-        + np.linalg.slogdet(truth)[1]
-        - np.linalg.slogdet(sampled)[1]
-    )
     ratio = found["violation"] / case.violation
-    for name in ("covariance", "mean"):
+    for name in ("covariance", "mean", "divergence"):
         record_property(name, found[name])
-    record_property("divergence", divergence)
     record_property("violation ratio", ratio)
     assert found["covariance"] < TOLERANCES["covariance"]
     assert found["mean"] < TOLERANCES["mean"]
-    assert divergence < TOLERANCES["divergence"]
+    assert found["divergence"] < TOLERANCES["divergence"]
     assert abs(ratio - 1.0) < TOLERANCES["violation"]
 
 
@@ -189,10 +182,11 @@ def test_gaussian_samples_projected_onto_the_fibre(gaussian):
 def test_noise_free_latents_fail_as_documented():
     """Without posterior noise p(z̄|z) is singular and maximum likelihood has no upper bound.
 
-    The same network on the same budget then misses the covariance that it reaches otherwise, while
-    its likelihood has long passed that of any regular distribution.
+    The same network on the same budget then spends itself on the directions that z determines, and
+    its samples still miss them by far: their covariance is regular where the true one is not. The
+    error of the covariance as a whole (.07 to .13) shows little of it.
     """
-    case = GaussianCase(spread=1e-6)
+    case = GaussianCase(spread=1e-4)
     found = measure(case, train_flow(case))
-    assert found["covariance"] > TOLERANCES["covariance"]
-    assert found["violation"] > 100 * case.violation
+    assert found["violation"] > 20 * case.violation
+    assert found["divergence"] > 1000 * TOLERANCES["divergence"]
