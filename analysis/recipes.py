@@ -244,7 +244,8 @@ class _Stages:
         steps = self.recipe.yang_start_steps
         start = SupervisedTask(f, pairs, batch=self.recipe.batch, steps=steps, lr=1e-3)
         self.run("yang-start", start, steps)
-        critic = _seeded(lambda: Critic(width=0.25), self.seed, "critic")
+        side = self.point.patch
+        critic = _seeded(lambda: Critic(shape=(side, side), width=0.25), self.seed, "critic")
         features = VGG19Features(cut="relu2_2")
         steps = self.recipe.yang_wgan_steps
         task = WganVggTask(f, critic, features, pairs, batch=8, steps=steps, lr=1e-4)

@@ -26,9 +26,9 @@ def warm() -> float:
     turn = np.arange(24) * (2 * math.pi / 24)
     fan = FanBeam(angles=turn, n_cols=32, col_pitch=4.0, src_iso=200.0, src_det=400.0)
     parallel = ParallelBeam(angles=turn[:12], n_cols=32, col_pitch=2.0)
-    # off the centre, one image has no symmetry to fill vector lanes with: every width is compiled
+    # off the centre, one image has no symmetry to fill the lanes with: both widths are compiled
     grid = ImageGrid(shape=(16, 16), spacing=(2.0, 2.0), centre=(1.0, 0.0))
-    for images in (1, 4, 8, 16):
+    for images in (1, 16):
         began = time.monotonic()
         for geometry in (fan, parallel):
             A = operator(geometry, grid, backend="numba")

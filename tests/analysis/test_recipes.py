@@ -1,0 +1,89 @@
+"""Training images and the whole training, in miniature."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.recipes import SETS, Recipe, train_all, train_for
+from analysis.training_data import WorkingPoint, phantom_pairs
+from ctxai.weights import WeightSet, cinn_name
+from recon import DataError
+
+TINY = Recipe(
+    name="tiny", slices=2, held_out=2, chen_steps=2, yang_start_steps=1, yang_wgan_steps=1,
+    vae_steps=2, inn_steps=2, batch=2, latent=16,
+)  # fmt: skip
+POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
+
+
+def test_training_images_carry_the_noise_of_their_doses() -> None:
+    x, y = phantom_pairs(2, seed=5, anatomies=["abdomen"], point=POINT, progress=False)
+    again, _ = phantom_pairs(2, seed=5, anatomies=["abdomen"], point=POINT, progress=False)
+    other, _ = phantom_pairs(2, seed=6, anatomies=["abdomen"], point=POINT, progress=False)
+    assert x.shape == y.shape == (2, 100, 100)
+    assert torch.equal(x, again)
+    assert not torch.equal(x, other)
+    inside = (y > -200) & (y < 200)
+    noise = (x - y)[inside]
+    assert 20 < float(noise.std()) < 200  # HU; some 60 at 10 mAs in the middle of an abdomen
+    assert abs(float(noise.mean())) < 8  # HU; blurred edges and the logarithm's bias, no shift
+
+
+def test_no_slices_and_unknown_anatomies_are_refused() -> None:
+    with pytest.raises(DataError, match="at least 1"):
+        phantom_pairs(0, seed=1, point=POINT)
+    with pytest.raises(DataError, match="unknown anatomy"):
+        phantom_pairs(1, seed=1, anatomies=["knee"], point=POINT, progress=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> WeightSet:
+    return train_all(tmp_path_factory.mktemp("set"), recipe=TINY, point=POINT, progress=False)
+
+
+def test_the_whole_set_trains_and_is_sealed(trained: WeightSet) -> None:
+    cinns = {cinn_name(f, layer, d) for (f, d), layers in SETS.items() for layer in layers}
+    assert set(trained.names) == {"chen", "yang", "vae_x", "vae_y"} | cinns
+    assert trained.manifest["recipe"]["name"] == "tiny"
+    assert trained.manifest["recipe"]["working_point"]["matrix"] == 100
+    assert set(trained.manifest["figures"]) == set(trained.names)
+    assert all(
+        np.isfinite(value)
+        for figures in trained.manifest["figures"].values()
+        for value in figures.values()
+    )
+    for (f, domain), layers in SETS.items():
+        for layer in layers:
+            assert trained.load_model(f, layer, domain).wiretap.layer == layer
+
+
+def test_training_again_from_finished_checkpoints_gives_the_same_set(trained: WeightSet) -> None:
+    before = trained.manifest
+    again = train_all(trained.folder, recipe=TINY, point=POINT, progress=False)
+    assert again.manifest == before
+
+
+def test_a_users_denoiser_gets_its_cinn_once(trained: WeightSet, tmp_path: Path) -> None:
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * x
+
+    def models() -> dict:
+        return train_for(
+            f, name="half", digest="0" * 64, layers=["output"], domain="y", folder=tmp_path,
+            weights=trained, recipe=TINY, progress=False,
+        )  # fmt: skip
+
+    first = models()["output"]
+    [path] = tmp_path.glob("*/*.safetensors")
+    written = path.stat().st_mtime_ns
+    second = models()["output"]
+    assert path.stat().st_mtime_ns == written
+    v, z = torch.randn(3, 16), torch.randn(3, 1, 32, 32)
+    torch.testing.assert_close(first.cinn.inverse(v, z), second.cinn.inverse(v, z))
+    with pytest.raises(DataError, match="another denoiser"):
+        train_for(
+            f, name="half", digest="0" * 16 + "1" * 48, layers=["output"], domain="y",
+            folder=tmp_path, weights=trained, recipe=TINY, progress=False,
+        )  # fmt: skip

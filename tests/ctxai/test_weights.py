@@ -1,0 +1,74 @@
+"""The networks that ship: complete, small, sealed, and what their manifest says of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from ctxai import SHIPPED, InvarianceModel, WeightSet
+from recon import DataError
+
+EXPECTED = {
+    "chen", "yang", "vae_x", "vae_y",
+    "cinn-chen-output-x", "cinn-chen-output-y", "cinn-yang-output-x", "cinn-yang-output-y",
+    "cinn-yang-1-x", "cinn-yang-4-x", "cinn-yang-7-x",
+}  # fmt: skip
+LARGEST_MB = 20
+
+
+def test_the_set_is_complete_and_small() -> None:
+    assert set(SHIPPED.names) == EXPECTED
+    files = list(SHIPPED.folder.glob("*.safetensors"))
+    assert {path.stem for path in files} == EXPECTED
+    assert sum(path.stat().st_size for path in files) < LARGEST_MB * 1e6
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_each_loads_with_the_scan_it_belongs_to(name: str) -> None:
+    module, facts = SHIPPED.load(name)
+    assert not module.training
+    assert not any(p.requires_grad for p in module.parameters())
+    assert all(torch.isfinite(p).all() for p in module.parameters())
+    assert facts["spacing_mm"] == 1.0
+    assert facts["mas"] == 10.0
+
+
+@pytest.mark.parametrize("name", ["chen", "yang"])
+def test_the_denoisers_lower_the_error_on_held_out_phantoms(name: str) -> None:
+    figures = SHIPPED.manifest["figures"][name]
+    assert figures["rmse_fx_hu"] < 0.75 * figures["rmse_x_hu"]
+
+
+@pytest.mark.parametrize("domain", ["x", "y"])
+def test_no_autoencoder_has_collapsed(domain: str) -> None:
+    assert SHIPPED.manifest["figures"][f"vae_{domain}"]["active_dimensions"] > 32
+
+
+def test_models_fit_together() -> None:
+    model = SHIPPED.load_model("yang", "4", "x")
+    assert isinstance(model, InvarianceModel)
+    z = model.represent(torch.zeros(1, 1, 64, 64))
+    assert tuple(z.shape[1:]) == model.cinn.condition_shape
+
+
+def test_a_changed_file_is_refused_by_name(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED.folder, tmp_path / "set")
+    path = tmp_path / "set" / "chen.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    weights = WeightSet(tmp_path / "set")
+    with pytest.raises(DataError, match=r"chen\.safetensors"):
+        weights.load("chen")
+    weights.load("yang")
+
+
+def test_an_unknown_network_lists_what_there_is() -> None:
+    with pytest.raises(DataError, match=r"one of chen, .*got unet"):
+        SHIPPED.load("unet")
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        WeightSet(tmp_path).load("chen")
