@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tolerances import SCANNER
 
 from analysis.images import place_patch, resample_to
 from analysis.scanner import SliceScanner, derived_seed, low_dose_slices
@@ -12,17 +13,6 @@ from recon.geometry import ImageGrid, flash_axial
 SPACING = (1.5, 1.4)
 SHAPE = (150, 170)
 GEOMETRY = flash_axial(views=288)  # a quarter of the views: the physics is the same, the test short
-
-TOLERANCES = {
-    # Noise-free R⁻¹R of a phantom whose edges are 4 mm wide. Hann at 0.7 mm detector pitch and
-    # 1.5 mm pixels smooth its edges a little; a patch moved by a pixel would differ by 50 HU.
-    "noise_free_rms_hu": 4.0,
-    "noise_free_bias_hu": 1.0,
-    # float32 backprojection of the same rays onto the same points, summed in another order
-    "patch_against_slice_hu": 0.05,
-    # sd over 32 draws of 1,024 correlated pixels
-    "relative_sd": 0.08,
-}
 
 
 def soft_edge(distance_mm, width=4.0):
@@ -61,10 +51,10 @@ def test_the_patch_shows_the_insert_where_it_is(scanner):
     assert truth.max() > 120 and truth.min() < 20
     image = scanner.low_dose(1e6)[0].numpy()
     difference = image - truth
-    assert abs(difference.mean()) < TOLERANCES["noise_free_bias_hu"]
-    assert np.sqrt(np.mean(difference**2)) < TOLERANCES["noise_free_rms_hu"]
+    assert abs(difference.mean()) < SCANNER["noise-free bias [HU]"]
+    assert np.sqrt(np.mean(difference**2)) < SCANNER["noise-free rms [HU]"]
     for wrong in (truth[::-1], truth[:, ::-1], truth.T):
-        assert np.sqrt(np.mean((image - wrong) ** 2)) > 4 * TOLERANCES["noise_free_rms_hu"]
+        assert np.sqrt(np.mean((image - wrong) ** 2)) > 4 * SCANNER["noise-free rms [HU]"]
 
 
 def test_rescanning_the_true_patch_is_the_low_dose_image_bit_for_bit(scanner):
@@ -105,7 +95,7 @@ def test_draws_images_and_seeds_differ_and_repeat(scanner):
 
 def test_noise_falls_with_the_root_of_the_exposure(scanner):
     sd = {mas: scanner.low_dose(mas, draws=32).std(0).mean() for mas in (25.0, 100.0)}
-    assert abs(float(sd[25.0] / sd[100.0]) / 2 - 1) < TOLERANCES["relative_sd"]
+    assert abs(float(sd[25.0] / sd[100.0]) / 2 - 1) < SCANNER["sd, rel"]
 
 
 def test_slice_and_patch_are_one_scan(scanner):
@@ -119,7 +109,7 @@ def test_slice_and_patch_are_one_scan(scanner):
         seed=3,
         geometry=GEOMETRY,
     )
-    limit = TOLERANCES["patch_against_slice_hu"]
+    limit = SCANNER["patch against slice [HU]"]
     np.testing.assert_allclose(series[5], whole, rtol=0, atol=limit)
     centre = (70 + 15.5 - 84.5) * 1.4, (40 + 11.5 - 74.5) * 1.5
     coincident = ImageGrid(shape=(24, 32), spacing=SPACING, centre=centre)

@@ -5,21 +5,13 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tolerances import CINN
 from torch.distributions import Normal
 
 from ctxai.checkpoints import load_module, save_module
 from ctxai.cinn import ConditionalINN, INNTask
 from ctxai.training import train
 from recon.errors import DataError
-
-TOLERANCES = {
-    # float32 through 6 blocks and back, latents of size 1: the requirement on the inversion
-    "inversion": 1e-4,
-    # float64; slogdet of an 8×8 Jacobian loses a few digits
-    "log-determinant": 1e-9,
-    # 250 samples of a 128-dimensional latent take about 10 ms on two idle cores
-    "inverse of 250 samples [s]": 0.3,
-}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,8 +40,8 @@ def test_forward_and_inverse_are_inverses(condition_shape):
     with torch.no_grad():
         v, _ = cinn(latent, z)
         assert (v - latent).abs().max() > 0.1
-        assert (cinn.inverse(v, z) - latent).abs().max() < TOLERANCES["inversion"]
-        assert (cinn(cinn.inverse(latent, z), z)[0] - latent).abs().max() < TOLERANCES["inversion"]
+        assert (cinn.inverse(v, z) - latent).abs().max() < CINN["inversion"]
+        assert (cinn(cinn.inverse(latent, z), z)[0] - latent).abs().max() < CINN["inversion"]
 
 
 @pytest.mark.parametrize("latent", [2, 7, 8])
@@ -67,7 +59,7 @@ def test_log_determinant_is_that_of_the_jacobian(latent):
             lambda u, c=condition: cinn(u[None], c[None])[0][0], one
         )
         expected = torch.linalg.slogdet(jacobian).logabsdet
-        assert abs(value - expected) < TOLERANCES["log-determinant"]
+        assert abs(value - expected) < CINN["log-determinant"]
         assert jacobian.abs().min() > 0  # every v depends on every latent dimension
 
 
@@ -142,7 +134,7 @@ def test_small_enough_to_ship_and_survives_16_bits(tmp_path):
         with torch.no_grad():
             again = loaded.inverse(loaded(latent, z)[0], z)
             gap = (loaded(latent, z)[0] - cinn(latent, z)[0]).abs().max()
-        assert (again - latent).abs().max() < TOLERANCES["inversion"]
+        assert (again - latent).abs().max() < CINN["inversion"]
         assert gap < 0.05
 
 
@@ -155,7 +147,7 @@ def test_inverse_is_fast():
             start = time.perf_counter()
             cinn.inverse(v, z)
             seconds.append(time.perf_counter() - start)
-    assert min(seconds) < TOLERANCES["inverse of 250 samples [s]"]
+    assert min(seconds) < CINN["inverse of 250 samples [s]"]
 
 
 class Plane:

@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from tolerances import FIBRE
 from torch import nn
 from torch.nn import functional as F
 
 from ctxai.fibre import project_to_fibre
 from recon.errors import DataError
-
-TOLERANCES = {
-    # float32 sums over a 32² image of about 100 HU: rounding of 1e-6 relative, some hundred terms
-    "null space moved [HU]": 2e-3,
-    # conjugate gradients stop at 0.8 of the tolerance: two batch sizes round differently
-    "batched against one by one [HU]": 1e-2,
-    # 8 CG iterations solve a system of 8 distinct eigenvalues exactly but for float64 rounding
-    "damped step [HU]": 1e-8,
-}
 
 
 def low_pass(x):
@@ -45,7 +37,7 @@ def test_linear_filter_moves_the_row_space_and_nothing_else():
     assert (rms(low_pass(result.x) - z) <= 0.5).all()
     assert torch.allclose(result.residual, rms(low_pass(result.x) - z), atol=1e-4)
     moved = result.x - start
-    assert (moved - block_mean(moved)).abs().max() < TOLERANCES["null space moved [HU]"]
+    assert (moved - block_mean(moved)).abs().max() < FIBRE["null space moved [HU]"]
     needed = block_mean(anchor - start)  # the closed form at tolerance 0
     assert (rms(moved - needed) <= 0.5 + 1e-3).all()
 
@@ -69,7 +61,7 @@ def test_damped_step_is_the_closed_form():
     assert (result.x - expected).abs().max() < 5.0  # σ_max² is estimated from below, to 1 %
     exact = project_to_fibre(phi, start, z, tolerance=1e-9, damping=1e-12)
     closed = z / gain
-    assert (exact.x - closed).abs().max() < TOLERANCES["damped step [HU]"] * 1e3
+    assert (exact.x - closed).abs().max() < FIBRE["damped step [HU]"] * 1e3
 
 
 KERNEL = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 2.0, 1.0, 0.0]) / 32.0
@@ -94,7 +86,7 @@ def test_fir_of_64_ends_on_the_fibre_and_keeps_what_it_cannot_see():
     blind, clear = gain < 1e-6, gain > 0.3
     assert blind.sum() >= 127  # one row and one column of frequencies at least
     kept = (after - before).abs()[:, blind].max() / 64
-    assert kept < TOLERANCES["null space moved [HU]"]
+    assert kept < FIBRE["null space moved [HU]"]
     arrived = (after - aim)[:, clear].abs().square().mean().sqrt() / 64
     assert arrived < 0.1 / 0.3  # a residual of 0.1 HU divided by the smallest of these gains
 
@@ -114,7 +106,7 @@ def test_tolerance_of_each_sample_and_order_do_not_matter():
     )
     for other in (chunked.x, alone):
         gap = (together.x - other).abs().max()
-        assert gap < TOLERANCES["batched against one by one [HU]"]
+        assert gap < FIBRE["batched against one by one [HU]"]
 
 
 def test_layer_of_any_scale_gives_the_same_images():

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tolerances import SAMPLING
 from torch import nn
 
 from ctxai.cinn import ConditionalINN, INNTask
@@ -15,7 +16,6 @@ from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
 SIDE, LATENT = 16, 6
-ROUNDING = 1e-3  # relative; the projection itself aims at 0.999 of a tolerance
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -135,7 +135,7 @@ def test_relative_tolerance_is_a_multiple_of_redrawn_noise(blur, image, layer, c
         violation = rms(phi(samples.images[:, None]) - z)
     # 16 redraws stand for the median; for the rms over 256 pixels it scatters by some percent
     assert float(samples.tolerance) == pytest.approx(0.5 * float(noise), rel=0.15)
-    assert (violation <= samples.tolerance * (1 + ROUNDING)).all()
+    assert (violation <= samples.tolerance * (1 + SAMPLING["rounding of a tolerance, rel"])).all()
     assert torch.allclose(violation, samples.violation, rtol=1e-3)
 
 

@@ -17,6 +17,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from tolerances import DOSE_IMAGE
 
 from recon.dose import insert_noise, sample_transmission
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam
@@ -34,14 +35,6 @@ FAN = FanBeam(
     src_det=1085.6, col_offset=-1.125,
 )  # fmt: skip
 GRID = ImageGrid(shape=(33, 33), spacing=(1.3, 1.3), centre=OFF_CENTRE)
-
-TOLERANCES = {
-    "analytic weights, rel": 1e-3,  # float32 filter and finite number of taps
-    # 48 draws × 1089 pixels, neighbours nearly uncorrelated: 0.4 % of a standard deviation
-    "image noise, rel": 0.02,
-    "slope of noise against mAs": 0.02,
-    "electronic excess, rel": 0.03,
-}
 
 
 def cylinder(geometry, centre=OFF_CENTRE):
@@ -92,7 +85,7 @@ def test_the_weights_are_those_of_the_analytic_filtered_backprojection():
     A = operator(geometry, ImageGrid(shape=(1, 1), spacing=(1.0, 1.0)), backend="numba")
     w = weights(A, 0, 0)
     expected = math.pi**2 / (12 * views * tau**2)
-    assert (w**2).sum() == pytest.approx(expected, rel=TOLERANCES["analytic weights, rel"])
+    assert (w**2).sum() == pytest.approx(expected, rel=DOSE_IMAGE["analytic weights, rel"])
 
 
 def test_noise_at_the_centre_is_the_analytic_noise():
@@ -122,9 +115,9 @@ def test_image_noise_follows_the_exposure(fan):
         [measured(A, p, photons=quanta(mas), electronic_noise=0.0)[1] for mas in exposures]
     )
     law = noise[-1] * np.sqrt(exposures[-1] / exposures)
-    assert noise == pytest.approx(law, rel=TOLERANCES["image noise, rel"])
+    assert noise == pytest.approx(law, rel=DOSE_IMAGE["image noise, rel"])
     slope = np.polyfit(np.log(exposures), np.log(noise), 1)[0]
-    assert slope == pytest.approx(-0.5, abs=TOLERANCES["slope of noise against mAs"])
+    assert slope == pytest.approx(-0.5, abs=DOSE_IMAGE["slope of noise against mAs"])
 
 
 def test_image_noise_is_the_noise_propagated_per_ray(fan):
@@ -132,7 +125,7 @@ def test_image_noise_is_the_noise_propagated_per_ray(fan):
     n0 = quanta(20.0)
     expected = propagated(A, 1 / (n0 * np.exp(-p.double().numpy())))
     found = measured(A, p, photons=n0, electronic_noise=0.0)[1]
-    assert found == pytest.approx(expected, rel=TOLERANCES["image noise, rel"])
+    assert found == pytest.approx(expected, rel=DOSE_IMAGE["image noise, rel"])
 
 
 @pytest.mark.parametrize("mas", [2.0, 10.0])
@@ -142,7 +135,7 @@ def test_the_excess_of_electronic_noise_is_propagated_per_ray(fan, mas):
     n = n0 * np.exp(-p.double().numpy())
     quantum, without = measured(A, p, photons=n0, electronic_noise=0.0)
     both, total = measured(A, p, photons=n0, electronic_noise=sigma)
-    rel = TOLERANCES["electronic excess, rel"]
+    rel = DOSE_IMAGE["electronic excess, rel"]
     expected = propagated(A, (1 + sigma**2 / n) / n) / propagated(A, 1 / n)
     assert total / without == pytest.approx(expected, rel=rel)
     if mas == 10.0:
@@ -163,4 +156,4 @@ def test_a_reduced_scan_has_the_image_noise_of_a_scan_at_that_exposure(fan):
     )
     found = A.fbp(reduced).double().var(dim=0).mean().sqrt().item()
     direct = measured(A, p, photons=quanta(10.0), electronic_noise=sigma, seed=7)[1]
-    assert found == pytest.approx(direct, rel=TOLERANCES["image noise, rel"])
+    assert found == pytest.approx(direct, rel=DOSE_IMAGE["image noise, rel"])

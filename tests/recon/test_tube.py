@@ -4,13 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from tolerances import TUBE
 
 from recon.errors import DataError
 from recon.geometry import FanBeam, ParallelBeam, flash_axial
 from recon.tube import MU_WATER, OUTPUT, bowtie_transmission, mu_water, photons_per_column
-
-# the figures are given to two digits, which is 1 to 4 %
-TWO_DIGITS = 0.04
 
 
 def quanta(**changes):
@@ -27,7 +25,7 @@ def test_the_air_view_of_a_real_scan():
     n0 = quanta(mas=0.258 * 1152, geometry=flash_axial(1152), slice_thickness=1.2)
     # channel c of the headers is column c - 1; the quoted ones are rounded to tens anyway
     found = [n0[369], n0[250], n0[160], n0[10]]
-    assert found == pytest.approx([7.5e5, 3.4e5, 1.8e5, 1.2e5], rel=TWO_DIGITS)
+    assert found == pytest.approx([7.5e5, 3.4e5, 1.8e5, 1.2e5], rel=TUBE["two digits, rel"])
 
 
 def test_quanta_follow_exposure_thickness_and_views():
