@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.sampling import InvarianceModel, draw
+from ctxai.invariance_model import InvarianceModel
+from ctxai.sampling import draw
 from recon.errors import DataError
 
 from .fidelity import Spread, apply, coverage, ideal_coverage, judge_invariances, rms, sample_sd

@@ -15,15 +15,18 @@ from typing import Any
 import torch
 
 from ctxai.checkpoints import load_module, save_module
-from ctxai.cinn import ConditionalINN, INNTask
+from ctxai.cinn import ConditionalINN
+from ctxai.cinn_task import INNTask
 from ctxai.critic import Critic
-from ctxai.data import PatchPairs
+from ctxai.data import PatchPairs, pick_domain
 from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
 from ctxai.features import VGG19Features
-from ctxai.sampling import InvarianceModel, draw
+from ctxai.invariance_model import InvarianceModel
+from ctxai.sampling import draw
 from ctxai.training import Task, train
-from ctxai.vae import VAE, VAETask, active_dimensions, pick_domain
+from ctxai.vae import VAE, active_dimensions
+from ctxai.vae_task import VAETask
 from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError
@@ -166,7 +169,7 @@ def train_for(
     Returns
     -------
     dict
-        For each layer an :class:`~ctxai.sampling.InvarianceModel`.
+        For each layer an :class:`~ctxai.invariance_model.InvarianceModel`.
     """
     folder = Path(folder) / digest[:16]
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ctxai.sampling import InvarianceModel, sample_invariances
+from ctxai.invariance_model import InvarianceModel
+from ctxai.sampling import sample_invariances
 from recon.errors import DataError
 
 from .fidelity import Spread, apply, coverage, ideal_coverage, judge_targets, rms, sample_sd

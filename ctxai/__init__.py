@@ -10,16 +10,19 @@ Not tied to CT: images have a unit, and physics comes in as a callable that redr
 
 from . import denoisers
 from .checkpoints import load_module, save_module
-from .cinn import ConditionalINN, INNTask
+from .cinn import ConditionalINN
+from .cinn_task import INNTask
 from .critic import Critic
 from .data import PatchPairs
 from .denoiser_tasks import SupervisedTask, WganVggTask
 from .denoisers import Chen, Yang, load_denoiser
 from .features import VGG19Features
 from .fibre import FibreResult, project_to_fibre
-from .sampling import InvarianceModel, Samples, draw, sample_invariances
+from .invariance_model import InvarianceModel
+from .sampling import Samples, draw, sample_invariances
 from .training import Task, train
-from .vae import VAE, VAETask, active_dimensions
+from .vae import VAE, active_dimensions
+from .vae_task import VAETask
 from .weights import SHIPPED, WeightSet
 from .wiretap import Wiretap
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +20,10 @@ from zuko.transforms import MonotonicAffineTransform, PermutationTransform
 
 from recon.errors import DataError
 
-from .training import one_cycle, set_lr
-from .vae import VAE, PairSampler, pick_domain
-
-__all__ = ["ConditionalINN", "INNTask"]
+__all__ = ["ConditionalINN"]
 
 _LOG_SCALE_BOUND = 2.0  # |ξ| stays below this, so that no block stretches by more than e²
 _PERMUTATION_SEED = 20240
-_GRADIENT_NORM = 5.0
 
 
 class ActNorm(LazyTransform):
@@ -267,79 +263,3 @@ class ConditionalINN(nn.Module):
                 step.fit(latent)
             latent = step(embedding)(latent)
         self.fitted.fill_(1.0)
-
-
-class Representation(Protocol):
-    """What the training needs of a wiretap: ``phi(x)`` gives the layer's representation z."""
-
-    def phi(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` → representations ``(B, ...)``."""
-
-
-class INNTask:
-    r"""Train a :class:`ConditionalINN` by maximum likelihood on posterior samples of a VAE.
-
-    .. math::
-        L = \langle ½‖v‖² - \log|\det ∂v/∂z̄| \rangle, \quad v = t(z̄ | Φ(x)), \quad z̄ ∼ q(z̄ | x)
-
-    Samples z̄ rather than their means: given a deterministic Φ, noise-free latents lie on a set of
-    lower dimension, where the likelihood has no upper bound. The first step fits all scales.
-
-    Parameters
-    ----------
-    cinn : ConditionalINN
-    vae : VAE
-        Anything whose ``encode(images)`` gives a ``torch.distributions.Normal``; not trained here.
-    wiretap : object
-        Anything with ``phi(x)``; not trained here.
-    sampler : callable
-        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)``.
-    domain : "x" or "y"
-        Which image of the pair the latents describe; z comes from x always.
-    batch, steps, lr
-        Batch size, number of steps of the one-cycle schedule, its highest learning rate.
-    """
-
-    def __init__(
-        self,
-        cinn: ConditionalINN,
-        vae: VAE,
-        wiretap: Representation,
-        sampler: PairSampler,
-        *,
-        domain: str = "x",
-        batch: int = 32,
-        steps: int = 600,
-        lr: float = 2e-3,
-    ) -> None:
-        self.cinn, self.vae, self.wiretap, self.sampler = cinn, vae, wiretap, sampler
-        self.domain, self.batch, self.steps, self.lr = domain, batch, steps, lr
-        pick_domain(("x", "y"), domain)
-        self.settings = {"domain": domain, "batch": batch}
-        self.modules: dict[str, nn.Module] = {"cinn": cinn}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "cinn": torch.optim.Adam(cinn.parameters(), lr=lr)
-        }
-
-    @torch.no_grad()
-    def _posterior_samples(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pair = self.sampler(n, generator)
-        posterior = self.vae.encode(pick_domain(pair, self.domain))
-        noise = torch.randn(posterior.loc.shape, generator=generator).to(posterior.loc)
-        return posterior.loc + posterior.scale * noise, self.wiretap.phi(pair[0])
-
-    def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
-        """Take one optimiser step; returns the loss per latent dimension [nats]."""
-        self.cinn.train()
-        if not self.cinn.fitted:
-            self.cinn.fit_scales(*self._posterior_samples(max(64, self.batch), generator))
-        latent, z = self._posterior_samples(self.batch, generator)
-        v, log_det = self.cinn(latent, z)
-        loss = (0.5 * v.square().sum(1) - log_det).mean() / self.cinn.latent
-        optimiser = self.optimisers["cinn"]
-        set_lr(optimiser, one_cycle(index, self.steps, self.lr))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.cinn.parameters(), _GRADIENT_NORM, error_if_nonfinite=True)
-        optimiser.step()
-        return {"loss": loss.item(), "v_rms": v.detach().square().mean().sqrt().item()}

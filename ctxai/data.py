@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 
@@ -10,7 +12,19 @@ from recon.errors import DataError
 
 from .checkpoints import digest_tensors
 
-__all__ = ["PatchPairs"]
+__all__ = ["PairSampler", "PatchPairs", "pick_domain"]
+
+PairSampler = Callable[[int, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
+"""``sampler(n, generator) -> (x, y)``: n pairs of images, each ``(n, C, H, W)``."""
+
+T = TypeVar("T")
+
+
+def pick_domain(pair: tuple[T, T], domain: str) -> T:
+    """Return the x or the y of a pair ``(x, y)``; any other domain is a `DataError`."""
+    if domain not in ("x", "y"):
+        raise DataError("unknown domain", where="domain", expected="'x' or 'y'", got=repr(domain))
+    return pair[0] if domain == "x" else pair[1]
 
 
 class PatchPairs:

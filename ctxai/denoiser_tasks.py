@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from .training import one_cycle, set_lr
+from .training import descend, one_cycle, set_lr
 
 __all__ = ["Pairs", "SupervisedTask", "WganVggTask", "gradient_penalty"]
 
@@ -71,9 +71,7 @@ class SupervisedTask:
         set_lr(optimiser, one_cycle(index, self.steps, self.lr))
         x, y = self.pairs.batch(self.batch, generator)
         loss = (self.f(x) - y).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        descend(optimiser, loss)
         return {"loss": loss.item(), "rmse_hu": loss.item() ** 0.5}
 
 
@@ -152,29 +150,23 @@ class WganVggTask:
         return self._denoiser_step(generator) | log
 
     def _critic_step(self, generator: torch.Generator) -> dict[str, float]:
-        optimiser = self.optimisers["critic"]
         x, y = self.pairs.batch(self.batch, generator)
         with torch.no_grad():
             denoised = self.f(x)
         distance = self.critic(y).mean() - self.critic(denoised).mean()
         share = torch.rand(len(y), 1, 1, 1, generator=generator).to(y)
         penalty = gradient_penalty(self.critic, share * y + (1 - share) * denoised)
-        optimiser.zero_grad()
-        (self.penalty * penalty - distance).backward()
-        optimiser.step()
+        descend(self.optimisers["critic"], self.penalty * penalty - distance)
         return {"wasserstein": distance.item(), "penalty": penalty.item()}
 
     def _denoiser_step(self, generator: torch.Generator) -> dict[str, float]:
-        optimiser = self.optimisers["f"]
         x, y = self.pairs.batch(self.batch, generator)
         self.critic.requires_grad_(False)
         denoised = self.f(x)
         adversarial = -self.critic(denoised).mean()
         perceptual = (self.features(denoised) - self.features(y)).square().mean()
         loss = adversarial + self.feature_weight * perceptual
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        descend(self.optimisers["f"], loss)
         self.critic.requires_grad_(True)
         rmse = (denoised.detach() - y).square().mean().sqrt()
         return {"loss": loss.item(), "features": perceptual.item(), "rmse_hu": rmse.item()}

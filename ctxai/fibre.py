@@ -23,7 +23,7 @@ from torch.func import vjp
 
 from recon.errors import DataError
 
-__all__ = ["FibreResult", "project_to_fibre"]
+__all__ = ["FibreResult", "project_to_fibre", "rms"]
 
 _OUTER = 8  # Gauss–Newton steps, at most; most samples need two or three
 _INNER = 8  # conjugate-gradient iterations in each of the first steps, at most
@@ -61,7 +61,8 @@ class FibreResult:
     pulled: Tensor
 
 
-def _rms(values: Tensor) -> Tensor:
+def rms(values: Tensor) -> Tensor:
+    """Root mean square of each element of a batch, ``(B, ...)`` → ``(B,)``."""
     return values.flatten(1).square().mean(1).sqrt()
 
 
@@ -130,7 +131,7 @@ def _gauss_newton_step(
         length = torch.where(going, energy / curvature.clamp_min(_TINY), 0.0)
         delta = delta + _like(length, delta) * direction
         left = left - _like(length, left) * image
-        going = going & (_rms(left) > target)
+        going = going & (rms(left) > target)
         if not going.any():
             break
         gradient = times_jt(left) - damping * delta
@@ -147,7 +148,7 @@ def _descend(
 ) -> tuple[Tensor, Tensor]:
     """Gauss–Newton with backtracking for one batch; returns images and their residual rms."""
     x = x.clone()
-    residual = _rms(z - phi(x))
+    residual = rms(z - phi(x))
     active = residual > tolerance
     gain = (_largest_gain(phi, x) if gain is None else gain).expand(len(x))
     for count in range(_OUTER):
@@ -169,7 +170,7 @@ def _descend(
         waiting = torch.arange(len(index), device=x.device)
         for halving in range(_HALVINGS + 1):
             moved = start[waiting] + 0.5**halving * step[waiting]
-            reached = _rms(goal[waiting] - phi(moved))
+            reached = rms(goal[waiting] - phi(moved))
             better = reached < 0.999 * residual[index[waiting]]
             accepted = index[waiting[better]]
             x[accepted] = moved[better]
@@ -187,7 +188,7 @@ def _pull(phi: Phi, x: Tensor, anchor: Tensor, z: Tensor, tolerance: Tensor) -> 
     inside, outside = torch.zeros(len(x)).to(x), torch.ones(len(x)).to(x)
     for _ in range(_BISECTIONS):
         middle = 0.5 * (inside + outside)
-        holds = _rms(z - phi(anchor + _like(middle, x) * (x - anchor))) <= tolerance
+        holds = rms(z - phi(anchor + _like(middle, x) * (x - anchor))) <= tolerance
         inside = torch.where(holds, middle, inside)
         outside = torch.where(holds, outside, middle)
     return anchor + _like(inside, x) * (x - anchor)
@@ -263,7 +264,7 @@ def project_to_fibre(
     aim = _MARGIN * limit
     gain = None
     if anchor is not None:
-        off = _rms(phi(anchor) - z)
+        off = rms(phi(anchor) - z)
         if bool((off > aim).any()):
             raise DataError(
                 "the anchor is not on the fibre",
@@ -283,7 +284,7 @@ def project_to_fibre(
             moved[open_] = _pull(
                 phi, moved[open_], anchor[part][open_], goal[part][open_], aim[part][open_]
             )
-            left[open_] = _rms(goal[part][open_] - phi(moved[open_]))
+            left[open_] = rms(goal[part][open_] - phi(moved[open_]))
         images.append(moved)
         residuals.append(left)
         stuck.append(open_)

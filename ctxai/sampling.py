@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from recon.errors import DataError
 
-from .cinn import ConditionalINN
-from .fibre import project_to_fibre
-from .vae import VAE, pick_domain
-from .wiretap import Wiretap
+from .fibre import project_to_fibre, rms
+from .invariance_model import InvarianceModel
+from .vae import VAE
 
-__all__ = ["InvarianceModel", "Samples", "draw", "sample_invariances"]
+__all__ = ["Samples", "draw", "sample_invariances"]
 
 _REDRAWS = 16  # noise realisations behind the reference of a relative tolerance
-
-Redraw = Callable[[Tensor, int, int], Tensor]
-"""``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
-
-
-@dataclass
-class InvarianceModel:
-    """Everything that sampling the invariances of one layer takes.
-
-    Attributes
-    ----------
-    wiretap : Wiretap
-        The network, split after the layer: ``phi(x)`` gives z.
-    vae : VAE
-        Complete representation of the images sampled.
-    cinn : ConditionalINN
-        Trained for this layer and this VAE.
-    domain : "x" or "y"
-        Whether samples are inputs of the network (x̄) or targets of it (ȳ).
-    redraw : callable, optional
-        ``redraw(x, n, seed) -> (n, *x.shape)``: x with fresh noise, for a relative tolerance.
-    facts : dict
-        What is known of the training, for the record of a run.
-    """
-
-    wiretap: Wiretap
-    vae: VAE
-    cinn: ConditionalINN
-    domain: str = "x"
-    redraw: Redraw | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        pick_domain(("x", "y"), self.domain)
-        if self.vae.latent != self.cinn.latent:
-            raise DataError(
-                "autoencoder and invertible network have different latents",
-                where="vae, cinn",
-                got=f"{self.vae.latent} and {self.cinn.latent} dimensions",
-                remedy="use the pair that was trained together",
-            )
-
-    @property
-    def latent(self) -> int:
-        """Dimensions of v."""
-        return self.cinn.latent
-
-    def represent(self, x: Tensor) -> Tensor:
-        """z = Φ(x) of images ``(B, C, H, W)``."""
-        return self.wiretap.phi(x)
-
-    def generate(self, v: Tensor, z: Tensor) -> Tensor:
-        """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
-        return self.vae.decode(self.cinn.inverse(v, z))
 
 
 @dataclass(frozen=True)
@@ -183,10 +126,6 @@ def _check_tolerances(
         )
 
 
-def _rms(values: Tensor) -> Tensor:
-    return values.flatten(1).square().mean(1).sqrt()
-
-
 def _noise_reference(model: InvarianceModel, image: Tensor, z: Tensor, seed: int) -> Tensor:
     """Median rms of ``Φ(x with redrawn noise) - z`` for one image ``(1, C, H, W)``."""
     bare = image[0, 0] if model.vae.channels == 1 else image[0]
@@ -199,7 +138,7 @@ def _noise_reference(model: InvarianceModel, image: Tensor, z: Tensor, seed: int
             got=tuple(redrawn.shape),
         )
     redrawn = redrawn.reshape(_REDRAWS, *image.shape[1:]).to(image)
-    return _rms(model.represent(redrawn) - z).median()
+    return rms(model.represent(redrawn) - z).median()
 
 
 @torch.no_grad()
@@ -225,14 +164,14 @@ def draw(
         caught = torch.zeros(n, dtype=torch.bool, device=x.device)
         if tolerance is None and tolerance_hu is None:
             if model.domain == "x":
-                violation = [_rms(model.represent(some) - z) for some in samples.split(25)]
+                violation = [rms(model.represent(some) - z) for some in samples.split(25)]
                 violations.append(torch.cat(violation))
         else:
             if tolerance is not None:
                 limit = tolerance * _noise_reference(model, image, z, seed)
             else:
                 limit = torch.as_tensor(tolerance_hu).to(x)
-            if not limit > 1e-6 * _rms(z):
+            if not limit > 1e-6 * rms(z):
                 raise DataError(
                     "redrawing the noise does not change the representation at all",
                     where="tolerance",
@@ -306,7 +245,8 @@ def sample_invariances(
     --------
     >>> import torch
     >>> from ctxai.cinn import ConditionalINN
-    >>> from ctxai.sampling import InvarianceModel, sample_invariances
+    >>> from ctxai.invariance_model import InvarianceModel
+    >>> from ctxai.sampling import sample_invariances
     >>> from ctxai.vae import VAE
     >>> from ctxai.wiretap import Wiretap
     >>> model = InvarianceModel(

@@ -24,7 +24,7 @@ from recon.errors import DataError
 
 from .checkpoints import load_tensors, save_tensors
 
-__all__ = ["Task", "one_cycle", "set_lr", "train"]
+__all__ = ["Task", "descend", "one_cycle", "set_lr", "train"]
 
 
 class Task(Protocol):
@@ -188,6 +188,18 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of all parameters of an optimiser."""
     for group in optimiser.param_groups:
         group["lr"] = lr
+
+
+def descend(
+    optimiser: torch.optim.Optimizer, loss: torch.Tensor, *, largest_norm: float | None = None
+) -> None:
+    """Take one step down the gradient of a loss, first scaled to ``largest_norm`` if longer."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if largest_norm is not None:
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        nn.utils.clip_grad_norm_(weights, largest_norm, error_if_nonfinite=True)
+    optimiser.step()
 
 
 def _key(seed: int, step: int, stream: str) -> int:

@@ -5,8 +5,7 @@ Used as VAE_x on the images that a denoiser sees and as VAE_y on the images that
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,25 +13,9 @@ from torch.distributions import Normal
 
 from recon.errors import DataError
 
-from .training import one_cycle, set_lr
-
-__all__ = ["VAE", "PairSampler", "VAETask", "active_dimensions", "pick_domain"]
-
-PairSampler = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
-"""``sampler(n, generator) -> (x, y)``: n pairs of images, each ``(n, C, H, W)``."""
+__all__ = ["VAE", "active_dimensions", "kl_per_dimension"]
 
 _BOTTLENECK = 64  # channels between the convolutions and the latent
-_GRADIENT_NORM = 5.0
-_SMALLEST_MSE = 1e-8  # in normalised units: the likelihood of images without any noise stays finite
-
-T = TypeVar("T")
-
-
-def pick_domain(pair: tuple[T, T], domain: str) -> T:
-    """Return the x or the y of a pair ``(x, y)``; any other domain is a `DataError`."""
-    if domain not in ("x", "y"):
-        raise DataError("unknown domain", where="domain", expected="'x' or 'y'", got=repr(domain))
-    return pair[0] if domain == "x" else pair[1]
 
 
 def _halvings(side: int) -> int:
@@ -221,83 +204,3 @@ def active_dimensions(vae: VAE, images: Tensor) -> int:
     if len(images) < 2:
         raise DataError("a variance needs images", where="images", expected="≥ 2", got=len(images))
     return int((vae.encode(images).loc.var(0) > 0.01).sum())
-
-
-class VAETask:
-    r"""Train a :class:`VAE` on one side of image pairs.
-
-    .. math::
-        L = \frac{D}{2} \log\langle (x - D(z̄))² \rangle
-            + w \sum_d \max(b, KL_d), \quad z̄ ∼ q(z̄ | x)
-
-    The first term is the Gaussian likelihood of the D pixel values at its best variance (Rybkin,
-    Daniilidis and Levine, "σ-VAE", ICML 2021), so that w = 1 is the evidence bound at any noise
-    level; the *free bits* b keep dimensions from collapsing early (Kingma et al., NeurIPS 2016).
-
-    Parameters
-    ----------
-    vae : VAE
-    sampler : callable
-        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)`` in the VAE's unit.
-    domain : "x" or "y"
-        Which image of the pair to represent.
-    batch, steps, lr
-        Batch size, number of steps of the one-cycle schedule, its highest learning rate.
-    kl_weight : float
-        Weight w of the divergence.
-    free_bits : float
-        b [nats per dimension].
-    """
-
-    def __init__(
-        self,
-        vae: VAE,
-        sampler: PairSampler,
-        *,
-        domain: str = "x",
-        batch: int = 24,
-        steps: int = 1000,
-        lr: float = 2e-3,
-        kl_weight: float = 1.0,
-        free_bits: float = 0.05,
-    ) -> None:
-        self.vae, self.sampler, self.domain = vae, sampler, domain
-        self.batch, self.steps, self.lr = batch, steps, lr
-        self.kl_weight, self.free_bits = kl_weight, free_bits
-        pick_domain(("x", "y"), domain)
-        self.settings = {
-            "domain": domain,
-            "batch": batch,
-            "kl_weight": kl_weight,
-            "free_bits": free_bits,
-        }
-        self.modules: dict[str, nn.Module] = {"vae": vae}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "vae": torch.optim.Adam(vae.parameters(), lr=lr)
-        }
-
-    def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
-        """Take one optimiser step; returns loss [nats/pixel], rms error [unit] and KL [nats]."""
-        self.vae.train()
-        image = pick_domain(self.sampler(self.batch, generator), self.domain)
-        posterior = self.vae.encode(image)
-        noise = torch.randn(posterior.loc.shape, generator=generator).to(posterior.loc)
-        decoded = self.vae.decode(posterior.loc + posterior.scale * noise)
-        mse = ((decoded - image) / self.vae.scale).square().mean()
-        kl = kl_per_dimension(posterior)
-        pixels = image[0].numel()
-        loss = (
-            0.5 * (mse + _SMALLEST_MSE).log()
-            + self.kl_weight * kl.clamp_min(self.free_bits).sum() / pixels
-        )
-        optimiser = self.optimisers["vae"]
-        set_lr(optimiser, one_cycle(index, self.steps, self.lr))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.vae.parameters(), _GRADIENT_NORM, error_if_nonfinite=True)
-        optimiser.step()
-        return {
-            "loss": loss.item(),
-            "rmse": mse.sqrt().item() * self.vae.scale,
-            "kl": kl.sum().item(),
-        }

@@ -18,7 +18,7 @@ from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
 from .checkpoints import load_module
-from .sampling import InvarianceModel
+from .invariance_model import InvarianceModel
 from .wiretap import Wiretap
 
 __all__ = ["SHIPPED", "WeightSet", "cinn_name", "load", "load_model", "vae_name"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from analysis.images import Patch
     from analysis.scanner import SliceScanner
-    from ctxai.sampling import InvarianceModel
+    from ctxai.invariance_model import InvarianceModel
     from ctxai.weights import WeightSet
     from recon.dicom_image import CTImages
 

@@ -111,7 +111,7 @@ def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
     ct_folder, tiny_weights, tmp_path, monkeypatch, capsys
 ):
     import analysis.recipes
-    from ctxai.sampling import InvarianceModel
+    from ctxai.invariance_model import InvarianceModel
     from ctxai.wiretap import Wiretap
 
     asked = []

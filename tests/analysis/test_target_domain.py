@@ -6,7 +6,7 @@ import torch
 from analysis.invariances import invariance_study
 from analysis.scanner import SliceScanner, derived_seed
 from analysis.target_domain import target_domain_study
-from ctxai.sampling import InvarianceModel
+from ctxai.invariance_model import InvarianceModel
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial

@@ -9,7 +9,8 @@ from tolerances import CINN
 from torch.distributions import Normal
 
 from ctxai.checkpoints import load_module, save_module
-from ctxai.cinn import ConditionalINN, INNTask
+from ctxai.cinn import ConditionalINN
+from ctxai.cinn_task import INNTask
 from ctxai.training import train
 from recon.errors import DataError
 

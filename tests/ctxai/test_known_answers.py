@@ -14,8 +14,10 @@ import torch
 from tolerances import KNOWN_ANSWERS
 from torch.distributions import Normal
 
-from ctxai.cinn import ConditionalINN, INNTask
-from ctxai.sampling import InvarianceModel, draw
+from ctxai.cinn import ConditionalINN
+from ctxai.cinn_task import INNTask
+from ctxai.invariance_model import InvarianceModel
+from ctxai.sampling import draw
 from ctxai.training import train
 
 SIDE, PIXELS, SPREAD = 8, 64, 0.3

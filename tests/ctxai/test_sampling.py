@@ -8,10 +8,13 @@ import torch
 from tolerances import SAMPLING
 from torch import nn
 
-from ctxai.cinn import ConditionalINN, INNTask
-from ctxai.sampling import InvarianceModel, draw, sample_invariances
+from ctxai.cinn import ConditionalINN
+from ctxai.cinn_task import INNTask
+from ctxai.invariance_model import InvarianceModel
+from ctxai.sampling import draw, sample_invariances
 from ctxai.training import train
-from ctxai.vae import VAE, VAETask
+from ctxai.vae import VAE
+from ctxai.vae_task import VAETask
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 

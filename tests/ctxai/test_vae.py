@@ -8,7 +8,8 @@ from torch.distributions import Normal, kl_divergence
 
 from ctxai.checkpoints import load_module, save_module
 from ctxai.training import train
-from ctxai.vae import VAE, VAETask, active_dimensions, kl_per_dimension
+from ctxai.vae import VAE, active_dimensions, kl_per_dimension
+from ctxai.vae_task import VAETask
 from recon.errors import DataError
 
 

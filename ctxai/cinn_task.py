@@ -1,0 +1,90 @@
+"""How a conditional invertible network is trained: by maximum likelihood of latents given z."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .cinn import ConditionalINN
+from .data import PairSampler, pick_domain
+from .training import descend, one_cycle, set_lr
+from .vae import VAE
+
+__all__ = ["INNTask"]
+
+_GRADIENT_NORM = 5.0
+
+
+class Representation(Protocol):
+    """What the training needs of a wiretap: ``phi(x)`` gives the layer's representation z."""
+
+    def phi(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` → representations ``(B, ...)``."""
+
+
+class INNTask:
+    r"""Train a `ctxai.cinn.ConditionalINN` by maximum likelihood on posterior samples of a VAE.
+
+    .. math::
+        L = \langle ½‖v‖² - \log|\det ∂v/∂z̄| \rangle, \quad v = t(z̄ | Φ(x)), \quad z̄ ∼ q(z̄ | x)
+
+    Samples z̄ rather than their means: given a deterministic Φ, noise-free latents lie on a set of
+    lower dimension, where the likelihood has no upper bound. The first step fits all scales.
+
+    Parameters
+    ----------
+    cinn : ConditionalINN
+    vae : VAE
+        Anything whose ``encode(images)`` gives a ``torch.distributions.Normal``; not trained here.
+    wiretap : object
+        Anything with ``phi(x)``; not trained here.
+    sampler : callable
+        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)``.
+    domain : "x" or "y"
+        Which image of the pair the latents describe; z comes from x always.
+    batch, steps, lr
+        Batch size, number of steps of the one-cycle schedule, its highest learning rate.
+    """
+
+    def __init__(
+        self,
+        cinn: ConditionalINN,
+        vae: VAE,
+        wiretap: Representation,
+        sampler: PairSampler,
+        *,
+        domain: str = "x",
+        batch: int = 32,
+        steps: int = 600,
+        lr: float = 2e-3,
+    ) -> None:
+        self.cinn, self.vae, self.wiretap, self.sampler = cinn, vae, wiretap, sampler
+        self.domain, self.batch, self.steps, self.lr = domain, batch, steps, lr
+        pick_domain(("x", "y"), domain)
+        self.settings = {"domain": domain, "batch": batch}
+        self.modules: dict[str, nn.Module] = {"cinn": cinn}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "cinn": torch.optim.Adam(cinn.parameters(), lr=lr)
+        }
+
+    @torch.no_grad()
+    def _posterior_samples(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        pair = self.sampler(n, generator)
+        posterior = self.vae.encode(pick_domain(pair, self.domain))
+        noise = torch.randn(posterior.loc.shape, generator=generator).to(posterior.loc)
+        return posterior.loc + posterior.scale * noise, self.wiretap.phi(pair[0])
+
+    def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
+        """Take one optimiser step; returns the loss per latent dimension [nats]."""
+        self.cinn.train()
+        if not self.cinn.fitted:
+            self.cinn.fit_scales(*self._posterior_samples(max(64, self.batch), generator))
+        latent, z = self._posterior_samples(self.batch, generator)
+        v, log_det = self.cinn(latent, z)
+        loss = (0.5 * v.square().sum(1) - log_det).mean() / self.cinn.latent
+        optimiser = self.optimisers["cinn"]
+        set_lr(optimiser, one_cycle(index, self.steps, self.lr))
+        descend(optimiser, loss, largest_norm=_GRADIENT_NORM)
+        return {"loss": loss.item(), "v_rms": v.detach().square().mean().sqrt().item()}

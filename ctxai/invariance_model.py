@@ -1,0 +1,72 @@
+"""What it takes to sample the invariances of one layer: f split there, a VAE and a cINN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from recon.errors import DataError
+
+from .cinn import ConditionalINN
+from .data import pick_domain
+from .vae import VAE
+from .wiretap import Wiretap
+
+__all__ = ["InvarianceModel", "Redraw"]
+
+Redraw = Callable[[Tensor, int, int], Tensor]
+"""``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
+
+
+@dataclass
+class InvarianceModel:
+    """Everything that sampling the invariances of one layer takes.
+
+    Attributes
+    ----------
+    wiretap : Wiretap
+        The network, split after the layer: ``phi(x)`` gives z.
+    vae : VAE
+        Complete representation of the images sampled.
+    cinn : ConditionalINN
+        Trained for this layer and this VAE.
+    domain : "x" or "y"
+        Whether samples are inputs of the network (x̄) or targets of it (ȳ).
+    redraw : callable, optional
+        ``redraw(x, n, seed) -> (n, *x.shape)``: x with fresh noise, for a relative tolerance.
+    facts : dict
+        What is known of the training, for the record of a run.
+    """
+
+    wiretap: Wiretap
+    vae: VAE
+    cinn: ConditionalINN
+    domain: str = "x"
+    redraw: Redraw | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pick_domain(("x", "y"), self.domain)
+        if self.vae.latent != self.cinn.latent:
+            raise DataError(
+                "autoencoder and invertible network have different latents",
+                where="vae, cinn",
+                got=f"{self.vae.latent} and {self.cinn.latent} dimensions",
+                remedy="use the pair that was trained together",
+            )
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of v."""
+        return self.cinn.latent
+
+    def represent(self, x: Tensor) -> Tensor:
+        """z = Φ(x) of images ``(B, C, H, W)``."""
+        return self.wiretap.phi(x)
+
+    def generate(self, v: Tensor, z: Tensor) -> Tensor:
+        """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
+        return self.vae.decode(self.cinn.inverse(v, z))
