@@ -10,23 +10,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import CTImageStorage
 
 from .dicom_series import write_series
+from .dicom_slice import LEAST_TILT, read_slice
 from .errors import DataError
-from .units import AIR_HU
 
 __all__ = ["CTImages", "read_images", "write_series"]
 
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-_PATIENT_POSITIONS = ("HFS", "HFP", "FFS", "FFP", "HFDR", "HFDL", "FFDR", "FFDL")
-_LEAST_TILT = math.radians(0.5)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -151,7 +144,7 @@ def read_images(path: str | Path) -> CTImages:
     if not path.exists():
         raise DataError("no such file or folder", where=path)
     found = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
-    slices = [one for file in found if (one := _read(file, must=file == path)) is not None]
+    slices = [one for file in found if (one := read_slice(file, must=file == path)) is not None]
     if not slices:
         raise DataError("folder without DICOM images", where=path, expected="CT Image Storage")
     first = slices[0]
@@ -200,7 +193,7 @@ def read_images(path: str | Path) -> CTImages:
 
 
 def _warn(images: CTImages, stated: Sequence[float], path: Path) -> None:
-    if abs(images.tilt) > _LEAST_TILT:
+    if abs(images.tilt) > LEAST_TILT:
         angle = f"{math.degrees(images.tilt):.1f}°"
         warnings.warn(f"{path}: slices are tilted by {angle}; treated as axial", stacklevel=3)
     for name, values, unit in (
@@ -220,83 +213,3 @@ def _warn(images: CTImages, stated: Sequence[float], path: Path) -> None:
             f"{wrong[0][1]:g} mAs, but tube current × time is {wrong[0][0]:.4g} mAs, which is used",
             stacklevel=3,
         )
-
-
-def _read(file: Path, *, must: bool) -> dict[str, Any] | None:
-    """Read what the toolbox needs of one file; None if it is not DICOM and need not be."""
-    try:
-        with warnings.catch_warnings():  # pydicom's remarks on form concern no value used here
-            warnings.simplefilter("ignore")
-            ds = pydicom.dcmread(file)
-            return _slice(ds, file)
-    except DataError:
-        raise
-    except InvalidDicomError:
-        if must or file.suffix.lower() in (".dcm", ".ima"):
-            raise DataError("not a DICOM file", where=file) from None
-        return None
-    except Exception as error:  # pydicom's readers and decoders raise types of every kind
-        raise DataError(
-            "DICOM file is truncated or cannot be decoded", where=file, got=error
-        ) from error
-
-
-def _slice(ds: Dataset, file: Path) -> dict[str, Any]:
-    def value(keyword: str) -> Any:
-        found = ds.get(keyword)
-        if found is None or found == "":
-            raise DataError(
-                "attribute is missing",
-                where=f"{file}, {keyword} {pydicom.tag.Tag(keyword)}",
-                remedy="the file may be truncated, or hold projections",
-            )
-        return found
-
-    if value("Modality") != "CT" or value("SOPClassUID") != CTImageStorage:
-        raise DataError(
-            "not a CT image",
-            where=file,
-            expected="modality CT, CT Image Storage",
-            got=f"{ds.Modality}, {pydicom.uid.UID(value('SOPClassUID')).name}",
-        )
-    if "LOCALIZER" in (ds.get("ImageType") or ()):
-        raise DataError("a localizer is not a slice", where=file)
-    value("PixelData")
-    stored = ds.pixel_array
-    slope, intercept = float(value("RescaleSlope")), float(value("RescaleIntercept"))
-    hu = (stored * slope + intercept).astype(np.float32)
-    if ds.get("PixelPaddingValue") is not None:
-        ends = [ds.PixelPaddingValue, ds.get("PixelPaddingRangeLimit") or ds.PixelPaddingValue]
-        low, high = sorted(np.array(ends, dtype=np.int64).astype(stored.dtype).tolist())
-        hu[(stored >= low) & (stored <= high)] = AIR_HU
-
-    orientation = tuple(round(float(v), 6) for v in value("ImageOrientationPatient"))
-    normal = np.cross(orientation[:3], orientation[3:])
-    if abs(normal[2]) < math.cos(math.radians(45)):
-        raise DataError("not an axial slice", where=file, got=f"orientation {orientation}")
-    turned = math.acos(min(1.0, abs(float(normal[2]))))
-    tilt = math.radians(float(ds.get("GantryDetectorTilt") or 0.0))
-    current, time = ds.get("XRayTubeCurrent"), ds.get("ExposureTime")
-    stated = float(ds.get("Exposure") or math.nan)
-    mas = float(ds.get("ExposureInuAs") or 1000 * stated) / 1000
-    if current and time:
-        mas = float(current) * float(time) / 1000
-    position = ds.get("PatientPosition") or ""
-    return {
-        "file": file,
-        "hu": hu,
-        "matrix": hu.shape,
-        "series": str(value("SeriesInstanceUID")),
-        "instance": str(value("SOPInstanceUID")),
-        "study": str(value("StudyInstanceUID")),
-        "frame": str(ds.get("FrameOfReferenceUID") or ""),
-        "spacing": tuple(float(v) for v in value("PixelSpacing")),
-        "orientation": orientation,
-        "position": np.array([float(v) for v in value("ImagePositionPatient")]),
-        "thickness": float(value("SliceThickness")),
-        "tilt": tilt if abs(tilt) > _LEAST_TILT else turned,
-        "kvp": float(ds.KVP) if ds.get("KVP") else None,
-        "mas": mas,
-        "stated_mas": stated if current and time else math.nan,
-        "patient_position": position if position in _PATIENT_POSITIONS else "",
-    }

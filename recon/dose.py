@@ -15,15 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 
+from .dose_kernels import FLOOR_QUANTA, sample, starvation, thin
 from .errors import DataError
-from .streams import normal_pair, poisson, stream_index, stream_key
+from .streams import stream_index
 
 __all__ = ["FLOOR_QUANTA", "insert_noise", "sample_transmission", "starved_rays"]
-
-FLOOR_QUANTA = 1.0
-"""Smallest reading [quanta] whose logarithm is taken; lower ones (also negative) are set to it."""
 
 
 def insert_noise(
@@ -97,7 +94,7 @@ def insert_noise(
     rays = _Rays(p, photons, electronic_noise, seed, first_view, image, draw)
     if fraction == 1.0:
         return p.detach().clone()
-    return rays.run(_thin, fraction)
+    return rays.run(thin, fraction)
 
 
 def sample_transmission(
@@ -151,7 +148,7 @@ def sample_transmission(
     >>> bool((noisy[2] == third).all())
     True
     """
-    return _Rays(p, photons, electronic_noise, seed, first_view, image, draw).run(_sample, 1.0)
+    return _Rays(p, photons, electronic_noise, seed, first_view, image, draw).run(sample, 1.0)
 
 
 def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> float:
@@ -182,70 +179,8 @@ def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> f
     0.5
     """
     rays = _Rays(p, photons, electronic_noise, 0, 0, 0, 0)
-    chance = rays.run(_starvation, 1.0)
+    chance = rays.run(starvation, 1.0)
     return float(chance.double().mean())
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _sample(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view):  # type: ignore[no-untyped-def]
-    images, views, rays = p.shape
-    for job in prange(images * views):
-        i, v = job // views, job % views
-        k0, k1 = stream_key(seed, image + i, draw)
-        view = first_view + v
-        spare = 0.0
-        for r in range(rays):
-            n0 = fraction * quanta[i * strides[0] + v * strides[1] + r * strides[2]]
-            y = poisson(n0 * math.exp(-p[i, v, r]), r, view, k0, k1)
-            if sigma > 0.0:
-                if r % 2 == 0:
-                    noise, spare = normal_pair(r // 2, view, k0, k1)
-                else:
-                    noise = spare
-                y += sigma * noise
-            out[i, v, r] = -math.log(max(y, FLOOR_QUANTA) / n0)
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _thin(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view):  # type: ignore[no-untyped-def]
-    images, views, rays = p.shape
-    quantum = fraction * (1.0 - fraction)
-    electronic = (1.0 - fraction * fraction) * sigma * sigma
-    for job in prange(images * views):
-        i, v = job // views, job % views
-        k0, k1 = stream_key(seed, image + i, draw)
-        view = first_view + v
-        spare = 0.0
-        for r in range(rays):
-            n0 = quanta[i * strides[0] + v * strides[1] + r * strides[2]]
-            y = n0 * math.exp(-p[i, v, r])
-            if r % 2 == 0:
-                noise, spare = normal_pair(r // 2, view, k0, k1)
-            else:
-                noise = spare
-            y = fraction * y + math.sqrt(quantum * y + electronic) * noise
-            out[i, v, r] = -math.log(max(y, FLOOR_QUANTA) / (fraction * n0))
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _starvation(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view):  # type: ignore[no-untyped-def]
-    images, views, rays = p.shape
-    last = int(FLOOR_QUANTA + 8.0 * sigma)  # beyond 8 σe the electronic noise does not reach back
-    below = np.ones(last + 1)
-    for count in range(last + 1):
-        if sigma > 0.0:
-            below[count] = 0.5 * math.erfc((count - FLOOR_QUANTA) / (sigma * math.sqrt(2.0)))
-    for job in prange(images * views):
-        i, v = job // views, job % views
-        for r in range(rays):
-            n0 = fraction * quanta[i * strides[0] + v * strides[1] + r * strides[2]]
-            mean = n0 * math.exp(-p[i, v, r])
-            term, total = math.exp(-mean), 0.0
-            if mean < 4.0 * last + 100.0:  # above, P(count ≤ last) < 1e-25
-                for count in range(last + 1):
-                    total += term * below[count]
-                    term *= mean / (count + 1.0)
-            out[i, v, r] = total
 
 
 class _Rays:
