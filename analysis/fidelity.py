@@ -134,6 +134,10 @@ class Spread:
             float(values.quantile(0.5)), float(values.min()), float(values.max()), values.numel()
         )
 
+    def named(self) -> tuple[tuple[str, float], ...]:
+        """The three numbers, each with the word for it."""
+        return ("median", self.median), ("smallest", self.low), ("largest", self.high)
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -20,8 +20,8 @@ from recon.errors import DataError
 
 from .fidelity import Spread, apply, coverage, ideal_coverage, judge_invariances, rms, sample_sd
 from .run_store import Study
+from .scan_facts import add_scan, patch_facts
 from .scanner import SliceScanner, derived_seed
-from .target_domain import patch_facts
 
 __all__ = ["invariance_study"]
 
@@ -119,7 +119,8 @@ def invariance_study(
     v = torch.randn(n, any_model.latent, generator=generator)
 
     study = Study("invariances", denoiser, float(mas), {})
-    _reference_numbers(study, x, scanner.y, fx, redrawn, reference)
+    add_scan(study, x, scanner.y, fx)
+    _reference_numbers(study, redrawn, reference)
     arrays = {
         "y": scanner.y,
         "x": x,
@@ -228,23 +229,9 @@ def _first(redrawn: Tensor, count: int) -> Tensor:
     return redrawn[torch.arange(count) % len(redrawn)]
 
 
-def _reference_numbers(
-    study: Study, x: Tensor, y: Tensor, fx: Tensor, redrawn: Tensor, reference: Spread
-) -> None:
-    """Rows about the scan itself, and about redrawing its noise."""
-    study.add(
-        "‖x - y‖", float(rms(x - y)), "HU", layer="input",
-        should_be="the noise of the scan", meaning="distance of the low-dose image from y",
-    )  # fmt: skip
-    study.add(
-        "‖f(x) - y‖", float(rms(fx - y)), "HU",
-        should_be="below ‖x - y‖", meaning="distance of the output from y",
-    )  # fmt: skip
-    for what, value in (
-        ("median", reference.median),
-        ("smallest", reference.low),
-        ("largest", reference.high),
-    ):
+def _reference_numbers(study: Study, redrawn: Tensor, reference: Spread) -> None:
+    """Rows about redrawing the noise of the scan."""
+    for what, value in reference.named():
         study.add(
             f"‖f(x redrawn) - f(x)‖, {what}", value, "HU", sampler="noise redrawn",
             should_be="the reference",
@@ -270,11 +257,7 @@ def _layer_numbers(
 ) -> None:
     """Rows about the samples of one layer."""
     n = len(samples.images)
-    for what, value in (
-        ("median", spread.median),
-        ("smallest", spread.low),
-        ("largest", spread.high),
-    ):
+    for what, value in spread.named():
         study.add(
             f"‖f(x̄) - f(x)‖, {what}", value, "HU", layer=layer, sampler=sampler,
             should_be=f"at most {limit:.1f} HU", meaning=f"change of the output, over {n} samples",

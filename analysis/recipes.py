@@ -23,14 +23,14 @@ from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
 from ctxai.features import VGG19Features
 from ctxai.invariance_model import InvarianceModel
-from ctxai.sampling import draw
 from ctxai.training import Task, train
-from ctxai.vae import VAE, active_dimensions
+from ctxai.vae import VAE
 from ctxai.vae_task import VAETask
 from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
+from .held_out import denoiser_figures, model_figures, vae_figures
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
 __all__ = ["REDUCED", "SETS", "Recipe", "train_all", "train_for"]
@@ -294,44 +294,3 @@ class _Stages:
         self.run(stage, task, steps)
         cinn.eval().requires_grad_(False)
         return InvarianceModel(wiretap=wiretap, vae=vae, cinn=cinn, domain=domain, facts={})
-
-
-def _rms(image: torch.Tensor) -> float:
-    return float(image.double().square().mean().sqrt())
-
-
-@torch.no_grad()
-def denoiser_figures(f: Any, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
-    """Distance [HU] of held-out x and f(x) from y."""
-    return {"rmse_x_hu": _rms(x - y), "rmse_fx_hu": _rms(f(x) - y)}
-
-
-@torch.no_grad()
-def vae_figures(vae: VAE, images: torch.Tensor) -> dict[str, float]:
-    """Reconstruction error [HU] of held-out images, and dimensions of the latent in use."""
-    rebuilt = vae.decode(vae.encode(images).mean)
-    return {
-        "rmse_hu": _rms(rebuilt - images),
-        "active_dimensions": int(active_dimensions(vae, images)),
-    }
-
-
-@torch.no_grad()
-def model_figures(
-    model: InvarianceModel, x: torch.Tensor, y: torch.Tensor, *, images: int = 8, n: int = 24
-) -> dict[str, float]:
-    """Likelihood of held-out latents and, for x, how far plain samples change the output [HU]."""
-    truth = pick_domain((x, y), model.domain)
-    latent = model.vae.encode(truth).mean
-    v, log_det = model.cinn(latent, model.wiretap.phi(x))
-    figures = {
-        "nll_per_dimension": float((0.5 * v.square().sum(1) - log_det).mean()) / v.shape[1],
-        "rms_v": _rms(v),
-    }
-    samples = torch.stack([draw(model, x[i], n=n, seed=i).images for i in range(images)])
-    figures["sd_hu"] = float(samples.std(1).mean())
-    if model.domain == "x":
-        f, flat = model.wiretap.f, samples.reshape(-1, *x.shape[1:])
-        change = f(flat).reshape(images, n, -1) - f(x[:images]).reshape(images, 1, -1)
-        figures["consistency_hu"] = _rms(change)
-    return figures

@@ -16,6 +16,7 @@ from recon.errors import DataError
 
 from .fidelity import Spread, apply, coverage, ideal_coverage, judge_targets, rms, sample_sd
 from .run_store import Study
+from .scan_facts import add_scan, patch_facts
 from .scanner import SliceScanner, derived_seed
 
 __all__ = ["target_domain_study"]
@@ -104,22 +105,15 @@ def target_domain_study(
     verdict = judge_targets(
         by_sample, by_group, inside=inside, sd_hu=float(sd), covered=covered, n=n
     )
-    _numbers(study, model, x, y, fx, ybar, xprime)
-    for what, value in (
-        ("median", by_sample.median),
-        ("smallest", by_sample.low),
-        ("largest", by_sample.high),
-    ):
+    add_scan(study, x, y, fx)
+    _numbers(study, y, ybar, xprime)
+    for what, value in by_sample.named():
         study.add(
             f"‖x' - f(x)‖, {what}", value, "HU", sampler=SAMPLER,
             should_be=f"within {by_group.low:.1f} to {by_group.high:.1f} HU, as for the true y",
             meaning=f"{what} over the ȳ of the mean over {draws} noise draws",
         )  # fmt: skip
-    for what, value in (
-        ("median", by_group.median),
-        ("smallest", by_group.low),
-        ("largest", by_group.high),
-    ):
+    for what, value in by_group.named():
         study.add(
             f"‖f(R⁻¹𝒫Ry) - f(x)‖, {what}", value, "HU", sampler="true y, noise redrawn",
             should_be="the reference",
@@ -160,25 +154,9 @@ def target_domain_study(
     return study
 
 
-def _numbers(
-    study: Study,
-    model: InvarianceModel,
-    x: Tensor,
-    y: Tensor,
-    fx: Tensor,
-    ybar: Tensor,
-    xprime: Tensor,
-) -> None:
-    """The numbers that need no reference: noise, spread and coverage."""
+def _numbers(study: Study, y: Tensor, ybar: Tensor, xprime: Tensor) -> None:
+    """The numbers that need no reference: spread, bias and coverage."""
     n = len(ybar)
-    study.add(
-        "‖x - y‖", float(rms(x - y)), "HU", layer="input",
-        should_be="the noise of the scan", meaning="distance of the low-dose image from y",
-    )  # fmt: skip
-    study.add(
-        "‖f(x) - y‖", float(rms(fx - y)), "HU",
-        should_be="below ‖x - y‖", meaning="distance of the output from y",
-    )  # fmt: skip
     study.add(
         "sd of ȳ", float(rms(sample_sd(ybar))), "HU", sampler=SAMPLER,
         should_be="above 0: 0 means that the samples are all the same",
@@ -197,15 +175,3 @@ def _numbers(
         "coverage of y by the 5–95 % band", coverage(ybar, y), "1", sampler=SAMPLER,
         should_be=f"{ideal_coverage(n):.3f}", meaning=f"share of pixels; the ideal for {n} samples",
     )  # fmt: skip
-
-
-def patch_facts(scanner: SliceScanner) -> dict[str, object]:
-    """Where the patch lies, and on what grid, for run.json."""
-    grid = scanner.patch_grid
-    return {
-        "shape": list(grid.shape),
-        "spacing_mm": list(grid.spacing),
-        "centre_mm": list(grid.centre),
-        "slice_spacing_mm": list(scanner.spacing),
-        "slice_number": scanner.image,
-    }
