@@ -1,0 +1,228 @@
+"""Reading a DICOM-CT-PD series: headers at once, pixels when they are asked for."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from .ctpd_tags import OLD, WANTED, View
+from .dicom_elements import read_header
+from .errors import DataError
+from .scan import CORRECTIONS, Scan, quanta_from_tube
+from .scan_gate import check_focal_spot, check_frame, check_same_series, check_unique
+from .scan_geometry import PATIENT_POSITIONS, HelicalScan
+from .scan_order import check_steps, scan_order
+from .view_files import ViewFiles
+from .view_table import ViewTable, rotation_time
+
+__all__ = ["read_scan"]
+
+_THREADS = 8  # they wait for the disk; the walk through a header takes 50 µs
+_FILES_AT_ONCE = 128
+_COMPANIONS = (
+    ".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".log",
+    ".tcia", ".xlsx",
+)  # fmt: skip
+_EXPOSURE_TOLERANCE = 0.05
+
+
+def read_scan(folder: str | Path) -> Scan:
+    """Open a DICOM-CT-PD series, version 3 or of the 2016 dictionary.
+
+    Reads and checks the headers of all files, in seconds; the pixels stay in the files until
+    `scan.line_integrals[i:j]` asks for them. The views are put into the order of the scan by their
+    own geometry, whatever the files are called.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of one series, one file a view; or a single file. Subfolders are not searched.
+
+    Returns
+    -------
+    Scan
+        What had to be assumed is in its `notes`.
+
+    Raises
+    ------
+    DataError
+        If anything is missing, broken, foreign, duplicated, or of a kind that is not supported;
+        names the file and the element.
+
+    Warns
+    -----
+    UserWarning
+        If the files state an exposure (0018,1152) more than 5 % from tube current × time.
+    """
+    paths = _files(Path(folder).expanduser())
+    first = _open(paths[0])
+    transposed = check_frame(first)
+    views = ViewTable(len(paths), int(first.number("n_cols")))
+    views.put(0, first)
+
+    def read(start: int) -> None:
+        for k in range(start, min(start + _FILES_AT_ONCE, len(paths))):
+            view = _open(paths[k])
+            check_same_series(first, view)
+            views.put(k, view)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(read, range(1, len(paths), _FILES_AT_ONCE)):
+            pass
+
+    check_unique(views.uids, paths)
+    table = views.table
+    try:
+        order, angles = scan_order(
+            table["angle"], table["z"], clocks=(table["timestamp"], table["instance"])
+        )
+    except DataError as error:
+        raise DataError(f"{error}; (7031,1002) of all views in {folder}") from None
+    table, paths = table[order], [paths[k] for k in order]
+    check_steps(
+        angles, table["z"], paths, views_per_rotation=int(first.number("views_per_rotation"))
+    )
+    shifts = np.stack([table[f"shift_{name}"] for name in ("angle", "z", "radius")], axis=1)
+    check_focal_spot(shifts, first.text("focal_spot").upper(), paths)
+    notes: list[str] = []
+    geometry = _geometry(first, angles, table["z"], shifts, notes)
+    exposures = _exposures(table, paths)
+    kvp = first.number("kvp")
+    return Scan(
+        line_integrals=ViewFiles(
+            paths,
+            table["offset"].astype(np.int64),
+            table["slope"],
+            table["intercept"],
+            (geometry.n_rows, geometry.n_cols),
+            transposed,
+        ),
+        geometry=geometry,
+        photons=_photons(views.photons, order, paths, geometry, exposures, kvp, notes),
+        exposures=exposures,
+        kvp=kvp,
+        mu_water=_mu_water(first),
+        series_uid=first.text("series"),
+        study_uid=first.text("study", optional=True),
+        rotation_time=rotation_time(first),
+        fov=first.number("fov") if first.raw("fov") else None,
+        vendor=_vendor(first),
+        corrections=tuple(n for n in CORRECTIONS if first.text(n, optional=True) == "YES"),
+        notes=tuple(notes),
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    if folder.is_file():
+        return [os.fspath(folder)]
+    if not folder.is_dir():
+        raise DataError("no such folder", where=folder)
+    with os.scandir(folder) as items:
+        found = sorted(
+            item.path
+            for item in items
+            if item.is_file()
+            and not item.name.startswith(".")
+            and os.path.splitext(item.name)[1].lower() not in _COMPANIONS
+            and item.name.upper() not in ("DICOMDIR", "LICENSE", "README")
+        )
+    if not found:
+        raise DataError(
+            "folder without DICOM-CT-PD views",
+            where=folder,
+            expected="one file a view",
+            got="no such file",
+            remedy="name the folder of one projection series",
+        )
+    return found
+
+
+def _open(path: str) -> View:
+    header = read_header(path, WANTED)
+    if header is None:
+        empty = os.path.getsize(path) == 0
+        raise DataError(
+            "file is empty" if empty else "not a DICOM file",
+            where=path,
+            expected="a DICOM-CT-PD view ('DICM' at byte 128)",
+            remedy="fetch the file again, or remove it",
+        )
+    return View(header)
+
+
+def _exposures(table: np.ndarray, paths: list[str]) -> np.ndarray:
+    wrong = np.abs(table["stated_mas"] - table["mas"]) > _EXPOSURE_TOLERANCE * table["mas"]
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        warnings.warn(
+            f"{paths[k]}: states an exposure (0018,1152) of {table['stated_mas'][k]:g} mAs, but "
+            f"tube current × time is {table['mas'][k]:.4g} mAs, which is used",
+            stacklevel=3,
+        )
+    return table["mas"].copy()
+
+
+def _mu_water(view: View) -> float:
+    return view.number("old_mu_water") / 10 if view.dialect == OLD else view.number("mu_water")
+
+
+def _vendor(view: View) -> str:
+    name = view.text("manufacturer", optional=True).upper()
+    if name.startswith(("GE ", "GENERAL ELECTRIC")) or name == "GE":
+        return "GE MEDICAL SYSTEMS"
+    return "SIEMENS" if name.startswith("SIEMENS") else ""
+
+
+def _geometry(
+    view: View, angles: np.ndarray, z: np.ndarray, shifts: np.ndarray, notes: list[str]
+) -> HelicalScan:
+    n_rows, n_cols = int(view.number("n_rows")), int(view.number("n_cols"))
+    column, row = view.numbers("central")
+    if _vendor(view) == "GE MEDICAL SYSTEMS":
+        column = n_cols + 1 - column
+        notes.append("GE counts the central column from the last one: mirrored")
+    position = view.text("patient_position", optional=True).upper()
+    if not position:
+        notes.append("PatientPosition (0018,5100) is missing: HFS assumed")
+    elif position not in PATIENT_POSITIONS:
+        raise view.refusal(
+            "patient_position", "unknown patient position", ", ".join(PATIENT_POSITIONS), position
+        )
+    return HelicalScan(
+        angles=angles,
+        z=z,
+        src_iso=view.number("src_iso"),
+        src_det=view.number("src_det"),
+        n_rows=n_rows,
+        n_cols=n_cols,
+        row_pitch=view.number("row_pitch"),
+        col_pitch=view.number("col_pitch"),
+        views_per_rotation=int(view.number("views_per_rotation")),
+        row_offset=(n_rows - 1) / 2 - (row - 1),
+        col_offset=(n_cols - 1) / 2 - (column - 1),
+        shift_angle=shifts[:, 0],
+        shift_z=shifts[:, 1],
+        shift_radius=shifts[:, 2],
+        focal_spot=view.text("focal_spot").upper(),
+        stated_pitch=view.number("pitch") if view.raw("pitch") else None,
+        patient_position=position,
+    )
+
+
+def _photons(
+    read: np.ndarray | None,
+    order: np.ndarray,
+    paths: list[str],
+    geometry: HelicalScan,
+    exposures: np.ndarray,
+    kvp: float,
+    notes: list[str],
+) -> np.ndarray:
+    if read is None:
+        notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
+        return quanta_from_tube(geometry, exposures, kvp=kvp)
+    return read[order]

@@ -1,0 +1,258 @@
+"""Where the elements of a DICOM file lie: a header in one read, pixels left where they are.
+
+A projection series is tens of thousands of small files, of which a few dozen elements each matter.
+This walks one header in memory, keeps the values that are asked for as the bytes they are, and says
+at which offset the pixels begin. No length in a file is believed beyond the file's own size.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import DataError
+
+__all__ = ["NATIVE_SYNTAXES", "PIXEL_DATA", "RawHeader", "read_header", "tag_name"]
+
+NATIVE_SYNTAXES = {
+    "1.2.840.10008.1.2": "Implicit VR Little Endian",
+    "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
+}
+"""Transfer syntaxes that are read: uncompressed, little endian."""
+
+PIXEL_DATA = 0x7FE00010
+
+_REFUSED = {
+    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
+    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
+}
+_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_FIRST_READ = 16 * 1024
+_LARGEST_HEADER = 4 * 1024 * 1024
+_DEEPEST = 16
+_TAG_AND_LENGTH = struct.Struct("<HHI").unpack_from
+_EXPLICIT = struct.Struct("<HH2sH").unpack_from
+_LENGTH = struct.Struct("<I").unpack_from
+
+
+@dataclass(slots=True)
+class RawHeader:
+    """The elements of one file that were asked for.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    syntax : str
+        UID of its transfer syntax.
+    values : dict
+        Tag → the value's bytes.
+    vrs : dict
+        Tag → its VR in the file; without an entry the file does not say (implicit VR).
+    pixels : (int, int)
+        Offset and length of the pixel data [bytes]; (0, 0) where there is none.
+    """
+
+    path: str
+    syntax: str
+    values: dict[int, bytes]
+    vrs: dict[int, str]
+    pixels: tuple[int, int]
+
+
+class _Short(Exception):
+    """The bytes at hand end before the element does."""
+
+
+def tag_name(tag: int) -> str:
+    """Write a tag as the standard does.
+
+    Examples
+    --------
+    >>> tag_name(0x00180060)
+    '(0018,0060)'
+    """
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def read_header(path: str | Path, wanted: Container[int]) -> RawHeader | None:
+    """Read the elements of a file up to its pixels.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    wanted : container of int
+        Tags to keep, as ``group << 16 | element``; private creators (gggg,0010-00FF) always are.
+
+    Returns
+    -------
+    RawHeader or None
+        None if the file is not DICOM at all (no ``DICM`` at byte 128).
+
+    Raises
+    ------
+    DataError
+        If the file is compressed, deflated or big endian (said before anything is decompressed),
+        or ends before its elements do.
+
+    Examples
+    --------
+    >>> from pydicom.data import get_testdata_file
+    >>> header = read_header(get_testdata_file("CT_small.dcm"), {0x00180060})
+    >>> header.values[0x00180060], header.pixels
+    (b'120 ', (6300, 32768))
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, "rb", buffering=0) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            data = handle.read(_FIRST_READ)
+            while True:
+                if data[128:132] != b"DICM":
+                    return None
+                try:
+                    return _walk(path, data, size, wanted)
+                except _Short:
+                    pass
+                if len(data) >= min(size, _LARGEST_HEADER):
+                    break
+                more = handle.read(3 * len(data))
+                if not more:
+                    break
+                data += more
+    except OSError as error:
+        raise DataError("file cannot be read", where=path, got=error.strerror) from None
+    if size <= _LARGEST_HEADER:
+        raise DataError(
+            "DICOM file is truncated or its lengths are wrong",
+            where=path,
+            expected="elements up to the pixel data",
+            got=f"{size} bytes",
+            remedy="fetch the file again",
+        )
+    raise DataError(
+        "no pixel data within a header of plausible length",
+        where=path,
+        expected=f"at most {_LARGEST_HEADER} bytes before (7FE0,0010)",
+    )
+
+
+def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeader:
+    values: dict[int, bytes] = {}
+    vrs: dict[int, str] = {}
+    syntax, position = _meta(path, data)
+    explicit = syntax != "1.2.840.10008.1.2"
+    while position < size:
+        tag, vr, start, length = _element(data, position, explicit)
+        if tag == PIXEL_DATA:
+            if length == _UNDEFINED:
+                raise DataError(
+                    "pixel data are encapsulated",
+                    where=f"{path}, {tag_name(tag)}",
+                    expected="uncompressed pixels",
+                    remedy="decompress the series, for instance with gdcmconv --raw",
+                )
+            return RawHeader(path, syntax, values, vrs, (start, length))
+        if length == _UNDEFINED:
+            if vr not in ("SQ", "UN", ""):
+                raise DataError(
+                    "element of undefined length",
+                    where=f"{path}, {tag_name(tag)}",
+                    expected="a sequence",
+                    got=f"VR {vr}",
+                )
+            # a sequence of unknown VR is written in implicit VR
+            position = _after_sequence(path, data, start, explicit and vr == "SQ", 1)
+            if tag in wanted:
+                values[tag] = b"\0"  # that it is there
+            continue
+        position = start + length
+        if position > size:
+            raise DataError(
+                "DICOM file is truncated or its lengths are wrong",
+                where=f"{path}, {tag_name(tag)}",
+                expected=f"a value of {length} bytes",
+                got=f"{max(size - start, 0)} bytes to the file's end",
+                remedy="fetch the file again",
+            )
+        creator = tag & 0x00010000 and 0x10 <= tag & 0xFFFF <= 0xFF
+        if tag in wanted or creator:
+            if position > len(data):
+                raise _Short
+            values[tag] = data[start:position]
+            if vr:
+                vrs[tag] = vr
+    return RawHeader(path, syntax, values, vrs, (0, 0))
+
+
+def _meta(path: str, data: bytes) -> tuple[str, int]:
+    """Transfer syntax, and where the data set begins: behind the elements of group 0002."""
+    syntax, position = "", 132
+    while True:
+        if position + 8 > len(data):
+            raise _Short
+        if data[position : position + 2] != b"\x02\x00":
+            break
+        tag, _, start, length = _element(data, position, True)
+        position = start + length
+        if position > len(data):
+            raise _Short
+        if tag == 0x00020010:
+            syntax = data[start:position].rstrip(b"\0 ").decode("ascii", "replace")
+    if syntax not in NATIVE_SYNTAXES:
+        raise DataError(
+            "transfer syntax is not read" if syntax else "transfer syntax is missing",
+            where=f"{path}, (0002,0010)",
+            expected=" or ".join(NATIVE_SYNTAXES.values()),
+            got=_REFUSED.get(syntax, syntax[:64]) or "nothing",
+            remedy="convert the series to Explicit VR Little Endian",
+        )
+    return syntax, position
+
+
+def _element(data: bytes, position: int, explicit: bool) -> tuple[int, str, int, int]:
+    """Tag, VR ("" where it is not stated), offset and length of the value."""
+    if position + 8 > len(data):
+        raise _Short
+    if not explicit:
+        group, element, length = _TAG_AND_LENGTH(data, position)
+        return group << 16 | element, "", position + 8, length
+    group, element, vr, length = _EXPLICIT(data, position)
+    if group == 0xFFFE:  # items have no VR
+        return group << 16 | element, "", position + 8, _LENGTH(data, position + 4)[0]
+    if vr in _LONG_VRS:
+        if position + 12 > len(data):
+            raise _Short
+        (length,) = _LENGTH(data, position + 8)
+        return group << 16 | element, vr.decode(), position + 12, length
+    return group << 16 | element, vr.decode("ascii", "replace"), position + 8, length
+
+
+def _after_sequence(path: str, data: bytes, position: int, explicit: bool, depth: int) -> int:
+    """Offset behind a sequence of undefined length that begins at ``position``."""
+    if depth > _DEEPEST:
+        raise DataError("sequences are nested too deeply", where=path, expected=f"≤ {_DEEPEST}")
+    while True:
+        tag, _, position, length = _element(data, position, explicit)
+        if tag == _SEQUENCE_END:
+            return position
+        if tag != _ITEM:
+            raise DataError("broken sequence", where=path, expected="an item", got=tag_name(tag))
+        if length != _UNDEFINED:
+            position += length
+            continue
+        while True:
+            tag, vr, position, length = _element(data, position, explicit)
+            if tag == _ITEM_END:
+                break
+            if length == _UNDEFINED:
+                deeper = explicit and vr == "SQ"
+                position = _after_sequence(path, data, position, deeper, depth + 1)
+            else:
+                position += length

@@ -1,0 +1,95 @@
+"""Line integrals that lie in one file a view, read when they are asked for."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+
+__all__ = ["ViewFiles"]
+
+_THREADS = 8
+
+
+@dataclass
+class ViewFiles:
+    """Line integrals that lie in one file a view: ``[i:j]`` reads those files.
+
+    Attributes
+    ----------
+    paths : list of str
+        Files in scan order.
+    offsets : np.ndarray, shape (views,)
+        Where the pixels begin [bytes].
+    slopes, intercepts : np.ndarray, shape (views,)
+        Line integral = stored · slope + intercept.
+    frame : (int, int)
+        Rows and columns of the detector.
+    transposed : bool
+        Whether a file holds (columns, rows).
+    """
+
+    paths: list[str]
+    offsets: np.ndarray
+    slopes: np.ndarray
+    intercepts: np.ndarray
+    frame: tuple[int, int]
+    transposed: bool
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Views, rows and columns."""
+        return len(self.paths), *self.frame
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest line integral that the files can hold."""
+        return float(self.intercepts.min()), float((self.intercepts + 65535 * self.slopes).max())
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """Slope and intercept, where all views share them."""
+        slope, intercept = float(self.slopes[0]), float(self.intercepts[0])
+        same = (self.slopes == slope).all() and (self.intercepts == intercept).all()
+        return (slope, intercept) if same else None
+
+    def __getitem__(self, which: Any) -> np.ndarray:
+        if not isinstance(which, slice):
+            index = range(len(self))[which]
+            return self[index : index + 1][0]
+        views = range(len(self))[which]
+        out = np.empty((len(views), *self.frame), dtype=np.float32)
+        if len(views) == 0:
+            return out
+        with ThreadPoolExecutor(min(_THREADS, len(views))) as pool:
+            for _ in pool.map(lambda job: self._read(job[1], out[job[0]]), enumerate(views)):
+                pass
+        return out
+
+    def _read(self, view: int, out: np.ndarray) -> None:
+        rows, cols = self.frame
+        path = self.paths[view]
+        try:
+            with open(path, "rb", buffering=0) as handle:
+                handle.seek(int(self.offsets[view]))
+                stored = np.frombuffer(handle.read(2 * rows * cols), dtype="<u2")
+        except OSError as error:
+            raise DataError("file cannot be read", where=path, got=error.strerror) from None
+        if stored.size != rows * cols:
+            raise DataError(
+                "file was shortened since its header was read",
+                where=f"{path}, PixelData (7FE0,0010)",
+                expected=f"{2 * rows * cols} bytes",
+                got=f"{stored.nbytes} bytes",
+            )
+        pixels = stored.reshape(cols, rows).T if self.transposed else stored.reshape(rows, cols)
+        # in float64: the product needs more digits than a float32 has
+        out[...] = pixels * self.slopes[view] + self.intercepts[view]
