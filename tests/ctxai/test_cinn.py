@@ -14,14 +14,7 @@ from ctxai.cinn_task import INNTask
 from ctxai.training import train
 from recon.errors import DataError
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small train fastest on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def perturbed(cinn, seed=0):

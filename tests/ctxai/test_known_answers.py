@@ -23,14 +23,7 @@ from ctxai.training import train
 SIDE, PIXELS, SPREAD = 8, 64, 0.3
 STEPS, BATCH = 800, 256
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small train fastest on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass

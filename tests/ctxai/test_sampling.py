@@ -20,14 +20,7 @@ from recon.errors import DataError
 
 SIDE, LATENT = 16, 6
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small train fastest on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Blur(nn.Module):

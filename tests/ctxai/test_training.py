@@ -1,4 +1,4 @@
-"""Training: resumed runs, learning rates, and single optimiser steps against hand-written ones.
+"""Training: runs that are killed and resumed, checkpoints that are refused, learning rates.
 
 Run as a script, this file is what gets killed: it trains in forks, so that a kill costs no import
 of torch, with the checkpoint it is given.
@@ -17,14 +17,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ctxai.checkpoints import digest_tensors, load_tensors, save_module
-from ctxai.critic import Critic
-from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import SupervisedTask, WganVggTask, gradient_penalty
 from ctxai.denoisers import Chen
-from ctxai.features import VGG19Features
 from ctxai.training import one_cycle, set_lr, train
 from recon.errors import DataError
 
@@ -236,166 +231,6 @@ def test_the_learning_rate_is_that_of_torchs_one_cycle(steps):
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_short_runs_have_a_learning_rate_too(steps):
     assert all(0 < one_cycle(index, steps, 1.0) <= 1.0 for index in range(steps))
-
-
-class Fixed:
-    """Pairs that are the same at every draw."""
-
-    digest = "fixed"
-
-    def __init__(self, x, y):
-        self.x, self.y = x, y
-
-    def batch(self, n, generator):
-        return self.x, self.y
-
-
-@pytest.fixture
-def patches():
-    generator = torch.Generator().manual_seed(8)
-    y = 300 * torch.randn(3, 1, 16, 16, generator=generator) - 100
-    return Fixed(y + 40 * torch.randn(y.shape, generator=generator), y)
-
-
-def chen_by_hand(weights, x):
-    h = (x + 400) / 450
-    for n, padding in ((0, 4), (2, 1), (4, 2)):
-        h = functional.conv2d(
-            h if n == 0 else h.relu(),
-            weights[f"layers.{n}.weight"],
-            weights[f"layers.{n}.bias"],
-            padding=padding,
-        )
-    return 450 * h - 400
-
-
-def leaves(module):
-    return {
-        name: value.detach().clone().requires_grad_() for name, value in module.named_parameters()
-    }
-
-
-def first_adam_step(weights, loss, lr):
-    """After one step from zero moments, both bias corrections cancel: w - lr g / (|g| + 1e-8)."""
-    gradients = torch.autograd.grad(loss, list(weights.values()))
-    return {
-        name: weight.detach() - lr * gradient / (gradient.abs() + 1e-8)
-        for (name, weight), gradient in zip(weights.items(), gradients)
-    }
-
-
-def assert_same(module, expected):
-    for name, value in module.named_parameters():
-        assert torch.allclose(value, expected[name], atol=1e-6), name
-
-
-def test_a_supervised_step_is_the_hand_written_one(patches):
-    torch.manual_seed(1)
-    f = Chen()
-    weights = leaves(f)
-    loss = ((chen_by_hand(weights, patches.x) - patches.y) ** 2).sum() / patches.y.numel()
-    expected = first_adam_step(weights, loss, 1e-3 / 25)  # the first rate of the cycle
-    log = SupervisedTask(f, patches, batch=3, steps=100, lr=1e-3).step(0, torch.Generator())
-    assert log["loss"] == pytest.approx(loss.item(), rel=1e-6)
-    assert log["rmse_hu"] == pytest.approx(math.sqrt(loss.item()), rel=1e-6)
-    assert_same(f, expected)
-
-
-def test_a_wgan_vgg_step_is_the_hand_written_one(patches):
-    torch.manual_seed(1)
-    f, critic = Chen(), Critic(shape=(16, 16), width=1 / 16)
-    features = VGG19Features(cut="relu1_2")
-    x, y = patches.x, patches.y
-
-    def score(weights, u):  # of normalised images
-        for number in range(6):
-            w, b = weights[f"net.{2 * number}.weight"], weights[f"net.{2 * number}.bias"]
-            u = functional.conv2d(u, w, b, stride=1 + number % 2, padding=1)
-            u = torch.where(u > 0, u, 0.2 * u)
-        u = u.flatten(1) @ weights["net.13.weight"].T + weights["net.13.bias"]
-        u = torch.where(u > 0, u, 0.2 * u)
-        return u @ weights["net.15.weight"].T + weights["net.15.bias"]
-
-    weights = leaves(critic)
-    share = torch.rand(3, 1, 1, 1, generator=torch.Generator().manual_seed(6))
-    u, v = (y + 400) / 450, (f(x).detach() + 400) / 450
-    between = (share * u + (1 - share) * v).requires_grad_()
-    (slope,) = torch.autograd.grad(score(weights, between).sum(), between, create_graph=True)
-    penalty = ((slope.square().sum((1, 2, 3)).sqrt() - 1) ** 2).mean()
-    loss = score(weights, v).mean() - score(weights, u).mean() + 10 * penalty
-    expected_critic = first_adam_step(weights, loss, 1e-5)
-
-    weights = leaves(f)
-    denoised = chen_by_hand(weights, x)
-    perceptual = ((features(denoised) - features(y)) ** 2).mean()
-    loss = 0.1 * perceptual - score(expected_critic, (denoised + 400) / 450).mean()
-    expected_f = first_adam_step(weights, loss, 1e-5)
-
-    task = WganVggTask(f, critic, features, patches, batch=3, critic_steps=1)
-    log = task.step(0, torch.Generator().manual_seed(6))
-    assert log["penalty"] == pytest.approx(penalty.item(), rel=1e-4)
-    assert log["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-5)
-    assert_same(critic, expected_critic)
-    assert_same(f, expected_f)
-    assert all(parameter.requires_grad for parameter in critic.parameters())
-
-
-def test_the_defaults_of_wgan_vgg_are_the_papers(patches):
-    task = WganVggTask(Chen(), Critic(), VGG19Features(), patches)
-    assert (task.batch, task.critic_steps, task.penalty, task.feature_weight) == (128, 4, 10, 0.1)
-    for optimiser in task.optimisers.values():
-        assert optimiser.defaults["lr"] == 1e-5 and optimiser.defaults["betas"] == (0.5, 0.9)
-
-
-def test_the_critic_has_its_four_steps_on_four_batches(patches):
-    drawn = []
-    patches.batch = lambda n, generator: drawn.append(n) or (patches.x, patches.y)
-    critic = Critic(shape=(16, 16), width=1 / 16)
-    task = WganVggTask(Chen(), critic, VGG19Features(cut="relu1_1"), patches, batch=3)
-    task.step(0, torch.Generator())
-    assert drawn == [3] * 5
-    steps = {
-        name: {int(s["step"]) for s in o.state.values()} for name, o in task.optimisers.items()
-    }
-    assert steps == {"f": {1}, "critic": {4}}
-
-
-def test_the_penalty_of_a_linear_critic_is_known(patches):
-    """D(u) = ⟨a, u⟩ has the gradient a everywhere, u being the normalised image."""
-
-    class Linear(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a = nn.Parameter(torch.linspace(-1, 1, 256).reshape(1, 16, 16))
-            self.register_buffer("scale", torch.tensor(450.0))
-
-        def forward(self, x):
-            return (self.a * (x + 400) / self.scale).sum((1, 2, 3))
-
-    critic = Linear()
-    length = critic.a.norm().item()
-    penalty = gradient_penalty(critic, patches.x)
-    assert penalty.item() == pytest.approx((length - 1) ** 2, rel=1e-5)
-    penalty.backward()
-    expected = 2 * (length - 1) * critic.a / length
-    assert torch.allclose(critic.a.grad, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_chen_learns_to_take_noise_away():
-    """Blocks of constant HU in white noise: a 9 × 9 filter averages most of the noise out."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = 150 * torch.randn(12, 8, 8, generator=generator)
-    y = coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)
-    x = y + 60 * torch.randn(y.shape, generator=generator)
-    torch.manual_seed(0)
-    f = Chen()
-    pairs = PatchPairs(x[:10], y[:10], patch=24)
-    task = SupervisedTask(f, pairs, batch=4, steps=200, lr=5e-3)
-    logs = train(task, steps=200, seed=1, progress=False)
-    assert logs[0]["rmse_hu"] > 200
-    with torch.no_grad():
-        left = (f(x[10:, None]) - y[10:, None]).square().mean().sqrt()
-    assert left < 40  # of 60 HU, on images not trained on; about 32 is reached
 
 
 def _main(path):

@@ -12,14 +12,7 @@ from ctxai.vae import VAE, active_dimensions, kl_per_dimension
 from ctxai.vae_task import VAETask
 from recon.errors import DataError
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small train fastest on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def disc_sampler(side, *, level=40.0, noise=5.0):
