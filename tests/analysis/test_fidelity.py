@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tolerances import FIDELITY
 
 from analysis.fidelity import (
     Spread,
@@ -27,8 +28,7 @@ def test_exact_samples_have_ideal_coverage(n):
     generator = torch.Generator().manual_seed(n)
     samples = torch.rand(n, 120, 120, generator=generator) * 7.0 - 3.0
     truth = torch.rand(120, 120, generator=generator) * 7.0 - 3.0
-    # 14,400 independent pixels: standard error 0.004 at most
-    assert abs(coverage(samples, truth) - ideal_coverage(n)) < 0.015
+    assert abs(coverage(samples, truth) - ideal_coverage(n)) < FIDELITY["coverage of exact samples"]
     assert coverage(samples * 0.1, truth) < 0.5 * ideal_coverage(n)
 
 

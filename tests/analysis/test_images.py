@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tolerances import IMAGES
 
 from analysis.images import body_centre, load_slices, place_patch, resample, resample_to
 from recon.errors import DataError
@@ -31,9 +32,8 @@ def test_resampling_does_not_shift(to_spacing):
     shape = tuple(int(100 / s) for s in to_spacing)
     grid = ImageGrid(shape=shape, spacing=to_spacing, centre=(13.0, -5.0))
     x, y = centroid(resample_to(hu, (0.9, 0.81), grid), grid)
-    # 0.02 mm: the blob's tails are cut by the grid's edge; half a pixel would be 0.2 to 1 mm
-    assert abs(x - 11.3) < 0.02
-    assert abs(y + 7.9) < 0.02
+    assert abs(x - 11.3) < IMAGES["place after resampling [mm]"]
+    assert abs(y + 7.9) < IMAGES["place after resampling [mm]"]
 
 
 def test_resampling_keeps_constants_and_coincident_pixels():
@@ -51,8 +51,7 @@ def test_coarser_pixels_are_antialiased():
     """A pattern above the new Nyquist frequency vanishes instead of folding to a coarse one."""
     stripes = np.tile(np.where(np.arange(160) % 2, 100.0, -100.0).astype(np.float32), (160, 1))
     coarse = resample(stripes, (0.5, 0.5), (1.25, 1.25))
-    # sinc² of the 1.25 mm tent at 1/mm leaves 0.081² of the pattern: 1 HU, 5 HU at the edges
-    assert np.abs(coarse[:, 2:-2]).max() < 5.0
+    assert np.abs(coarse[:, 2:-2]).max() < IMAGES["pattern beyond Nyquist [HU]"]
 
 
 def test_patch_is_centred_on_its_pixel():

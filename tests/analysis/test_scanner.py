@@ -71,12 +71,11 @@ def test_exchanging_the_patch_is_scanning_the_exchanged_slice(scanner):
     change = scanner.rescan((scanner.y + bump)[None], 1e6)[0, 0] - scanner.low_dose(1e6)[0]
     y, x = scanner.patch_grid.y, scanner.patch_grid.x
     mass = float(change.sum()), float(bump.sum())
-    # 2 %: the tails that the ramp filter spreads beyond the patch
-    assert abs(mass[0] / mass[1] - 1) < 0.02
+    assert abs(mass[0] / mass[1] - 1) < SCANNER["mass of an exchanged patch, rel"]
     for axis, position in ((1, y), (0, x)):
         weights = change.sum(axis).numpy(), bump.sum(axis).numpy()
         centres = [float((w * position).sum() / w.sum()) for w in weights]
-        assert abs(centres[0] - centres[1]) < 0.1
+        assert abs(centres[0] - centres[1]) < SCANNER["centre of an exchanged patch [mm]"]
 
 
 def test_draws_images_and_seeds_differ_and_repeat(scanner):

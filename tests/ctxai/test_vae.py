@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import tolerances
 import torch
 from torch.distributions import Normal, kl_divergence
 
@@ -86,9 +87,10 @@ def test_loss_of_the_first_step_is_the_evidence_bound():
     latent = posterior.loc + posterior.scale * torch.randn(6, 4, generator=generator)
     mse = ((vae_before.decode(latent) - x) / 50.0).square().mean().detach()
     kl = kl_per_dimension(posterior).sum().detach()
-    assert log["loss"] == pytest.approx(float(0.5 * mse.log() + 0.7 * kl / 64), rel=1e-4)
-    assert log["rmse"] == pytest.approx(50.0 * math.sqrt(float(mse)), rel=1e-4)
-    assert log["kl"] == pytest.approx(float(kl), rel=1e-4)
+    rel = tolerances.VAE["logs of a step, rel"]
+    assert log["loss"] == pytest.approx(float(0.5 * mse.log() + 0.7 * kl / 64), rel=rel)
+    assert log["rmse"] == pytest.approx(50.0 * math.sqrt(float(mse)), rel=rel)
+    assert log["kl"] == pytest.approx(float(kl), rel=rel)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_training_represents_the_image_and_not_the_noise(trained):
         decoded = vae.decode(vae.encode(x).loc)
     spread = (y - y.mean(0)).square().mean().sqrt()
     error = (decoded - y).square().mean().sqrt()
-    assert error < 0.25 * spread
+    assert error < tolerances.VAE["reconstruction error, rel"] * spread
     # five numbers make an image: they are represented, and the noise does not take the rest
     assert 4 <= active_dimensions(vae, x) <= 12
 
@@ -145,7 +147,7 @@ def test_domain_y_trains_on_the_other_image():
 def test_small_enough_to_ship(tmp_path):
     vae = VAE(offset=-400.0, scale=450.0)
     path = save_module(tmp_path / "vae.safetensors", vae, half=True)
-    assert path.stat().st_size < 2.5e6
+    assert path.stat().st_size < tolerances.VAE["size of a file [bytes]"]
     loaded, _ = load_module(path)
     assert loaded.config == vae.config and loaded.shape == (64, 64)
 

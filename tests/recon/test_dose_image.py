@@ -103,9 +103,8 @@ def test_noise_at_the_centre_is_the_analytic_noise():
     taps[columns < 0] = taps[columns > 0][::-1]
     analytic = math.pi**2 / (views * tau**2) * (taps / n).sum()
     flat = math.pi**2 / (12 * views * tau**2) / n[80]
-    assert analytic == pytest.approx(flat, rel=0.01)  # shorter chords beside it weigh little
-    # sqrt(2/4096) = 2.2 % of a variance, three times
-    assert variance == pytest.approx(analytic, rel=0.066)
+    assert analytic == pytest.approx(flat, rel=DOSE_IMAGE["one count for all rays, rel"])
+    assert variance == pytest.approx(analytic, rel=DOSE_IMAGE["variance of a pixel, rel"])
 
 
 def test_image_noise_follows_the_exposure(fan):

@@ -17,7 +17,7 @@ def quanta(**changes):
 
 
 def test_a_flash_at_384_ma_has_120_thousand_quanta_at_the_centre():
-    assert quanta(mas=384 * 0.5).max() == pytest.approx(1.2e5, rel=0.02)
+    assert quanta(mas=384 * 0.5).max() == pytest.approx(1.2e5, rel=TUBE["quanta of a Flash, rel"])
 
 
 def test_the_air_view_of_a_real_scan():
@@ -71,7 +71,7 @@ def test_water_attenuates_as_nist_says_at_a_plausible_energy():
     energy, mass_attenuation = [50.0, 60.0, 80.0], [0.2269, 0.2059, 0.1837]
     for kvp, effective in ((80, 55), (100, 63), (120, 71), (140, 78)):
         nist = np.exp(np.interp(np.log(effective), np.log(energy), np.log(mass_attenuation))) / 10
-        assert mu_water(kvp) == pytest.approx(nist, rel=5e-3)  # three digits are kept
+        assert mu_water(kvp) == pytest.approx(nist, rel=TUBE["attenuation of water, rel"])
     assert 0.0192 <= mu_water(120) <= 0.0205
     assert list(MU_WATER) == list(OUTPUT)
 
