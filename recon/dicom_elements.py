@@ -158,6 +158,8 @@ def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeade
                     expected="uncompressed pixels",
                     remedy="decompress the series, for instance with gdcmconv --raw",
                 )
+            if start + length > size:
+                raise _truncated(path, tag, length, size - start)
             return RawHeader(path, syntax, values, vrs, (start, length))
         if length == _UNDEFINED:
             if vr not in ("SQ", "UN", ""):
@@ -174,13 +176,7 @@ def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeade
             continue
         position = start + length
         if position > size:
-            raise DataError(
-                "DICOM file is truncated or its lengths are wrong",
-                where=f"{path}, {tag_name(tag)}",
-                expected=f"a value of {length} bytes",
-                got=f"{max(size - start, 0)} bytes to the file's end",
-                remedy="fetch the file again",
-            )
+            raise _truncated(path, tag, length, size - start)
         creator = tag & 0x00010000 and 0x10 <= tag & 0xFFFF <= 0xFF
         if tag in wanted or creator:
             if position > len(data):
@@ -189,6 +185,16 @@ def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeade
             if vr:
                 vrs[tag] = vr
     return RawHeader(path, syntax, values, vrs, (0, 0))
+
+
+def _truncated(path: str, tag: int, length: int, left: int) -> DataError:
+    return DataError(
+        "DICOM file is truncated or its lengths are wrong",
+        where=f"{path}, {tag_name(tag)}",
+        expected=f"a value of {length} bytes",
+        got=f"{max(left, 0)} bytes to the file's end",
+        remedy="fetch the file again",
+    )
 
 
 def _meta(path: str, data: bytes) -> tuple[str, int]:

@@ -111,9 +111,9 @@ def _check_geometry(view: View) -> None:
             f"({column:g}, {row:g})",
         )
     fan = n_cols * view.number("col_pitch") / src_det
-    if fan >= math.pi / 2:
+    if fan >= math.pi:
         raise view.refusal(
-            "col_pitch", "the fan is impossibly wide", "below π/2 rad", f"{fan:.3g} rad"
+            "col_pitch", "the fan is impossibly wide", "below π rad", f"{fan:.3g} rad"
         )
     view.number("mu_water" if view.dialect == V3 else "old_mu_water")
     view.number("kvp")

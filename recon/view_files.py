@@ -80,16 +80,17 @@ class ViewFiles:
         try:
             with open(path, "rb", buffering=0) as handle:
                 handle.seek(int(self.offsets[view]))
-                stored = np.frombuffer(handle.read(2 * rows * cols), dtype="<u2")
+                content = handle.read(2 * rows * cols)
         except OSError as error:
             raise DataError("file cannot be read", where=path, got=error.strerror) from None
-        if stored.size != rows * cols:
+        if len(content) != 2 * rows * cols:
             raise DataError(
                 "file was shortened since its header was read",
                 where=f"{path}, PixelData (7FE0,0010)",
                 expected=f"{2 * rows * cols} bytes",
-                got=f"{stored.nbytes} bytes",
+                got=f"{len(content)} bytes",
             )
+        stored = np.frombuffer(content, dtype="<u2")
         pixels = stored.reshape(cols, rows).T if self.transposed else stored.reshape(rows, cols)
         # in float64: the product needs more digits than a float32 has
         out[...] = pixels * self.slopes[view] + self.intercepts[view]

@@ -80,6 +80,71 @@ PHANTOM: dict[str, float] = {
     "moved grid [HU]": 0.05,
 }
 
+# --- recon: the projector layer -------------------------------------------------------------------
+
+PROJECTOR: dict[str, float] = {
+    # Joseph's interpolation of a rasterised phantom against bin-averaged rays; measured 8.99e-4
+    # (arc) and 9.44e-4 (flat), and the requirement is 9e-4 on the arc
+    "forward, arc": 9.0e-4,
+    "forward, flat": 9.6e-4,
+    # pixels of 0.3 mm; an eighth of a column of shift would give 2e-2
+    "shifted detector": 5e-3,
+    # float32 sums of some 500 signed products; a wrong weight would give 1e-3 and more
+    "adjoint": 1e-7,
+    # float32 against float64 with the same weights, or one float32 path against another
+    "float32": 5e-6,
+    # ASTRA adds up lengths in pixels, we interpolate; on these Gaussians it is 2.8e-3 away from the
+    # exact integrals and we are 0.8e-3; half a column or pixel of shift would give 0.05
+    "astra": 4e-3,
+    # rays of another grid: places are float32, 1e-5 of a pixel apart
+    "region": 1e-5,
+}
+
+FBP: dict[str, float] = {
+    # the requirement; measured 0.004, the mean of 80,000 pixels
+    "water [HU]": 0.02,
+    # the requirement, on inserts of ±100 HU; measured 0.02
+    "insert [HU]": 0.1,
+    # the requirement, inside the body with its inserts; measured 4.3 (arc), edges of pixels
+    "rmse [HU]": 4.45,
+    # fewer views of thinner grids: means over some 5,000 pixels
+    "water of small images [HU]": 0.2,
+    "insert of small images [HU]": 0.5,
+    # pixels; a shift by one detector column would move it by 0.9
+    "centroid [pixels]": 0.02,
+    # a short scan has fewer rays to average; measured 5 % more than the full circle's
+    "rmse of a short scan, ratio": 1.10,
+    # the continuation is a guess; measured -3 ± 4 HU where ending the rows gives 211 ± 133 HU
+    "truncated, bias [HU]": 6.0,
+    "truncated, sd [HU]": 8.0,
+    # float32 sums of signed data
+    "transpose": 1e-6,
+    # float32 against float64 through a filter that cancels low frequencies
+    "float32": 1e-5,
+    # places of samples are float32, 1e-4 of a sample apart for another origin
+    "region": 1e-4,
+    # mean of a wide disc through any window: the window's bins next to f = 0
+    "mean, rel": 2e-4,
+}
+
+MTF: dict[str, float] = {
+    # the requirement [lp/cm] 100 mm off centre, Hann; measured 5.10
+    "hann, 10 % [lp/cm]": 5.0,
+    # rings of 0.2 lp/cm around a wire that is seen by finitely many views; measured 0.6 %
+    "kernel, rel": 0.015,
+}
+
+MEMORY: dict[str, float] = {
+    # the requirement: peak of everything that R and FBP hold, over input plus output
+    "peak, ratio": 2.0,
+}
+
+COLD: dict[str, float] = {
+    # the requirements, on two idle cores; other work on the machine makes them longer
+    "compile one operator [s]": 15.0,
+    "first result from the disk cache [s]": 0.5,
+}
+
 # --- ctxai: networks, fibres, sampling ------------------------------------------------------------
 
 VAE: dict[str, float] = {
@@ -209,4 +274,10 @@ SCAN_GATE: dict[str, float] = {
     # that a broken file states
     "refusal [s]": 1.0,
     "refusal [bytes]": 256e6,
+}
+
+AT_DOSE: dict[str, float] = {
+    # 128 views × 16 rows × 64 columns: a standard error of 0.4 % of a variance; the logarithm's
+    # curvature at 1,000 quanta adds 0.2 %
+    "variance, rel": 0.015,
 }
