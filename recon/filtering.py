@@ -1,10 +1,9 @@
 """From a sinogram to filtered parallel projections: the plan of every FBP backend.
 
-A fan is rebinned to parallel beams (θ = β + γ, t = src_iso·sin γ): for each column the angle shifts
-by a constant, so one cubic interpolation along the views and one along the columns do it. The two
-opposite rays of a full circle are averaged. The ramp filter gives samples at half the ray distance
-(band-limited interpolation), so that the linear interpolation of the backprojection costs no
-resolution.
+A fan is rebinned to parallel beams (:mod:`recon.rebinning`). A scan that is neither half nor a full
+circle has its rays weighted by how often they are measured (:mod:`recon.redundancy`). The ramp
+filter gives samples at half the ray distance (band-limited interpolation), so that the linear
+interpolation of the backprojection costs no resolution.
 Kak and Slaney, Principles of Computerized Tomographic Imaging (1988), sections 3.3 and 3.4.3.
 """
 
@@ -17,45 +16,40 @@ import numpy as np
 
 from .errors import DataError
 from .geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
-from .windows import Window, window_response
+from .rebinning import Rebinning, can_interleave, cubic_weights, interpolation_mtf, rebin_tables
+from .redundancy import check_range, redundancy_weights
+from .truncation import widened
+from .windows import Kernel, Window, as_kernel, window_response
 
 __all__ = [
     "FbpPlan",
-    "Rebinning",
+    "chain_mtf",
     "cubic_weights",
     "fine_responses",
+    "interleaves",
     "plan_fbp",
     "ramp_response",
 ]
 
-
-@dataclass(frozen=True)
-class Rebinning:
-    """Two cubic interpolations that turn a full circle of fans into parallel beams.
-
-    ``view_first`` (cols,) and ``view_weight`` (cols, 4): parallel view k takes the views
-    ``k + view_first + 0…3`` (modulo the circle) of a column. ``col_first`` (2, t) and
-    ``col_weight`` (2, t, 4): sample m takes ``col_first + 0…3`` of view k and of the opposite view;
-    the weights hold the average of both. With an odd number of views no view has an opposite, and
-    the second half of the tables is zero.
-    """
-
-    view_first: np.ndarray
-    view_weight: np.ndarray
-    col_first: np.ndarray
-    col_weight: np.ndarray
+_LEAST_GAIN = 0.05  # of the chain; what it takes away beyond that is not given back
 
 
 @dataclass(frozen=True)
 class FbpPlan:
     """Everything that one FBP needs besides the data.
 
-    Parallel views at ``theta`` (K,) with ``n_t`` samples ``pitch`` [mm] apart, the first at
-    ``t_first`` [mm]; after the filter ``n_fine`` samples pitch/2 apart, the first ``fine_first``
-    half-steps from ``t_first``. ``n_fft``, a power of 2, is the length of the padded transform.
+    ``geometry`` is the scanner, with room for projections continued beyond its detector if they
+    are. The measured views, times ``weights`` (views, cols) or (views, 1) if there are any, are
+    followed by ``spare`` views of zeros and rebinned. The parallel views at ``theta`` (K,), each of
+    which stands for ``share`` [rad] of the half circle, have ``n_t`` samples ``pitch`` [mm] apart,
+    the first at ``t_first`` [mm]; after the filter ``n_fine`` samples pitch/2 apart, the first
+    ``fine_first`` half-steps from ``t_first``. ``n_fft``, a power of 2, is the length of the padded
+    transform.
     """
 
+    geometry: Geometry
     theta: np.ndarray
+    share: float
     n_t: int
     pitch: float
     t_first: float
@@ -63,6 +57,9 @@ class FbpPlan:
     n_fine: int
     n_fft: int
     rebinning: Rebinning | None
+    weights: np.ndarray | None
+    spare: int
+    interleaved: bool
 
     def pixel_lines(self, grid: ImageGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (a, b, c), each (K,): pixel (i, j) lies at fine sample ``a_k·j + b_k·i + c_k``."""
@@ -74,20 +71,6 @@ class FbpPlan:
         return a, b, c
 
 
-def cubic_weights(offset: np.ndarray) -> np.ndarray:
-    """Lagrange weights of the samples 0, 1, 2, 3 at position ``offset``; shape (..., 4)."""
-    x = np.asarray(offset, dtype=np.float64)
-    return np.stack(
-        [
-            -(x - 1) * (x - 2) * (x - 3) / 6,
-            x * (x - 2) * (x - 3) / 2,
-            -x * (x - 1) * (x - 3) / 2,
-            x * (x - 1) * (x - 2) / 6,
-        ],
-        axis=-1,
-    )
-
-
 def ramp_response(n_fft: int, pitch: float, window: Window) -> np.ndarray:
     """Transfer function of the ramp [1/mm] at the ``n_fft//2 + 1`` frequencies of a real FFT.
 
@@ -95,19 +78,85 @@ def ramp_response(n_fft: int, pitch: float, window: Window) -> np.ndarray:
     ``h(n) = -1/(πn)²`` for odd n (Kak and Slaney, equation 61), which has the right mean, times the
     window.
     """
+    response = _ramp(n_fft, pitch)
+    return response * window_response(window, np.arange(len(response)) / (n_fft / 2))
+
+
+def _ramp(n_fft: int, pitch: float) -> np.ndarray:
     n = np.arange(n_fft)
     n = np.minimum(n, n_fft - n)
     kernel = np.zeros(n_fft)
     kernel[0] = 0.25
     odd = n % 2 == 1
     kernel[odd] = -1.0 / (np.pi * n[odd]) ** 2
-    response = np.fft.rfft(kernel).real / pitch
-    return response * window_response(window, np.arange(len(response)) / (n_fft / 2))
+    return np.fft.rfft(kernel).real / pitch
+
+
+def _ray_pitch(geometry: Geometry) -> float:
+    """Distance of neighbouring rays of one view at the isocentre [mm]."""
+    if isinstance(geometry, FanBeam):
+        return geometry.col_pitch * geometry.src_iso / geometry.src_det
+    return geometry.col_pitch
+
+
+def chain_mtf(plan: FbpPlan, frequency: np.ndarray) -> np.ndarray:
+    """MTF near the isocentre of everything but the window, at ``frequency`` [1/mm], shape (n,).
+
+    The product of the columns' width (as wide as their pitch), the interpolation along the columns
+    and the linear interpolation of the backprojection.
+    """
+    pitch = _ray_pitch(plan.geometry)
+    gain = np.abs(np.sinc(frequency * pitch)) * np.sinc(frequency * plan.pitch / 2) ** 2
+    if isinstance(plan.geometry, FanBeam):
+        t = plan.t_first + np.arange(plan.n_t) * plan.pitch
+        t = t[np.abs(t) < pitch]
+        gain = gain * interpolation_mtf(
+            plan.geometry, t, frequency * pitch, interleave=plan.interleaved
+        )
+    return gain
+
+
+def interleaves(geometry: Geometry, window: Window) -> bool:
+    """Whether opposite rays are interleaved for this window: for a clinical kernel, where they can.
+
+    All other windows end at the Nyquist frequency of one view, where averaging opposite rays is
+    enough.
+    """
+    if as_kernel(window) is None or not isinstance(geometry, FanBeam):
+        return False
+    scanned = _range(geometry, _equal_steps(geometry))
+    return can_interleave(geometry) and _is(scanned, 2 * math.pi, geometry)
+
+
+def _kernel_response(plan: FbpPlan, kernel: Kernel) -> np.ndarray:
+    nyquist = 1 / (2 * plan.pitch)
+    if kernel.mtf10 / 10 > nyquist:
+        raise DataError(
+            "these rays do not resolve what the kernel asks for",
+            where="window",
+            expected=f"10 % of the MTF below {10 * nyquist:.3g} lp/cm",
+            got=f"{kernel.mtf10:g} lp/cm",
+            remedy="use a smoother kernel, or a full circle of an even number of views with the "
+            "detector shifted by a quarter of a column",
+        )
+    frequency = np.arange(plan.n_fft // 2 + 1) / (plan.n_fft * plan.pitch)
+    gain = np.maximum(chain_mtf(plan, frequency), _LEAST_GAIN)
+    return _ramp(plan.n_fft, plan.pitch) * kernel.mtf(frequency) / gain
 
 
 def fine_responses(plan: FbpPlan, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Transfer functions of the samples at the rays (real) and half-way between them (complex)."""
-    whole = ramp_response(plan.n_fft, plan.pitch, window)
+    """Transfer functions of the samples at the rays (real) and half-way between them (complex).
+
+    Raises
+    ------
+    DataError
+        If the window is not usable, or a clinical kernel is finer than the rays.
+    """
+    kernel = as_kernel(window)
+    if kernel is None:
+        whole = ramp_response(plan.n_fft, plan.pitch, window)
+    else:
+        whole = _kernel_response(plan, kernel)
     return whole, whole * np.exp(1j * np.pi * np.arange(len(whole)) / plan.n_fft)
 
 
@@ -131,78 +180,77 @@ def _equal_steps(geometry: Geometry) -> float:
     return float(step)
 
 
-def _check_range(geometry: Geometry, step: float, allowed: tuple[float, ...]) -> None:
-    scanned = abs(step) * len(np.asarray(geometry.angles))
-    if not any(abs(scanned - angle) < 1e-2 * abs(step) for angle in allowed):
-        wanted = " or ".join(f"{math.degrees(angle):g}°" for angle in allowed)
-        raise DataError(
-            "the angular range cannot be reconstructed",
-            where="angles",
-            expected=f"{wanted} in equal steps, the end point left out",
-            got=f"{math.degrees(scanned):.4g}°",
-            remedy="short scans are not weighted here",
-        )
+def _range(geometry: Geometry, step: float) -> float:
+    return abs(step) * len(np.asarray(geometry.angles))
 
 
-def _rebin_columns(fan: FanBeam, t: np.ndarray, both: bool) -> tuple[np.ndarray, np.ndarray]:
-    first, weight, seen = [], [], []
-    for sign in (1.0, -1.0):
-        gamma = np.arcsin(np.clip(sign * t / fan.src_iso, -1.0, 1.0))
-        column = fan.column_of(gamma)
-        base = np.clip(np.floor(column) - 1, 0, fan.n_cols - 4)
-        first.append(base.astype(np.int64))
-        weight.append(cubic_weights(column - base))
-        # half a pixel beyond the last centre still belongs to the detector
-        seen.append((column > -0.5) & (column < fan.n_cols - 0.5))
-    share = np.stack([seen[0], seen[1] & both]).astype(np.float64)
-    share /= np.maximum(share.sum(axis=0), 1.0)
-    return np.stack(first), np.stack(weight) * share[..., None]
+def _is(scanned: float, angle: float, geometry: Geometry) -> bool:
+    return abs(scanned - angle) < 1e-2 * scanned / len(np.asarray(geometry.angles))
 
 
-def plan_fbp(geometry: Geometry, grid: ImageGrid) -> FbpPlan:
+def plan_fbp(
+    geometry: Geometry, grid: ImageGrid, *, interleave: bool = False, extrapolated: bool = False
+) -> FbpPlan:
     """Return the plan of an FBP of ``geometry`` on ``grid``.
+
+    Parameters
+    ----------
+    geometry : FanBeam or ParallelBeam
+    grid : ImageGrid
+    interleave : bool
+        Sample the parallel beams at half the ray distance, from rays and opposite rays in turn; see
+        :func:`interleaves`.
+    extrapolated : bool
+        Plan for projections continued beyond the detector by :mod:`recon.truncation`.
 
     Raises
     ------
     DataError
-        If the views are not a full circle in equal steps (half a circle for parallel beams).
+        If the views are not equally spaced, or less than 180° and the fan's opening.
     """
+    if not isinstance(geometry, (FanBeam, ParallelBeam)):
+        raise DataError("unknown geometry", expected="FanBeam or ParallelBeam", got=geometry)
     step = _equal_steps(geometry)
+    scanned = _range(geometry, step)
     angles = np.asarray(geometry.angles)
-    rebinning = None
-    if isinstance(geometry, ParallelBeam):
-        _check_range(geometry, step, (math.pi, 2 * math.pi))
-        theta, pitch, n_t = angles, geometry.col_pitch, geometry.n_cols
-        t_first = float(geometry.columns[0]) * pitch
-    elif isinstance(geometry, FanBeam):
-        _check_range(geometry, step, (2 * math.pi,))
-        both = len(angles) % 2 == 0
-        theta = angles[: len(angles) // 2] if both else angles
-        pitch = geometry.col_pitch * geometry.src_iso / geometry.src_det
+    views = len(angles)
+    fan = isinstance(geometry, FanBeam)
+    circle = _is(scanned, 2 * math.pi, geometry) or (not fan and _is(scanned, math.pi, geometry))
+    if not circle:
+        check_range(geometry, step)
+    if extrapolated:
+        geometry = widened(geometry)
+    weights = None if circle else redundancy_weights(geometry, step)
+    pitch = _ray_pitch(geometry) / (2 if interleave else 1)
+    rebinning, spare, theta = None, 0, angles
+    if isinstance(geometry, FanBeam):
         edge = geometry.src_iso * math.sin(float(np.abs(geometry.fan_angles).max()))
         n_t = 2 * math.ceil(edge / pitch) + 2
         t_first = -(n_t - 1) / 2 * pitch
-        shift = -geometry.fan_angles / step
-        base = np.floor(shift) - 1
-        col_first, col_weight = _rebin_columns(geometry, t_first + np.arange(n_t) * pitch, both)
-        rebinning = Rebinning(
-            view_first=base.astype(np.int64),
-            view_weight=cubic_weights(shift - base),
-            col_first=col_first,
-            col_weight=col_weight,
+        half = views // 2 if circle and views % 2 == 0 else 0
+        theta = angles[:half] if half else angles
+        if not circle:
+            # parallel views before the first and after the last measured one see part of it
+            reach = math.ceil(float(np.abs(geometry.fan_angles).max()) / abs(step)) + 3
+            spare = 2 * reach
+            k = np.arange(views + spare)
+            theta = angles[0] + step * np.where(k < views + reach, k, k - len(k))
+        rebinning = rebin_tables(
+            geometry, step, t_first + np.arange(n_t) * pitch, half=half, interleave=interleave
         )
     else:
-        raise DataError("unknown geometry", expected="FanBeam or ParallelBeam", got=geometry)
+        n_t, t_first = geometry.n_cols, float(geometry.columns[0]) * pitch
     # the fine samples that the grid asks for, with one to spare on either side
     corners = np.array([[grid.x[i], grid.y[j]] for i in (0, -1) for j in (0, -1)])
-    reach = corners[:, :1] * np.cos(theta) - corners[:, 1:] * np.sin(theta)
-    half = pitch / 2
-    fine_first = math.floor((reach.min() - t_first) / half) - 1
-    fine_last = math.ceil((reach.max() - t_first) / half) + 2
+    reach_t = corners[:, :1] * np.cos(theta) - corners[:, 1:] * np.sin(theta)
+    fine_first = math.floor((reach_t.min() - t_first) / (pitch / 2)) - 1
+    fine_last = math.ceil((reach_t.max() - t_first) / (pitch / 2)) + 2
     # circular convolution stays linear while no lag exceeds half its length
     lag = max(fine_last // 2 + 1, n_t - fine_first // 2)
     return FbpPlan(
+        geometry=geometry,
         theta=theta,
+        share=math.pi / len(theta) if circle else abs(step),
         n_t=n_t,
         pitch=pitch,
         t_first=t_first,
@@ -210,4 +258,7 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid) -> FbpPlan:
         n_fine=fine_last - fine_first + 1,
         n_fft=1 << (max(2 * lag, 16) - 1).bit_length(),
         rebinning=rebinning,
+        weights=weights,
+        spare=spare,
+        interleaved=interleave,
     )

@@ -9,6 +9,7 @@ from the isocentre along ``(cos θ, -sin θ)``. For a fan, ``θ = β + γ`` and 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ class ImageGrid:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Geometry:
+class Geometry(ABC):
     """What a fan and a parallel beam have in common: view angles and a row of columns.
 
     Not made directly: see :class:`FanBeam` and :class:`ParallelBeam`.
@@ -118,9 +119,9 @@ class Geometry:
         """Columns counted from the central ray: ``c - (n_cols-1)/2 + col_offset``."""
         return np.arange(self.n_cols) - (self.n_cols - 1) / 2 + self.col_offset
 
+    @abstractmethod
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
         """Return each ray's angle θ [rad] and distance t [mm]; both broadcast to (views, cols)."""
-        raise NotImplementedError
 
     def _key(self) -> tuple[Any, ...]:
         values = {**vars(self), "angles": np.asarray(self.angles).tobytes()}

@@ -14,6 +14,8 @@ from .windows import Window, check_window
 
 __all__ = ["Operator", "operator"]
 
+_AXES = {"image": "rows and columns of the grid", "sinogram": "views and columns of the detector"}
+
 
 class _Linear(torch.autograd.Function):
     """A linear map whose gradient is its transpose, and whose transpose's gradient is the map."""
@@ -94,16 +96,25 @@ class Operator:
         """Exact adjoint, ``<R µ, p> = <µ, Rᵀ p>``: (..., views, cols) to (..., rows, cols)."""
         return self._apply(p, "sinogram", lambda b: (b.adjoint, b.forward))
 
-    def fbp(self, p: torch.Tensor, window: Window = "ram-lak") -> torch.Tensor:
+    def fbp(
+        self, p: torch.Tensor, window: Window = "ram-lak", *, extrapolated: bool = False
+    ) -> torch.Tensor:
         """Filtered backprojection; see :mod:`recon.filtering` for the method.
+
+        The views are a full circle, or any longer or shorter range in equal steps, in either sense,
+        of at least 180° plus the fan's opening (180° for parallel beams).
 
         Parameters
         ----------
         p : tensor, shape (..., views, cols)
             Line integrals.
-        window : str or callable
-            ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hann"``, or W(f/f_nyquist) as a
-            callable on arrays.
+        window : str, Kernel or callable
+            ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hann"``; a clinical kernel,
+            ``"smooth"``, ``"medium"``, ``"sharp"`` or a :class:`recon.windows.Kernel`; or
+            W(f/f_nyquist) as a callable on arrays.
+        extrapolated : bool
+            Continue each projection beyond the detector (:mod:`recon.truncation`), for a body that
+            is wider than what the detector sees. No gradient flows through that.
 
         Returns
         -------
@@ -113,14 +124,27 @@ class Operator:
         Raises
         ------
         DataError
-            As for the projection; or if the views are not a full circle in equal steps (half a
-            circle will do for parallel beams), or the window is unknown.
+            As for the projection; or if the views are too few or not in equal steps, the window is
+            unknown or finer than the rays, or a gradient is asked for through an extrapolation.
         """
         check_window(window)
+        if extrapolated:
+            self._check(p, "sinogram")
+            if p.requires_grad and torch.is_grad_enabled():
+                raise DataError(
+                    "no gradient flows through the extrapolation",
+                    where="A.fbp(extrapolated=True)",
+                    expected="a sinogram that requires none",
+                    got="requires_grad",
+                    remedy="p.detach(), or extrapolated=False",
+                )
         return self._apply(
             p,
             "sinogram",
-            lambda b: (lambda x: b.fbp(x, window), lambda x: b.fbp_transpose(x, window)),
+            lambda b: (
+                lambda x: b.fbp(x, window, extrapolated),
+                lambda x: b.fbp_transpose(x, window),
+            ),
         )
 
     def _use(self, name: str) -> None:
@@ -139,11 +163,11 @@ class Operator:
                 where=f"backend {self.backend!r}",
                 expected=" or ".join(self._backend.devices),
                 got=device,
+                remedy=f"use x.to({self._backend.devices[0]!r}), or another backend",
             )
 
-    def _apply(
-        self, x: torch.Tensor, what: str, maps: Callable[[Backend], tuple[Callable, Callable]]
-    ) -> torch.Tensor:
+    def _check(self, x: torch.Tensor, what: str) -> None:
+        """Follow ``x`` to its device, or say what is wrong with it."""
         if not isinstance(x, torch.Tensor):
             raise DataError(
                 f"the {what} is no torch tensor",
@@ -151,13 +175,20 @@ class Operator:
                 got=type(x).__name__,
                 remedy="use torch.from_numpy",
             )
-        image, sinogram = self.grid.shape, self.geometry.shape
-        shape, out_shape = (image, sinogram) if what == "image" else (sinogram, image)
+        shape = self.grid.shape if what == "image" else self.geometry.shape
         if x.ndim < 2 or tuple(x.shape[-2:]) != shape:
             raise DataError(
                 f"the {what} has the wrong shape",
                 expected=f"(..., {shape[0]}, {shape[1]})",
                 got=tuple(x.shape),
+                remedy=f"the last two are {_AXES[what]}",
+            )
+        if x.layout != torch.strided:
+            raise DataError(
+                f"the {what} is sparse",
+                expected="a dense tensor",
+                got=x.layout,
+                remedy="use x.to_dense()",
             )
         self._follow(x.device, what)
         if x.dtype != self._backend.dtype:
@@ -166,10 +197,23 @@ class Operator:
                 where=f"backend {self.backend!r}",
                 expected=self._backend.dtype,
                 got=x.dtype,
+                remedy=f"use x.to({self._backend.dtype})",
             )
         # a finite sum has finite terms; only a sum that is not needs the slower look at each
         if not torch.isfinite(x.detach().sum()) and not torch.isfinite(x.detach()).all():
-            raise DataError(f"the {what} holds NaN or infinity", expected="finite values")
+            broken = int((~torch.isfinite(x.detach())).sum())
+            raise DataError(
+                f"the {what} holds NaN or infinity",
+                expected="finite values",
+                got=f"{broken} of {x.numel()} not finite",
+            )
+
+    def _apply(
+        self, x: torch.Tensor, what: str, maps: Callable[[Backend], tuple[Callable, Callable]]
+    ) -> torch.Tensor:
+        self._check(x, what)
+        image, sinogram = self.grid.shape, self.geometry.shape
+        shape, out_shape = (image, sinogram) if what == "image" else (sinogram, image)
         out: torch.Tensor = _Linear.apply(x.reshape(-1, *shape), *maps(self._backend))
         return out.reshape(*x.shape[:-2], *out_shape)
 

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numba
 import numpy as np
 import torch
 
-from ..filtering import FbpPlan, plan_fbp
+from ..filtering import FbpPlan, interleaves, plan_fbp
 from ..geometry import Geometry, ImageGrid
+from ..truncation import extrapolate
 from ..windows import Window
 from . import filter_fft, joseph, parallel_fbp
 from .filter_fft import FilterTables, filter_tables
@@ -28,6 +29,25 @@ _TURNED = 4  # images of which four turns fill the lanes
 _TILE = 16  # side of a backprojection tile [pixels]
 
 
+@dataclass(frozen=True)
+class _Fbp:
+    """A plan with its tables as the kernels take them."""
+
+    plan: FbpPlan
+    lines: tuple[np.ndarray, ...]
+    rebinning: tuple | None
+    weights: np.ndarray | None
+    filters: dict[Window, FilterTables] = field(default_factory=dict)
+
+    def tables(self, window: Window) -> FilterTables:
+        """Tables of a window; those of a callable are made afresh each time."""
+        if callable(window):
+            return filter_tables(self.plan, window)
+        if window not in self.filters:
+            self.filters[window] = filter_tables(self.plan, window)
+        return self.filters[window]
+
+
 class NumbaBackend:
     """Forward projection, its transpose, FBP and its transpose for float32 stacks (B, …)."""
 
@@ -39,12 +59,7 @@ class NumbaBackend:
         self.geometry = geometry
         self.grid = grid
         self.table: RayTable = trace(geometry, grid)
-        self._filters: dict[str, FilterTables] = {}
-
-    @cached_property
-    def plan(self) -> FbpPlan:
-        """Plan of the FBP; made when first asked for, since some scans have none."""
-        return plan_fbp(self.geometry, self.grid)
+        self._plans: dict[tuple[bool, bool], _Fbp] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Line integrals (B, views, cols) of images (B, rows, cols)."""
@@ -54,16 +69,22 @@ class NumbaBackend:
         """Transpose of :meth:`forward`."""
         return self._in_chunks(sinograms, self.grid.shape, self._back_project)
 
-    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
+    def fbp(
+        self, sinograms: torch.Tensor, window: Window, extrapolated: bool = False
+    ) -> torch.Tensor:
         """Filtered backprojection (B, rows, cols) of (B, views, cols)."""
-        tables = self._filter(window)
-        return self._in_chunks(sinograms, self.grid.shape, lambda p, out: self._fbp(p, out, tables))
+        fbp = self._plan(window, extrapolated)
+        tables = fbp.tables(window)
+        return self._in_chunks(
+            sinograms, self.grid.shape, lambda p, out: self._fbp(p, out, fbp, tables)
+        )
 
     def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """Transpose of :meth:`fbp`."""
-        tables = self._filter(window)
+        fbp = self._plan(window)
+        tables = fbp.tables(window)
         return self._in_chunks(
-            images, self.geometry.shape, lambda x, out: self._fbp_transpose(x, out, tables)
+            images, self.geometry.shape, lambda x, out: self._fbp_transpose(x, out, fbp, tables)
         )
 
     def _in_chunks(
@@ -151,68 +172,80 @@ class NumbaBackend:
         )  # fmt: skip
         joseph.fold_image(tag, rows, cols, out)
 
-    def _filter(self, window: Window) -> FilterTables:
-        if callable(window):
-            return filter_tables(self.plan, window)
-        if window not in self._filters:
-            self._filters[window] = filter_tables(self.plan, window)
-        return self._filters[window]
+    def _plan(self, window: Window, extrapolated: bool = False) -> _Fbp:
+        """Plan and tables of the FBP; made when first asked for, since some scans have none."""
+        kind = interleaves(self.geometry, window), extrapolated
+        if kind not in self._plans:
+            plan = plan_fbp(self.geometry, self.grid, interleave=kind[0], extrapolated=extrapolated)
+            views, cols = plan.geometry.shape
+            table, rebinning = plan.rebinning, None
+            if table is not None:
+                rebinning = (
+                    views + plan.spare,
+                    cols,
+                    table.view_first,
+                    table.view_weight.astype(np.float32),
+                    table.col_first,
+                    table.col_weight.astype(np.float32),
+                    table.half,
+                )
+            weights = plan.weights
+            self._plans[kind] = _Fbp(
+                plan=plan,
+                lines=tuple(part.astype(np.float32) for part in plan.pixel_lines(self.grid)),
+                rebinning=rebinning,
+                weights=None if weights is None else weights.astype(np.float32),
+            )
+        return self._plans[kind]
 
-    @cached_property
-    def _rebinning(self) -> tuple:
-        table = self.plan.rebinning
-        assert table is not None
-        views = self.geometry.shape[0]
-        return (
-            *self.geometry.shape,
-            table.view_first,
-            table.view_weight.astype(np.float32),
-            table.col_first,
-            table.col_weight.astype(np.float32),
-            views // 2 if views % 2 == 0 else 0,
-        )
-
-    @cached_property
-    def _lines(self) -> tuple[np.ndarray, ...]:
-        return tuple(part.astype(np.float32) for part in self.plan.pixel_lines(self.grid))
-
-    def _fbp(self, sinograms: np.ndarray, out: np.ndarray, tables: FilterTables) -> None:
-        plan, views = self.plan, len(self.plan.theta)
+    def _fbp(self, sinograms: np.ndarray, out: np.ndarray, fbp: _Fbp, tables: FilterTables) -> None:
+        plan, count = fbp.plan, len(fbp.plan.theta)
         tag = lanes(width_for(len(sinograms)))
-        parallel = np.empty((*sinograms.shape[1:], len(tag)), np.float32)
-        parallel_fbp.pack(tag, sinograms, parallel)
-        if plan.rebinning is not None:
+        if plan.geometry is not self.geometry:
+            sinograms = extrapolate(torch.from_numpy(sinograms), self.geometry).numpy()
+        views, cols = plan.geometry.shape
+        if fbp.weights is not None:
+            sinograms = sinograms * fbp.weights
+        parallel = np.empty((views + plan.spare, cols, len(tag)), np.float32)
+        parallel_fbp.pack(tag, sinograms, parallel[:views])
+        parallel[views:] = 0.0
+        if fbp.rebinning is not None:
             fan = parallel.reshape(-1)
-            parallel = np.empty((views, plan.n_t, len(tag)), np.float32)
-            parallel_fbp.rebin(tag, fan, *self._rebinning, parallel)
-        filtered = np.empty(views * plan.n_fine * len(tag), np.float32)
+            parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
+            parallel_fbp.rebin(tag, fan, *fbp.rebinning, parallel)
+        filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
         filter_fft.filter_views(
-            tag, parallel.reshape(-1), views, plan.n_t, tables.twiddle, tables.whole, tables.half,
+            tag, parallel.reshape(-1), count, plan.n_t, tables.twiddle, tables.whole, tables.half,
             plan.fine_first, plan.n_fine, filtered,
         )  # fmt: skip
         parallel_fbp.back_project(
-            tag, filtered, plan.n_fine, *self._lines, np.float32(np.pi / views), _TILE, out
+            tag, filtered, plan.n_fine, *fbp.lines, np.float32(plan.share), _TILE, out
         )
 
-    def _fbp_transpose(self, images: np.ndarray, out: np.ndarray, tables: FilterTables) -> None:
-        plan, views = self.plan, len(self.plan.theta)
+    def _fbp_transpose(
+        self, images: np.ndarray, out: np.ndarray, fbp: _Fbp, tables: FilterTables
+    ) -> None:
+        plan, count = fbp.plan, len(fbp.plan.theta)
         tag = lanes(width_for(len(images)))
         packed = np.empty((*images.shape[1:], len(tag)), np.float32)
         parallel_fbp.pack(tag, images, packed)
-        filtered = np.empty(views * plan.n_fine * len(tag), np.float32)
+        filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
         parallel_fbp.back_project_transpose(
-            tag, packed.reshape(-1), *images.shape[1:], plan.n_fine, *self._lines,
-            np.float32(np.pi / views), filtered,
+            tag, packed.reshape(-1), *images.shape[1:], plan.n_fine, *fbp.lines,
+            np.float32(plan.share), filtered,
         )  # fmt: skip
-        parallel = np.empty((views, plan.n_t, len(tag)), np.float32)
+        parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
         filter_fft.filter_transpose(
-            tag, filtered, views, plan.n_t, tables.twiddle, tables.whole, tables.half,
+            tag, filtered, count, plan.n_t, tables.twiddle, tables.whole, tables.half,
             plan.fine_first, plan.n_fine, parallel.reshape(-1),
         )  # fmt: skip
-        if plan.rebinning is not None:
-            fan = np.empty((*self.geometry.shape, len(tag)), np.float32)
+        views, cols = self.geometry.shape
+        if fbp.rebinning is not None:
+            fan = np.empty((views + plan.spare, cols, len(tag)), np.float32)
             parallel_fbp.rebin_transpose(
-                tag, parallel, *self._rebinning, np.empty_like(fan).reshape(-1), fan.reshape(-1)
+                tag, parallel, *fbp.rebinning, np.empty_like(fan).reshape(-1), fan.reshape(-1)
             )
-            parallel = fan
+            parallel = fan[:views]
         parallel_fbp.unpack(tag, parallel, out)
+        if fbp.weights is not None:
+            out *= fbp.weights

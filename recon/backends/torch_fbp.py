@@ -7,13 +7,14 @@ the reference for the compiled kernels, and quick enough on a GPU.
 from __future__ import annotations
 
 import math
-from functools import cached_property
 
 import numpy as np
 import torch
 
-from ..filtering import FbpPlan, Rebinning, fine_responses, plan_fbp
+from ..filtering import FbpPlan, fine_responses, interleaves, plan_fbp
 from ..geometry import Geometry, ImageGrid
+from ..rebinning import Rebinning
+from ..truncation import extrapolate
 from ..windows import Window
 
 __all__ = ["TorchFbp"]
@@ -25,70 +26,85 @@ class TorchFbp:
     def __init__(self, geometry: Geometry, grid: ImageGrid) -> None:
         self.geometry = geometry
         self.grid = grid
+        self._plans: dict[tuple[bool, bool], FbpPlan] = {}
 
-    @cached_property
-    def plan(self) -> FbpPlan:
+    def _plan(self, window: Window, extrapolated: bool = False) -> FbpPlan:
         """Plan of the FBP; made when first asked for, since some scans have none."""
-        return plan_fbp(self.geometry, self.grid)
+        kind = interleaves(self.geometry, window), extrapolated
+        if kind not in self._plans:
+            self._plans[kind] = plan_fbp(
+                self.geometry, self.grid, interleave=kind[0], extrapolated=extrapolated
+            )
+        return self._plans[kind]
 
-    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
+    def fbp(
+        self, sinograms: torch.Tensor, window: Window, extrapolated: bool = False
+    ) -> torch.Tensor:
         """Reconstruct (B, views, cols) to (B, rows, cols)."""
-        plan = self.plan
-        parallel = sinograms
+        plan = self._plan(window, extrapolated)
+        if extrapolated:
+            sinograms = extrapolate(sinograms, self.geometry)
+        parallel = self._weighted(sinograms, plan)
         if plan.rebinning is not None:
-            parallel = self._rebin(sinograms, plan.rebinning)
+            parallel = self._rebin(parallel, plan, plan.rebinning)
         spectrum = torch.fft.rfft(parallel, plan.n_fft)
+        responses = self._responses(plan, window, parallel)
         fine = torch.stack(
-            [torch.fft.irfft(spectrum * h, plan.n_fft) for h in self._responses(window, parallel)],
-            dim=-1,
+            [torch.fft.irfft(spectrum * h, plan.n_fft) for h in responses], dim=-1
         ).flatten(-2)
-        return self._back_project(fine[..., self._fine_index(fine)])
+        return self._back_project(fine[..., self._fine_index(plan, fine)], plan)
 
     def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """Transpose of :meth:`fbp`."""
-        plan = self.plan
-        filtered = self._back_project_transpose(images)
+        plan = self._plan(window)
+        filtered = self._back_project_transpose(images, plan)
         fine = filtered.new_zeros(*filtered.shape[:2], 2 * plan.n_fft)
-        fine[..., self._fine_index(fine)] = filtered
-        whole, half = self._responses(window, images)
+        fine[..., self._fine_index(plan, fine)] = filtered
+        whole, half = self._responses(plan, window, images)
         spectrum = torch.fft.rfft(fine[..., 0::2]) * whole.conj()
         spectrum = spectrum + torch.fft.rfft(fine[..., 1::2]) * half.conj()
         parallel = torch.fft.irfft(spectrum, plan.n_fft)[..., : plan.n_t]
-        if plan.rebinning is None:
-            return parallel.contiguous()
-        return self._rebin_transpose(parallel, plan.rebinning)
+        if plan.rebinning is not None:
+            parallel = self._rebin_transpose(parallel, plan, plan.rebinning)
+        return self._weighted(parallel.contiguous(), plan)
 
-    def _responses(self, window: Window, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        whole, half = fine_responses(self.plan, window)
+    def _weighted(self, sinograms: torch.Tensor, plan: FbpPlan) -> torch.Tensor:
+        if plan.weights is None:
+            return sinograms
+        return sinograms * torch.from_numpy(plan.weights).to(sinograms)
+
+    def _responses(
+        self, plan: FbpPlan, window: Window, like: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        whole, half = fine_responses(plan, window)
         complex_dtype = torch.complex128 if like.dtype == torch.float64 else torch.complex64
         return (
             torch.from_numpy(whole).to(like.device, complex_dtype),
             torch.from_numpy(half).to(like.device, complex_dtype),
         )
 
-    def _fine_index(self, like: torch.Tensor) -> torch.Tensor:
-        index = torch.arange(self.plan.n_fine, device=like.device) + self.plan.fine_first
-        return index % (2 * self.plan.n_fft)
+    def _fine_index(self, plan: FbpPlan, like: torch.Tensor) -> torch.Tensor:
+        index = torch.arange(plan.n_fine, device=like.device) + plan.fine_first
+        return index % (2 * plan.n_fft)
 
-    def _sides(self) -> list[tuple[int, int]]:
+    def _sides(self, table: Rebinning) -> list[tuple[int, int]]:
         """Pairs (side, first view) of the rows that make up the parallel views."""
-        views = self.geometry.shape[0]
-        return [(0, 0), (1, views // 2)] if views % 2 == 0 else [(0, 0)]
+        return [(0, 0), (1, table.half)] if table.half else [(0, 0)]
 
-    def _view_index(self, table: Rebinning, tap: int) -> np.ndarray:
-        views = self.geometry.shape[0]
+    def _view_index(self, views: int, table: Rebinning, tap: int) -> np.ndarray:
         return (np.arange(views)[:, None] + table.view_first[None, :] + tap) % views
 
-    def _rebin(self, fan: torch.Tensor, table: Rebinning) -> torch.Tensor:
-        as_tensor = lambda array: torch.from_numpy(array).to(fan.device)
+    def _rebin(self, measured: torch.Tensor, plan: FbpPlan, table: Rebinning) -> torch.Tensor:
+        as_tensor = lambda array: torch.from_numpy(array).to(measured.device)
+        fan = torch.nn.functional.pad(measured, (0, 0, 0, plan.spare))
         weight = as_tensor(table.view_weight).to(fan.dtype)
         shifted = torch.zeros_like(fan)
         for tap in range(4):
-            index = as_tensor(self._view_index(table, tap)).expand_as(fan)
+            index = as_tensor(self._view_index(fan.shape[1], table, tap)).expand_as(fan)
             shifted = shifted + weight[:, tap] * fan.gather(1, index)
-        rows = len(self.plan.theta)
-        parallel = fan.new_zeros(len(fan), rows, self.plan.n_t)
-        for side, first in self._sides():
+        rows = len(plan.theta)
+        parallel = fan.new_zeros(len(fan), rows, plan.n_t)
+        for side, first in self._sides(table):
             for tap in range(4):
                 taken = shifted[:, first : first + rows][
                     ..., as_tensor(table.col_first[side] + tap)
@@ -98,11 +114,14 @@ class TorchFbp:
                 )
         return parallel
 
-    def _rebin_transpose(self, parallel: torch.Tensor, table: Rebinning) -> torch.Tensor:
+    def _rebin_transpose(
+        self, parallel: torch.Tensor, plan: FbpPlan, table: Rebinning
+    ) -> torch.Tensor:
         as_tensor = lambda array: torch.from_numpy(array).to(parallel.device)
-        shifted = parallel.new_zeros(len(parallel), *self.geometry.shape)
+        views, cols = self.geometry.shape
+        shifted = parallel.new_zeros(len(parallel), views + plan.spare, cols)
         rows = parallel.shape[1]
-        for side, first in self._sides():
+        for side, first in self._sides(table):
             for tap in range(4):
                 weight = as_tensor(table.col_weight[side, :, tap]).to(parallel.dtype)
                 shifted[:, first : first + rows].index_add_(
@@ -111,35 +130,36 @@ class TorchFbp:
         fan = torch.zeros_like(shifted)
         weight = as_tensor(table.view_weight).to(parallel.dtype)
         for tap in range(4):
-            index = as_tensor(self._view_index(table, tap)).expand_as(fan)
+            index = as_tensor(self._view_index(fan.shape[1], table, tap)).expand_as(fan)
             fan.scatter_add_(1, index, shifted * weight[:, tap])
-        return fan
+        return fan[:, :views]
 
-    def _samples(self, like: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _samples(
+        self, plan: FbpPlan, like: torch.Tensor
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Index and weight of each pixel's right-hand fine sample, view by view."""
         rows, cols = self.grid.shape
         i = torch.arange(rows, device=like.device, dtype=torch.float64)[:, None]
         j = torch.arange(cols, device=like.device, dtype=torch.float64)[None, :]
         found = []
-        for a, b, c in zip(*(part.tolist() for part in self.plan.pixel_lines(self.grid))):
+        for a, b, c in zip(*(part.tolist() for part in plan.pixel_lines(self.grid))):
             t = (a * j + b * i + c).flatten()
             index = t.floor()
             found.append((index.long(), (t - index).to(like.dtype)))
         return found
 
-    def _back_project(self, filtered: torch.Tensor) -> torch.Tensor:
+    def _back_project(self, filtered: torch.Tensor, plan: FbpPlan) -> torch.Tensor:
         total = filtered.new_zeros(len(filtered), math.prod(self.grid.shape))
-        for k, (index, weight) in enumerate(self._samples(filtered)):
+        for k, (index, weight) in enumerate(self._samples(plan, filtered)):
             row = filtered[:, k]
             total += row[:, index] * (1 - weight) + row[:, index + 1] * weight
-        return (total * (math.pi / len(self.plan.theta))).reshape(-1, *self.grid.shape)
+        return (total * plan.share).reshape(-1, *self.grid.shape)
 
-    def _back_project_transpose(self, images: torch.Tensor) -> torch.Tensor:
-        views = len(self.plan.theta)
-        filtered = images.new_zeros(len(images), views, self.plan.n_fine)
-        flat = images.flatten(1) * (math.pi / views)
-        for k, (index, weight) in enumerate(self._samples(images)):
-            row = images.new_zeros(len(images), self.plan.n_fine)
+    def _back_project_transpose(self, images: torch.Tensor, plan: FbpPlan) -> torch.Tensor:
+        filtered = images.new_zeros(len(images), len(plan.theta), plan.n_fine)
+        flat = images.flatten(1) * plan.share
+        for k, (index, weight) in enumerate(self._samples(plan, images)):
+            row = images.new_zeros(len(images), plan.n_fine)
             row.index_add_(1, index, flat * (1 - weight))
             row.index_add_(1, index + 1, flat * weight)
             filtered[:, k] = row
