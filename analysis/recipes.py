@@ -55,7 +55,8 @@ class Recipe:
     yang_start_steps: int = 700
     yang_wgan_steps: int = 250
     vae_steps: int = 1500
-    inn_steps: int = 1200
+    inn_steps: int = 1000
+    inn_bank: int = 2000
     batch: int = 16
     latent: int = 128
     differs: str = (
@@ -231,7 +232,8 @@ class _Stages:
 
     def saved(self, name: str) -> Any:
         """A network as it was saved: later stages build on what ships, in half precision."""
-        return load_module(self.folder / f"{name}.safetensors")[0]
+        module, _ = load_module(self.folder / f"{name}.safetensors")
+        return module.to(memory_format=torch.channels_last)
 
     def chen(self, pairs: PatchPairs) -> Chen:
         """Chen's CNN with an L2 loss."""
@@ -289,8 +291,9 @@ class _Stages:
         )
         steps = self.recipe.inn_steps
         task = INNTask(
-            cinn, vae, wiretap, pairs.batch, domain=domain, batch=32, steps=steps, lr=2e-3
-        )
+            cinn, vae, wiretap, pairs.batch, domain=domain, batch=32, steps=steps, lr=2e-3,
+            bank=self.recipe.inn_bank,
+        )  # fmt: skip
         self.run(stage, task, steps)
         cinn.eval().requires_grad_(False)
         return InvarianceModel(wiretap=wiretap, vae=vae, cinn=cinn, domain=domain, facts={})

@@ -13,7 +13,7 @@ from recon import DataError
 
 TINY = Recipe(
     name="tiny", slices=2, held_out=2, chen_steps=2, yang_start_steps=1, yang_wgan_steps=1,
-    vae_steps=2, inn_steps=2, batch=2, latent=16,
+    vae_steps=2, inn_steps=2, inn_bank=4, batch=2, latent=16,
 )  # fmt: skip
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
 

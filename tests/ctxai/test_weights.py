@@ -34,10 +34,10 @@ def test_each_loads_with_the_scan_it_belongs_to(name: str) -> None:
     assert facts["mas"] == 10.0
 
 
-@pytest.mark.parametrize("name", ["chen", "yang"])
-def test_the_denoisers_lower_the_error_on_held_out_phantoms(name: str) -> None:
-    figures = SHIPPED.manifest["figures"][name]
-    assert figures["rmse_fx_hu"] < 0.75 * figures["rmse_x_hu"]
+@pytest.mark.parametrize(("name", "share"), [("chen", 0.75), ("yang", 0.9)])
+def test_the_denoisers_lower_the_error_on_held_out_phantoms(name: str, share: float) -> None:
+    figures = SHIPPED.manifest["figures"][name]  # an adversarial loss trades error for texture
+    assert figures["rmse_fx_hu"] < share * figures["rmse_x_hu"]
 
 
 @pytest.mark.parametrize("domain", ["x", "y"])

@@ -1,0 +1,64 @@
+"""The demonstration, with the networks that ship and few samples."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+import analysis.demo
+from analysis.main import main
+from analysis.recipes import SETS
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "OUT"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analysis.demo, "COUNTS", dict.fromkeys(SETS, 4))
+        assert main(["demo", "--out", str(folder)]) == 0
+    return folder
+
+
+def rows(out: Path, **wanted: str) -> list[dict[str, str]]:
+    with open(out / "metrics.csv", newline="") as handle:
+        found = list(csv.DictReader(handle))
+    return [row for row in found if all(row[k].startswith(v) for k, v in wanted.items())]
+
+
+def test_the_run_is_complete(out: Path) -> None:
+    assert {"report.html", "run.json", "metrics.csv", "samples.zarr", "high-dose", "mas-010"} == {
+        item.name for item in out.iterdir()
+    }
+    record = json.loads((out / "run.json").read_text())
+    assert {study["denoiser"] for study in record["studies"]} == {"chen", "yang"}
+    assert record["versions"]["torch"]
+    page = (out / "report.html").read_text()
+    assert "taken as noise-free" in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_both_doses_are_derived_series_of_one_slice(out: Path) -> None:
+    [high], [low] = (list((out / name).glob("*.dcm")) for name in ("high-dose", "mas-010"))
+    y, x = pydicom.dcmread(high), pydicom.dcmread(low)
+    assert list(x.ImageType)[:2] == ["DERIVED", "SECONDARY"]
+    assert y.SeriesInstanceUID != x.SeriesInstanceUID
+    np.testing.assert_allclose(x.ImagePositionPatient, y.ImagePositionPatient)
+    noise = (x.pixel_array.astype(float) - y.pixel_array)[180:220, 180:220].std()
+    assert 20 < noise < 200  # HU at 10 mAs in the middle of an abdomen
+
+
+def test_plain_samples_are_measured_and_projected_ones_keep_the_output(out: Path) -> None:
+    for denoiser, layers in (("chen", {"output"}), ("yang", {"1", "4", "7", "output"})):
+        plain = rows(out, quantity="‖f(x̄) - f(x)‖, median", denoiser=denoiser)
+        assert {r["layer"] for r in plain} == layers
+        assert all(float(r["value"]) > 0 for r in plain)
+        [largest] = rows(
+            out, quantity="‖f(x̄) - f(x)‖, largest", denoiser=denoiser,
+            sampler="VAE_x + cINN, projected",
+        )  # fmt: skip
+        assert float(largest["value"]) <= 3.0 * 1.001
+    assert len(rows(out, study="target-domain", quantity="‖x' - f(x)‖, median")) == 2
