@@ -27,6 +27,8 @@ COMMANDS = {
     "train": "train the networks from nothing",
     "invariances": "which other low-dose images give the same output, layer by layer",
     "target-domain": "which other anatomies give the same output when they are scanned",
+    "inspect": "what a projection scan is, in numbers and as a picture",
+    "verify": "whether a projection scan is whole and sound",
     "report": "make the report of a run again",
 }
 """Sub-commands, each the function of its name in the module of its name, and what they are for."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from .ctpd_tags import OLD, WANTED, View
 from .dicom_elements import read_header
@@ -30,7 +31,7 @@ _COMPANIONS = (
 _EXPOSURE_TOLERANCE = 0.05
 
 
-def read_scan(folder: str | Path) -> Scan:
+def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     """Open a DICOM-CT-PD series, version 3 or of the 2016 dictionary.
 
     Reads and checks the headers of all files, in seconds; the pixels stay in the files until
@@ -41,6 +42,8 @@ def read_scan(folder: str | Path) -> Scan:
     ----------
     folder : str or Path
         Folder of one series, one file a view; or a single file. Subfolders are not searched.
+    progress : str, optional
+        Name of a progress bar on stderr; none by default.
 
     Returns
     -------
@@ -64,15 +67,22 @@ def read_scan(folder: str | Path) -> Scan:
     views = ViewTable(len(paths), int(first.number("n_cols")))
     views.put(0, first)
 
-    def read(start: int) -> None:
-        for k in range(start, min(start + _FILES_AT_ONCE, len(paths))):
+    def read(start: int) -> int:
+        some = range(start, min(start + _FILES_AT_ONCE, len(paths)))
+        for k in some:
             view = _open(paths[k])
             check_same_series(first, view)
             views.put(k, view)
+        return len(some)
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for _ in pool.map(read, range(1, len(paths), _FILES_AT_ONCE)):
-            pass
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        tqdm(
+            total=len(paths), desc=progress, unit="view", leave=False, disable=not progress, delay=2
+        ) as bar,
+    ):
+        for done in pool.map(read, range(1, len(paths), _FILES_AT_ONCE)):
+            bar.update(done)
 
     check_unique(views.uids, paths)
     table = views.table
@@ -111,6 +121,7 @@ def read_scan(folder: str | Path) -> Scan:
         rotation_time=rotation_time(first),
         fov=first.number("fov") if first.raw("fov") else None,
         vendor=_vendor(first),
+        ctdi_vol=first.number("ctdi_vol") if first.raw("ctdi_vol") else None,
         corrections=tuple(n for n in CORRECTIONS if first.text(n, optional=True) == "YES"),
         notes=tuple(notes),
     )

@@ -80,6 +80,7 @@ FIELDS: dict[str, Field] = {
     "rotation_time_us": Field(0x00188150, "ExposureTimeInuS", "DS", 1e4, 6e7, "µs"),
     "current_ua": Field(0x00188151, "XRayTubeCurrentInuA", "DS", 100, 5e6, "µA"),
     "pitch": Field(0x00189311, "SpiralPitchFactor", "FD", 0, 100),
+    "ctdi_vol": Field(0x00189345, "CTDIvol", "FD", 0, 10000, "mGy"),
     "study": Field(0x0020000D, "StudyInstanceUID", "UI"),
     "series": Field(0x0020000E, "SeriesInstanceUID", "UI"),
     "instance": Field(0x00200013, "InstanceNumber", "IS", -1e9, 1e10),
@@ -231,8 +232,7 @@ class View:
 
     def number(self, name: str) -> float:
         """The value as one number; absent or out of reason: `DataError`."""
-        found = self.numbers(name)
-        return found[0]
+        return self.numbers(name)[0]
 
     def number_or(self, name: str, default: float) -> float:
         """The value as one number, or a default where it is absent."""

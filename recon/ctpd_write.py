@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from .ctpd_tags import CREATORS, FIELDS, PRIVATE_GROUPS, V3
 from .dicom_elements import PIXEL_DATA, tag_name
@@ -96,10 +97,8 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
 
 
 def _chunks(scan: Scan, progress: str) -> Any:
-    from tqdm import tqdm
-
     pieces = list(scan.chunks())
-    return tqdm(pieces, desc=progress, unit="chunk", leave=False, disable=not progress)
+    return tqdm(pieces, desc=progress, unit="chunk", leave=False, disable=not progress, delay=2)
 
 
 def _scale(scan: Scan) -> tuple[str, str]:
@@ -136,6 +135,7 @@ def _common(scan: Scan, series: str, study: str, slope: str, intercept: str) -> 
         "fov": None if scan.fov is None else _decimal(scan.fov),
         "patient_position": g.patient_position or None,
         "pitch": g.pitch if math.isfinite(g.pitch) else None,
+        "ctdi_vol": scan.ctdi_vol,
         "study": study,
         "series": series,
         "samples": 1,

@@ -62,6 +62,8 @@ class Scan:
         Time of a turn [s].
     fov : float, optional
         Diameter within which the scanner collects data [mm].
+    ctdi_vol : float, optional
+        Dose index CTDIvol, where the files state it [mGy].
     vendor : str
         "SIEMENS", "GE MEDICAL SYSTEMS" or "": decides how a file counts its columns.
     corrections : tuple of str
@@ -85,6 +87,7 @@ class Scan:
     study_uid: str = ""
     rotation_time: float | None = None
     fov: float | None = None
+    ctdi_vol: float | None = None
     vendor: str = ""
     corrections: tuple[str, ...] = CORRECTIONS
     notes: tuple[str, ...] = ()
@@ -171,6 +174,7 @@ class Scan:
                 "exposure",
                 f"{self.mas:.4g} mAs a turn{modulated}, effective {self.effective_mas:.4g} mAs",
             ),
+            ("dose", "not stated" if self.ctdi_vol is None else f"CTDIvol {self.ctdi_vol:.4g} mGy"),
             ("quanta", f"{centre:.3g} at the centre, {edge:.3g} at the edge"),
             ("water", f"{self.mu_water:g} 1/mm"),
             ("line integrals", f"{np.prod(g.shape) * 2 / 1e9:.3g} GB as uint16"),

@@ -197,6 +197,7 @@ def at_dose(
         ),
         photons=scan.photons * np.float32(fraction),
         exposures=scan.exposures * fraction,
+        ctdi_vol=None if scan.ctdi_vol is None else scan.ctdi_vol * fraction,
         series_uid=derived_uid(
             "dose", scan.series_uid, f"{fraction:.12g}", f"{electronic_noise:g}", seed
         ),

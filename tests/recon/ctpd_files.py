@@ -84,6 +84,7 @@ def dataset(series, k, stored):
     if series.position:
         ds.PatientPosition = series.position
     ds.SpiralPitchFactor = 0.7
+    ds.CTDIvol = 12.5
     ds.StudyInstanceUID = "1.2.3"
     ds.SeriesInstanceUID = "1.2.3.4"
     if series.instances:

@@ -88,6 +88,7 @@ def test_quanta_and_exposures_follow_the_dose():
     scan = uniform()
     low = at_dose(scan, mas=25, seed=1)
     assert low.mas == pytest.approx(25) and scan.mas == 200
+    assert at_dose(scan.changed(ctdi_vol=16.0), mas=25, seed=1).ctdi_vol == 2.0
     np.testing.assert_allclose(low.photons, scan.photons / 8, rtol=1e-6)
     same = at_dose(scan, dose_fraction=0.125, seed=1)
     np.testing.assert_array_equal(same.line_integrals[:], low.line_integrals[:])

@@ -244,7 +244,7 @@ def test_what_is_read_is_written_exactly(changes, tmp_path):
     ):  # fmt: skip
         assert getattr(copy.geometry, name) == getattr(scan.geometry, name), name
     assert copy.geometry.col_offset == pytest.approx(scan.geometry.col_offset, abs=1e-6)
-    for name in ("kvp", "vendor", "corrections", "rotation_time", "fov"):
+    for name in ("kvp", "vendor", "corrections", "rotation_time", "fov", "ctdi_vol"):
         assert getattr(copy, name) == getattr(scan, name), name
     assert copy.mu_water == pytest.approx(scan.mu_water, rel=1e-8)
     assert copy.series_uid != scan.series_uid

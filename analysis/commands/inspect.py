@@ -1,0 +1,64 @@
+"""`ctxai inspect`: what a projection scan is, in numbers and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    scan: Positional[Path],
+    *,
+    out: Annotated[Path | None, arg(metavar="DIR")] = None,
+) -> None:
+    """Print geometry, exposure, focal spots, span and quanta of a projection scan, and draw it.
+
+    Reads the headers of all views, in seconds, and checks them as `ctxai verify` does.
+
+    Example: ctxai inspect SCAN --out OUT
+
+    Writes OUT/scan.png (the way of the focal spot, exposure and quanta of the views, and one view),
+    metrics.csv and run.json.
+
+    Args:
+        scan: Folder of one DICOM-CT-PD series, one file a view.
+        out: Folder for the picture and the numbers; without it they are printed only.
+    """
+    from analysis import commands
+
+    if out is not None:
+        out = commands.require_out(out)
+
+    from recon.ctpd import read_scan
+
+    found = read_scan(scan, progress="headers")
+    for note in found.notes:
+        commands.current().note(note)
+    pairs = found.describe()
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        print(f"{name:<{width}}  {value}")
+    if out is None:
+        return
+
+    from analysis.scan_figures import scan_figure, scan_metrics
+    from recon.storage import run_folder, versions, write_atomic, write_csv, write_json
+
+    with run_folder(out) as folder:
+        write_atomic(folder / "scan.png", scan_figure(found))
+        write_csv(folder / "metrics.csv", scan_metrics(found))
+        write_json(
+            folder / "run.json",
+            {
+                "command": commands.current().command,
+                "versions": versions(),
+                "configuration": {"command": "inspect", "scan": str(scan), "out": str(out)},
+                "scan": dict(pairs),
+                "notes": commands.current().notes,
+            },
+        )
+    print(out / "scan.png")

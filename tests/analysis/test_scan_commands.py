@@ -1,0 +1,95 @@
+"""`ctxai inspect` and `ctxai verify` on projection scans, good and broken."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.main import main
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recon"))
+from ctpd_files import OLD, Series, datasets, save, write
+
+MARKER = "Mustermann"
+
+
+@pytest.fixture
+def scan_folder(tmp_path):
+    views = datasets(Series(feed=-12.0))
+    for ds in views:
+        ds.PatientName = MARKER
+        ds.InstitutionName = MARKER
+    return save(tmp_path / "scan", views)
+
+
+def test_inspect_prints_the_scan(scan_folder, capsys):
+    assert main(["inspect", str(scan_folder)]) == 0
+    said = capsys.readouterr()
+    lines = dict(line.split("  ", 1) for line in said.out.strip().splitlines())
+    assert lines["scanner"].strip() == "SIEMENS, 120 kV, 0.5 s a turn"
+    assert "24, 16 a turn, 1.5 turns" in lines["views"]
+    assert "8 rows × 16 columns" in lines["detector"]
+    assert "into the gantry, 12 mm a turn" in lines["table"]
+    assert "FFSZ" in lines["focal spot"] and "Δz -0.66 mm, Δρ 5.45 mm" in lines["focal spot"]
+    assert "mAs a turn" in lines["exposure"] and "effective" in lines["exposure"]
+    assert "CTDIvol 12.5 mGy" in lines["dose"]
+    assert "at the centre" in lines["quanta"] and "at the edge" in lines["quanta"]
+    assert "z 82.8 to 100.0 mm" in lines["span"]
+    assert MARKER not in said.out + said.err
+
+
+def test_inspect_draws_the_scan(scan_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["inspect", str(scan_folder), "--out", str(out)]) == 0
+    assert sorted(item.name for item in out.iterdir()) == ["metrics.csv", "run.json", "scan.png"]
+    picture = np.asarray(Image.open(io.BytesIO((out / "scan.png").read_bytes())).convert("L"))
+    assert picture.shape[0] > 500 and picture.std() > 10
+    rows = {
+        row["name"]: row for row in csv.DictReader((out / "metrics.csv").read_text().splitlines())
+    }
+    assert float(rows["feed"]["value"]) == pytest.approx(-12, rel=1e-4)
+    assert rows["feed"]["unit"] == "mm" and float(rows["views"]["value"]) == 24
+    photons = [Series().photons(k)[8] for k in range(24)]
+    assert float(rows["quanta_at_centre"]["value"]) == pytest.approx(np.median(photons), rel=1e-6)
+    record = json.loads((out / "run.json").read_text())
+    assert record["scan"]["patient"] == "HFS" and record["versions"]["pydicom"]
+    for file in out.iterdir():
+        assert MARKER.encode() not in file.read_bytes()
+    assert str(out / "scan.png") in capsys.readouterr().out
+
+
+def test_what_is_assumed_is_said_aloud(tmp_path, capsys):
+    folder = write(tmp_path / "scan", creator=OLD, position="")
+    assert main(["inspect", str(folder)]) == 0
+    error = capsys.readouterr().err
+    assert "HFS assumed" in error and "tube model" in error
+
+
+def test_verify_says_ok_in_one_line(scan_folder, capsys):
+    assert main(["verify", str(scan_folder)]) == 0
+    said = capsys.readouterr().out.strip().splitlines()
+    assert len(said) == 1 and said[0].startswith("OK: 24 views of 8 × 16")
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_broken_scan_is_one_line(command, scan_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    argv = [command, str(scan_folder), *(["--out", str(out)] if command == "inspect" else [])]
+    file = sorted(scan_folder.iterdir())[5]
+    content = file.read_bytes()
+    file.unlink()
+    assert main(argv) == 2
+    missing = capsys.readouterr().err.strip().splitlines()
+    assert len(missing) == 1 and "missing" in missing[0] and "expected" in missing[0]
+    file.write_bytes(content[:-20])
+    assert main(argv) == 2
+    cut = capsys.readouterr().err.strip().splitlines()
+    assert len(cut) == 1 and file.name in cut[0] and "truncated" in cut[0]
+    assert main([command, str(tmp_path / "nowhere")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert not out.exists()
