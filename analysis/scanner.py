@@ -260,7 +260,7 @@ def low_dose_slices(
     *,
     mas: float,
     kvp: float,
-    slice_thickness: float,
+    slice_thickness: float | np.ndarray,
     window: str = "hann",
     electronic_noise: float = ELECTRONIC_NOISE,
     seed: int,
@@ -269,23 +269,28 @@ def low_dose_slices(
 ) -> np.ndarray:
     """R⁻¹𝒫R of every slice on its own grid: (n, rows, cols) [HU] in, the same out.
 
-    Slice i has the noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
+    The thickness [mm] is one for all or one a slice; quanta are proportional to it. Slice i has the
+    noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
     """
     geometry = flash_axial() if geometry is None else geometry
     A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=spacing))
     water = mu_water(kvp)
-    photons = _photons(mas, kvp, slice_thickness, geometry)
+    thicknesses = np.broadcast_to(np.asarray(slice_thickness, np.float64), len(hu))
     out = np.empty_like(hu, dtype=np.float32)
     for first in _steps(len(hu), progress):
-        part = torch.from_numpy(np.maximum(hu[first : first + _CHUNK], np.float32(AIR_HU)))
-        noisy = sample_transmission(
-            A(hu_to_mu(part, water)),
-            photons=photons,
-            electronic_noise=electronic_noise,
-            seed=seed,
-            image=first,
-        )
-        out[first : first + _CHUNK] = mu_to_hu(A.fbp(noisy, window=window), water).numpy()
+        part = slice(first, min(first + _CHUNK, len(hu)))
+        p = A(hu_to_mu(torch.from_numpy(np.maximum(hu[part], np.float32(AIR_HU))), water))
+        for thickness in np.unique(thicknesses[part]):
+            photons = _photons(mas, kvp, float(thickness), geometry)
+            for k in np.flatnonzero(thicknesses[part] == thickness):
+                p[k] = sample_transmission(
+                    p[k],
+                    photons=photons,
+                    electronic_noise=electronic_noise,
+                    seed=seed,
+                    image=first + int(k),
+                )
+        out[part] = mu_to_hu(A.fbp(p, window=window), water).numpy()
     return out
 
 

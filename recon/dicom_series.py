@@ -35,7 +35,7 @@ def write_series(
     *,
     like: CTImages | None = None,
     spacing: tuple[float, float] | None = None,
-    slice_thickness: float | None = None,
+    slice_thickness: Any = None,
     positions: Any = None,
     series_description: str,
     kvp: float | None = None,
@@ -58,7 +58,7 @@ def write_series(
         Source of the images: gives what the next three do not, orientation and patient position.
     spacing : (float, float), optional
         Distance of rows and of columns (sy, sx) [mm].
-    slice_thickness : float, optional
+    slice_thickness : float or array, shape (slices,), optional
         Nominal slice thickness [mm].
     positions : array, shape (slices, 3) or (slices,), optional
         Centre of each slice's first pixel, (x, y, z) of the patient [mm]; or z alone, for slices
@@ -124,23 +124,29 @@ def write_series(
         spacing = spacing or like.spacing
         positions = like.positions if positions is None else positions
     if like is not None and slice_thickness is None:
-        slice_thickness = like.slice_thickness
+        slice_thickness = like.thicknesses if len(images) == len(like) else like.slice_thickness
     if spacing is None or slice_thickness is None or positions is None:
         raise DataError(
             "the geometry of the images is not known",
             expected="like, or spacing, slice_thickness and positions",
         )
-    lengths = np.append(_numbers("spacing", spacing), _numbers("slice_thickness", slice_thickness))
-    if lengths.shape != (3,) or not (lengths > 0).all():
+    lengths = _numbers("spacing", spacing)
+    thicknesses = _numbers("slice_thickness", slice_thickness)
+    if lengths.shape != (2,) or not (lengths > 0).all():
         raise DataError(
-            "lengths are not positive",
-            where="spacing, slice_thickness",
-            expected="sy, sx and a thickness [mm]",
-            got=lengths.tolist(),
+            "pixel spacing is not positive", where="spacing", expected="(sy, sx) mm", got=spacing
         )
+    if thicknesses.shape not in ((), (len(images),)) or not (thicknesses > 0).all():
+        raise DataError(
+            "slice thickness is not positive, or not one or one per slice",
+            where="slice_thickness",
+            expected=f"mm, a number or {len(images)} of them",
+            got=slice_thickness,
+        )
+    thicknesses = np.broadcast_to(thicknesses, len(images))
     places = _numbers("positions", positions)
     if places.ndim == 1:  # z alone: the slices are centred
-        corner = -(np.array(images.shape[:0:-1]) - 1) / 2 * lengths[1::-1]
+        corner = -(np.array(images.shape[:0:-1]) - 1) / 2 * lengths[::-1]
         places = np.array([(*corner, z) for z in places])
     if places.shape != (len(images), 3):
         raise DataError(
@@ -159,8 +165,8 @@ def write_series(
     for k, (pixels, place) in enumerate(zip(stored, places)):
         ds = _technical(pixels, kvp=kvp, mas=mas, kernel=kernel, description=series_description)
         ds.InstanceNumber = k + 1
-        ds.PixelSpacing = [_decimal(length) for length in lengths[:2]]
-        ds.SliceThickness = _decimal(lengths[2])
+        ds.PixelSpacing = [_decimal(length) for length in lengths]
+        ds.SliceThickness = _decimal(thicknesses[k])
         ds.ImagePositionPatient = [_decimal(coordinate) for coordinate in place]
         ds.ImageOrientationPatient = [
             _decimal(c) for c in (like.orientation if like else (1, 0, 0, 0, 1, 0))

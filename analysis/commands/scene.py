@@ -47,6 +47,11 @@ class Scene:
         """The slice under study, (rows, cols) [HU]."""
         return self.images.hu[self.index]
 
+    @property
+    def thickness(self) -> float:
+        """Of the slice under study [mm]."""
+        return float(self.images.thicknesses[self.index])
+
     def scanner(self, *, seed: int, device: str = "cpu") -> SliceScanner:
         """The slice in the scanner."""
         from analysis.scanner import SliceScanner
@@ -55,7 +60,7 @@ class Scene:
             self.hu,
             self.images.spacing,
             kvp=self.kvp,
-            slice_thickness=self.images.slice_thickness,
+            slice_thickness=self.thickness,
             patch_grid=self.patch.grid,
             seed=seed,
             image=self.index,
@@ -143,7 +148,7 @@ def departures(scene: Scene, mas: Sequence[float], point: dict[str, Any]) -> lis
     images, found = scene.images, []
     for what, ours, theirs, unit in (
         ("tube voltage", scene.kvp, point["kvp"], "kV"),
-        ("slice thickness", images.slice_thickness, point["slice_thickness_mm"], "mm"),
+        ("slice thickness", scene.thickness, point["slice_thickness_mm"], "mm"),
         *(("exposure", value, point["mas"], "mAs") for value in mas),
     ):
         if abs(ours - theirs) > 1e-3 * theirs:
