@@ -67,9 +67,8 @@ def redundancy_weights(geometry: Geometry, step: float) -> np.ndarray:
     gamma = geometry.fan_angles if isinstance(geometry, FanBeam) else np.zeros(1)
     again = place + math.copysign(1.0, step) * (math.pi + 2 * gamma[None, :])
     turns = math.ceil(scanned / (2 * math.pi)) + 1
-    total = sum(
-        count(where + 2 * math.pi * turn)
-        for turn in range(-turns, turns + 1)
-        for where in (place, again)
-    )
+    total = np.zeros_like(again)
+    for turn in range(-turns, turns + 1):
+        for where in (place, again):
+            total += count(where + 2 * math.pi * turn)
     return np.broadcast_to(count(place), total.shape) / total

@@ -1,4 +1,4 @@
-"""Which backend is chosen, why, and that none of them ends the process where there is no CUDA."""
+"""Which backend is chosen and why, and that each can be had or says what to use instead."""
 
 import subprocess
 import sys
@@ -65,38 +65,6 @@ def test_no_gpu_library_is_imported_by_itself():
         "assert not {'astra', 'tomosipo', 'dask', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-CALLS = """
-import numpy as np, torch
-from recon.errors import BackendUnavailable, DataError
-from recon.geometry import FanBeam, ImageGrid, ParallelBeam
-from recon.operator import operator
-angles = np.arange(24) * (2 * np.pi / 24)
-fan = dict(angles=angles, n_cols=32, col_pitch=4.0, src_iso=200.0, src_det=400.0)
-grid = ImageGrid(shape=(16, 16), spacing=(2.0, 2.0))
-for geometry in (FanBeam(**fan), FanBeam(**fan, detector="flat"),
-                 ParallelBeam(angles=angles[:12], n_cols=32, col_pitch=2.0)):
-    for name in ("auto", "numba", "reference", "astra", "tomosipo"):
-        try:
-            A = operator(geometry, grid, backend=name)
-        except (BackendUnavailable, DataError) as error:
-            print(name, error)
-            continue
-        kind = torch.float64 if name == "reference" else torch.float32
-        device = "cuda" if name in ("astra", "tomosipo") else "cpu"
-        mu = torch.full((2, 16, 16), 0.02, dtype=kind, device=device, requires_grad=True)
-        p = A(mu)
-        (A.fbp(p).sum() + A.T(p).sum()).backward()
-        assert torch.isfinite(mu.grad).all()
-print("alive")
-"""
-
-
-def test_every_public_call_leaves_the_interpreter_alive():
-    done = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("alive\n")
 
 
 def test_every_backend_has_the_same_face():
