@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "train the networks from nothing",
     "invariances": "which other low-dose images give the same output, layer by layer",
     "target-domain": "which other anatomies give the same output when they are scanned",
+    "phantom": "a synthetic helical scan, as projection files",
     "inspect": "what a projection scan is, in numbers and as a picture",
     "verify": "whether a projection scan is whole and sound",
     "report": "make the report of a run again",

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from analysis.main import main
+from recon.ctpd import read_scan
+from recon.phantom.ellipsoids import water_with_inserts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recon"))
 from ctpd_files import OLD, Series, datasets, save, write
@@ -93,3 +95,52 @@ def test_a_broken_scan_is_one_line(command, scan_folder, tmp_path, capsys):
     assert main([command, str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_phantom_is_a_scan_that_reads_back(tmp_path, capsys):
+    """Geometry, exposure and rays of the Flash, with little enough noise to see the water."""
+    out = tmp_path / "scan"
+    argv = ["phantom", "--out", str(out), "--length", "0.5", "--mas", "400", "--table", "out"]
+    assert main(argv) == 0
+    assert "16 views" in capsys.readouterr().out
+    scan = read_scan(out)
+    g = scan.geometry
+    assert g.shape == (16, 64, 736) and g.focal_spot == "FFSZ" and scan.vendor == "SIEMENS"
+    assert g.table_direction == "out of the gantry" and g.patient_position == "HFS"
+    assert scan.mas == pytest.approx(400) and scan.mu_water == 0.0193
+    exact = water_with_inserts(0.0193).line_integrals(g)
+    error = scan.line_integrals[:] - exact
+    counts = scan.photons[:, None, :] * np.exp(-exact)
+    assert np.std(error * np.sqrt(counts)) == pytest.approx(1, abs=0.02)
+    assert main(argv) == 2  # the folder is full
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_a_phantom_without_noise_is_exact(tmp_path):
+    out = tmp_path / "scan"
+    argv = ["phantom", "--out", str(out), "--length", "0.3", "--scanner", "discovery", "--no-noise"]
+    assert main(argv) == 0
+    scan = read_scan(out)
+    assert scan.vendor == "GE MEDICAL SYSTEMS"
+    assert scan.geometry.col_offset == pytest.approx(0.25, abs=1e-4)
+    exact = water_with_inserts(0.0193).line_integrals(scan.geometry)
+    step = scan.line_integrals.slopes[0]
+    np.testing.assert_allclose(scan.line_integrals[:], exact, atol=0.51 * step + 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--mas", "0"], "--mas"),
+        (["--pitch", "-1"], "--pitch"),
+        (["--length", "0"], "--length"),
+        (["--kvp", "60"], "kV"),
+        (["--anatomy", "fish"], "--anatomy"),
+        (["--seed", "-1"], "--seed"),
+    ],
+)
+def test_impossible_phantoms_are_one_line(more, words, tmp_path, capsys):
+    out = tmp_path / "scan"
+    assert main(["phantom", "--out", str(out), "--length", "0.3", *more]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and words in error[0] and not out.exists()

@@ -1,0 +1,133 @@
+"""Helical geometries of two clinical scanners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from .errors import DataError
+from .scan_geometry import HelicalScan
+
+__all__ = ["SCANNERS", "VENDORS", "discovery_helical", "flash_helical"]
+
+VENDORS = {"flash": "SIEMENS", "discovery": "GE MEDICAL SYSTEMS"}
+"""Whose files a scanner's are."""
+
+_FLASH_SHIFTS = {  # Δφ [rad], Δz [mm], Δρ [mm] of the states that follow each other
+    "FFSNONE": ((3.35e-4, 0.0, 0.0),),
+    "FFSZ": ((3.35e-4, 0.0, 0.0), (3.35e-4, -0.66, 5.45)),
+}
+
+
+def flash_helical(
+    *,
+    length: float,
+    pitch: float = 1.0,
+    table: str = "in",
+    views_per_rotation: int = 1152,
+    focal_spot: str = "FFSZ",
+) -> HelicalScan:
+    """Siemens Definition Flash: 64 rows × 736 columns, the focal spot flying along z.
+
+    Parameters
+    ----------
+    length : float
+        Way of the focal centre along z [mm], from +length/2 to -length/2 for a table moving in.
+    pitch : float
+        Feed a turn over the collimation of 38.4 mm.
+    table : {"in", "out"}
+        Whether the table moves into the gantry (z falls) or out of it.
+    views_per_rotation : int
+        1152 or 2304 in clinical scans.
+    focal_spot : {"FFSZ", "FFSNONE"}
+        Whether the focal spot flies.
+
+    Examples
+    --------
+    >>> flash_helical(length=38.4)
+    HelicalScan(1153 views, 64×736, FFSZ, 1152 views a turn, pitch 1, z 19.2 to -19.2 mm)
+    """
+    if focal_spot not in _FLASH_SHIFTS:
+        raise DataError(
+            "no such focal spot", where="focal_spot", expected=" or ".join(_FLASH_SHIFTS),
+            got=focal_spot,
+        )  # fmt: skip
+    row_pitch = 0.6 * 1085.6 / 595.0
+    feed = _feed(length, pitch, table, 64 * 0.6)
+    z = _heights(length, feed, views_per_rotation)
+    states = np.array(_FLASH_SHIFTS[focal_spot])
+    shifts = states[np.arange(len(z)) % len(states)]
+    return HelicalScan(
+        angles=np.arange(len(z)) * (2 * math.pi / views_per_rotation),
+        z=z,
+        src_iso=595.0,
+        src_det=1085.6,
+        n_rows=64,
+        n_cols=736,
+        row_pitch=row_pitch,
+        col_pitch=1.285839,
+        views_per_rotation=views_per_rotation,
+        col_offset=-1.125,
+        shift_angle=shifts[:, 0],
+        shift_z=shifts[:, 1],
+        shift_radius=shifts[:, 2],
+        focal_spot=focal_spot,
+        stated_pitch=pitch,
+        patient_position="HFS",
+    )
+
+
+def discovery_helical(*, length: float, pitch: float = 1.0, table: str = "in") -> HelicalScan:
+    """GE Discovery: 64 rows × 888 columns, 984 views a turn, the focal spot at rest.
+
+    Parameters
+    ----------
+    length, pitch, table
+        As in `flash_helical`; the collimation is 40 mm.
+
+    Examples
+    --------
+    >>> discovery_helical(length=40.0, table="out").col_offset
+    0.25
+    """
+    row_pitch = 40.0 / 64 * 949.0 / 541.0
+    feed = _feed(length, pitch, table, 40.0)
+    z = _heights(length, feed, 984)
+    return HelicalScan(
+        angles=np.arange(len(z)) * (2 * math.pi / 984),
+        z=z,
+        src_iso=541.0,
+        src_det=949.0,
+        n_rows=64,
+        n_cols=888,
+        row_pitch=row_pitch,
+        col_pitch=1.0239,
+        views_per_rotation=984,
+        col_offset=0.25,
+        stated_pitch=pitch,
+        patient_position="HFS",
+    )
+
+
+SCANNERS: dict[str, Callable[..., HelicalScan]] = {
+    "flash": flash_helical,
+    "discovery": discovery_helical,
+}
+"""Geometries by name; all take length, pitch and table."""
+
+
+def _feed(length: float, pitch: float, table: str, collimation: float) -> float:
+    for name, value in (("length", length), ("pitch", pitch)):
+        if not 0.0 < float(value) < 1e5:
+            raise DataError(f"{name} is not positive", where=name, got=value)
+    if table not in ("in", "out"):
+        raise DataError("no such table direction", where="table", expected="in or out", got=table)
+    return pitch * collimation * (-1.0 if table == "in" else 1.0)
+
+
+def _heights(length: float, feed: float, views_per_rotation: int) -> np.ndarray:
+    views = max(round(length / abs(feed) * views_per_rotation), 1) + 1
+    way = np.arange(views) * feed / views_per_rotation
+    return way - way.mean()
