@@ -60,6 +60,22 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     -----
     UserWarning
         If the files state an exposure (0018,1152) more than 5 % from tube current × time.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from recon.ctpd_write import write_scan
+    >>> from recon.phantom.ellipsoids import water_with_inserts
+    >>> from recon.scan_simulation import simulate_scan
+    >>> from recon.scanners import flash_helical
+    >>> helix = flash_helical(length=0.1)
+    >>> scan = simulate_scan(
+    ...     water_with_inserts(0.0193).views(helix), helix, mas=200, kvp=120, mu_water=0.0193,
+    ...     name="water", seed=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = write_scan(scan, f"{folder}/scan")
+    ...     print(len(files), read_scan(f"{folder}/scan").line_integrals[0:2].shape)
+    4 (2, 64, 736)
     """
     paths = _files(Path(folder).expanduser())
     first = _open(paths[0])
@@ -81,8 +97,12 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
             total=len(paths), desc=progress, unit="view", leave=False, disable=not progress, delay=2
         ) as bar,
     ):
-        for done in pool.map(read, range(1, len(paths), _FILES_AT_ONCE)):
-            bar.update(done)
+        try:
+            for done in pool.map(read, range(1, len(paths), _FILES_AT_ONCE)):
+                bar.update(done)
+        except DataError:
+            pool.shutdown(cancel_futures=True)  # the rest of the series need not be read
+            raise
 
     check_unique(views.uids, paths)
     table = views.table
@@ -112,7 +132,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
             transposed,
         ),
         geometry=geometry,
-        photons=_photons(views.photons, order, paths, geometry, exposures, kvp, notes),
+        photons=_photons(views.photons, order, geometry, exposures, kvp, notes),
         exposures=exposures,
         kvp=kvp,
         mu_water=_mu_water(first),
@@ -227,7 +247,6 @@ def _geometry(
 def _photons(
     read: np.ndarray | None,
     order: np.ndarray,
-    paths: list[str],
     geometry: HelicalScan,
     exposures: np.ndarray,
     kvp: float,

@@ -69,6 +69,10 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
     ------
     DataError
         If the folder holds files already, or line integrals are not finite.
+
+    See Also
+    --------
+    recon.ctpd.read_scan : Reads what is written here; has an example.
     """
     folder = Path(folder).expanduser()
     if folder.is_dir() and any(folder.iterdir()):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from .dose import FLOOR_QUANTA, insert_noise
 from .errors import DataError
+from .lazy_views import LazyViews
 from .scan import VIEWS_AT_ONCE, LineIntegrals, Scan, derived_uid
 from .streams import stream_index
 
@@ -25,7 +25,7 @@ _SIGMAS = 8.0  # beyond which no noise value is expected in a scan
 
 
 @dataclass
-class NoisyViews:
+class NoisyViews(LazyViews):
     """Line integrals of a scan with noise added: ``[i:j]`` reads and adds it to those views.
 
     The noise of a ray depends on the seed, the series, the view and the ray alone.
@@ -46,49 +46,31 @@ class NoisyViews:
     electronic_noise: float
     seed: int
     stream: int
-    dtype = np.dtype(np.float32)
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int]:
         """Views, rows and columns."""
-        return tuple(self.source.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
+        views, rows, cols = self.source.shape
+        return views, rows, cols
 
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest line integral to be expected."""
-        low, high = value_range(self.source)
-        if self.dose_fraction == 1.0:
-            return low, high
+        low, _ = value_range(self.source)
         n0 = float(self.photons.min()) * self.dose_fraction
         bright = n0 * math.exp(-low)
         brighter = bright + _SIGMAS * math.hypot(math.sqrt(bright), self.electronic_noise)
         most = float(self.photons.max()) * self.dose_fraction
         return -math.log(brighter / n0), max(math.log(most / FLOOR_QUANTA), 0.0)
 
-    def __getitem__(self, which: Any) -> np.ndarray:
-        if not isinstance(which, slice):
-            index = range(len(self))[which]
-            return self[index : index + 1][0]
-        start, stop, step = which.indices(len(self))
-        if step == 1:
-            return self._run(start, max(stop, start))
-        views = [self._run(i, i + 1) for i in range(start, stop, step)]
-        return np.concatenate(views) if views else self._run(0, 0)
-
-    def _run(self, start: int, stop: int) -> np.ndarray:
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Read the views from ``start`` up to ``stop`` and add their noise."""
         measured = np.asarray(self.source[start:stop], dtype=np.float32)
-        if start == stop or self.dose_fraction == 1.0:
-            return measured
-        rows = measured.shape[1]
-        # with a single row a view is a plain line of rays
-        p = torch.from_numpy(measured[:, 0] if rows == 1 else measured)
-        photons = self.photons[start:stop] if rows == 1 else self.photons[start:stop, None, :]
+        one_row = measured.shape[1] == 1  # then a view is a plain line of rays
+        photons = self.photons[start:stop]
         noisy = insert_noise(
-            p,
-            photons=photons,
+            torch.from_numpy(measured[:, 0] if one_row else measured),
+            photons=photons if one_row else photons[:, None, :],
             dose_fraction=self.dose_fraction,
             electronic_noise=self.electronic_noise,
             seed=self.seed,
@@ -186,15 +168,16 @@ def at_dose(
         raise DataError(
             "electronic noise", where="electronic_noise", expected="σe ≥ 0", got=electronic_noise
         )
+    noisy = NoisyViews(
+        source=scan.line_integrals,
+        photons=scan.photons,
+        dose_fraction=fraction,
+        electronic_noise=float(electronic_noise),
+        seed=stream_index("seed", seed, bits=64),
+        stream=zlib.crc32(scan.series_uid.encode()),
+    )
     return scan.changed(
-        line_integrals=NoisyViews(
-            source=scan.line_integrals,
-            photons=scan.photons,
-            dose_fraction=fraction,
-            electronic_noise=float(electronic_noise),
-            seed=stream_index("seed", seed, bits=64),
-            stream=zlib.crc32(scan.series_uid.encode()),
-        ),
+        line_integrals=scan.line_integrals if fraction == 1.0 else noisy,
         photons=scan.photons * np.float32(fraction),
         exposures=scan.exposures * fraction,
         ctdi_vol=None if scan.ctdi_vol is None else scan.ctdi_vol * fraction,

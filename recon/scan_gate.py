@@ -18,7 +18,8 @@ __all__ = ["check_focal_spot", "check_frame", "check_same_series", "check_unique
 
 _SAME_IN_ALL = (
     "patient", "study", "series", "manufacturer", "kvp", "rows", "columns", "samples",
-    "bits_allocated", "bits_stored", "high_bit", "signed", "n_rows", "n_cols", "col_pitch",
+    "frames", "frame_groups", "bits_allocated", "bits_stored", "high_bit", "signed",
+    "n_rows", "n_cols", "col_pitch",
     "row_pitch", "shape", "src_iso", "src_det", "central", "focal_spot", "views_per_rotation",
     "scan_type", "beam", "log", "spectra", "fov", "pitch", "patient_position", "rotation_time",
     "mu_water", "old_mu_water",

@@ -12,6 +12,7 @@ import torch
 
 from .dose import FLOOR_QUANTA, sample_transmission
 from .errors import DataError
+from .lazy_views import LazyViews
 from .scan import LineIntegrals, Scan, derived_uid, quanta_from_tube
 from .scan_dose import ELECTRONIC_NOISE, value_range
 from .scan_geometry import HelicalScan
@@ -23,7 +24,7 @@ _SIGMAS = 8.0
 
 
 @dataclass
-class SampledViews:
+class SampledViews(LazyViews):
     """Measurements of noise-free line integrals: ``[i:j]`` takes those views.
 
     The noise of a ray depends on the seed, the series, the view and the ray alone.
@@ -34,15 +35,12 @@ class SampledViews:
     electronic_noise: float
     seed: int
     stream: int
-    dtype = np.dtype(np.float32)
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int]:
         """Views, rows and columns."""
-        return tuple(self.source.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
+        views, rows, cols = self.source.shape
+        return views, rows, cols
 
     @property
     def range(self) -> tuple[float, float]:
@@ -53,17 +51,9 @@ class SampledViews:
         spread = _SIGMAS * math.hypot(math.sqrt(bright), self.electronic_noise)
         return -math.log((bright + spread) / n0), max(math.log(most / FLOOR_QUANTA), 0.0)
 
-    def __getitem__(self, which: Any) -> np.ndarray:
-        if not isinstance(which, slice):
-            index = range(len(self))[which]
-            return self[index : index + 1][0]
-        start, stop, step = which.indices(len(self))
-        if step != 1:
-            views = [self[i : i + 1] for i in range(start, stop, step)]
-            return np.concatenate(views) if views else self[0:0]
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Measure the views from ``start`` up to ``stop``."""
         p = np.asarray(self.source[start:stop], dtype=np.float32)
-        if len(p) == 0:
-            return p
         one_row = p.shape[1] == 1  # then a view is a plain line of rays
         photons = self.photons[start:stop]
         noisy = sample_transmission(

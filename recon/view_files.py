@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from .errors import DataError
+from .lazy_views import LazyViews
 
 __all__ = ["ViewFiles"]
 
@@ -16,7 +16,7 @@ _THREADS = 8
 
 
 @dataclass
-class ViewFiles:
+class ViewFiles(LazyViews):
     """Line integrals that lie in one file a view: ``[i:j]`` reads those files.
 
     Attributes
@@ -39,15 +39,11 @@ class ViewFiles:
     intercepts: np.ndarray
     frame: tuple[int, int]
     transposed: bool
-    dtype = np.dtype(np.float32)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Views, rows and columns."""
         return len(self.paths), *self.frame
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -61,16 +57,11 @@ class ViewFiles:
         same = (self.slopes == slope).all() and (self.intercepts == intercept).all()
         return (slope, intercept) if same else None
 
-    def __getitem__(self, which: Any) -> np.ndarray:
-        if not isinstance(which, slice):
-            index = range(len(self))[which]
-            return self[index : index + 1][0]
-        views = range(len(self))[which]
-        out = np.empty((len(views), *self.frame), dtype=np.float32)
-        if len(views) == 0:
-            return out
-        with ThreadPoolExecutor(min(_THREADS, len(views))) as pool:
-            for _ in pool.map(lambda job: self._read(job[1], out[job[0]]), enumerate(views)):
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Read the views from ``start`` up to ``stop``."""
+        out = np.empty((stop - start, *self.frame), dtype=np.float32)
+        with ThreadPoolExecutor(min(_THREADS, stop - start)) as pool:
+            for _ in pool.map(self._read, range(start, stop), out):
                 pass
         return out
 

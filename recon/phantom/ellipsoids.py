@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
 from ..errors import DataError
+from ..lazy_views import LazyViews
 from ..scan_geometry import HelicalScan
 
 __all__ = ["Ellipsoid", "EllipsoidPhantom", "EllipsoidViews", "water_with_inserts"]
@@ -173,13 +173,12 @@ class EllipsoidPhantom:
 
 
 @dataclass
-class EllipsoidViews:
+class EllipsoidViews(LazyViews):
     """Line integrals of a phantom on a helix: ``[i:j]`` calculates those views."""
 
     phantom: EllipsoidPhantom
     helical: HelicalScan
     subrays: int | tuple[int, int] = 1
-    dtype = np.dtype(np.float32)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -193,16 +192,9 @@ class EllipsoidViews:
         parts = [e.value * max(e.axes[:2]) * far for e in self.phantom.ellipsoids]
         return min(sum(v for v in parts if v < 0), 0.0), sum(v for v in parts if v > 0)
 
-    def __len__(self) -> int:
-        return len(self.helical)
-
-    def __getitem__(self, which: Any) -> np.ndarray:
-        if not isinstance(which, slice):
-            index = range(len(self))[which]
-            return self[index : index + 1][0]
-        if not range(len(self))[which]:
-            return np.empty((0, *self.shape[1:]), dtype=np.float32)
-        return self.phantom.line_integrals(self.helical[which], self.subrays)
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Calculate the views from ``start`` up to ``stop``."""
+        return self.phantom.line_integrals(self.helical[start:stop], self.subrays)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

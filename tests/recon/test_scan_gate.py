@@ -133,6 +133,7 @@ HEADERS = {
     "transmission": (put(0x70391009, "NO", None, WHOLE), "(7039,1009)"),
     "several spectra": (put(0x70331061, 2, None, WHOLE), "spectra"),
     "multi-frame": (put(0x00280008, "3", "IS", WHOLE), "multi-frame"),
+    "one view of several frames": (put(0x00280008, "2", "IS"), "(0028,0008)"),
     "unknown focal spot mode": (put(0x7033100E, "FFSQ", None, WHOLE), "FFSQ"),
     "unknown position": (put(0x00185100, "UPSIDE", None, WHOLE), "(0018,5100)"),
     "signed pixels": (put(0x00280103, 1, None, WHOLE), "(0028,0103)"),

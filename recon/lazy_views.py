@@ -1,0 +1,50 @@
+"""Line integrals that are read or calculated when they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LazyViews"]
+
+
+class LazyViews:
+    """A sequence of views, (views, rows, cols), of which ``[i:j]`` makes those from i to j.
+
+    Subclasses say what `shape` is and `make` consecutive views.
+
+    Examples
+    --------
+    >>> class Zeros(LazyViews):
+    ...     shape = (5, 2, 3)
+    ...     def make(self, start, stop):
+    ...         return np.zeros((stop - start, 2, 3), np.float32)
+    >>> len(Zeros()), Zeros()[1:3].shape, Zeros()[-1].shape, Zeros()[::2].shape
+    (5, (2, 2, 3), (2, 3), (3, 2, 3))
+    """
+
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Views, rows and columns."""
+        raise NotImplementedError
+
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Return the views from ``start`` up to ``stop``, at least one, as float32."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, which: Any) -> np.ndarray:
+        if not isinstance(which, slice):
+            view = range(len(self))[which]
+            return self.make(view, view + 1)[0]
+        views = range(len(self))[which]
+        if len(views) == 0:
+            return np.empty((0, *self.shape[1:]), dtype=self.dtype)
+        if views.step == 1:
+            return self.make(views.start, views.stop)
+        return np.concatenate([self.make(view, view + 1) for view in views])
