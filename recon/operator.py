@@ -148,7 +148,7 @@ class Operator:
         )
 
     def _use(self, name: str) -> None:
-        if name not in self._made:
+        if not isinstance(name, str) or name not in self._made:
             self._made[name] = make_backend(name, self.geometry, self.grid)
         self._backend = self._made[name]
 

@@ -59,7 +59,7 @@ def make_backend(name: str, geometry: Geometry, grid: ImageGrid) -> Backend:
     BackendUnavailable
         If it cannot run on this machine.
     """
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         known = ", ".join(map(repr, ("auto", *BACKENDS)))
         raise DataError("unknown backend", where="backend", expected=known, got=repr(name))
     module, class_name = BACKENDS[name]

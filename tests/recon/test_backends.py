@@ -1,5 +1,7 @@
 """Which backend is chosen and why, and that each can be had or says what to use instead."""
 
+import os
+import platform
 import subprocess
 import sys
 import types
@@ -38,6 +40,14 @@ def test_auto_goes_by_the_input_and_says_why():
 def test_unknown_backends_are_refused_by_name():
     with pytest.raises(DataError, match=r"'numba'.*'astra'.*got 'cuda'"):
         operator(FAN, GRID, backend="cuda")
+
+
+def test_what_is_no_name_is_refused_too():
+    for wrong in (None, 3, ["numba"]):
+        with pytest.raises(DataError, match="unknown backend"):
+            operator(FAN, GRID, backend=wrong)
+    with pytest.raises(DataError, match=r"geometry is not one.*Geometry.*ImageGrid"):
+        operator(GRID, FAN)
 
 
 @no_cuda
@@ -92,3 +102,32 @@ def test_astra_agrees_with_the_cpu(geometry):
         (slow.fbp(p), fast.fbp(p.cuda())),
     ):
         assert float((theirs.cpu() - ours).norm() / ours.norm()) < 2e-2
+
+
+OLDER = """
+import torch
+from recon.geometry import FanBeam, ImageGrid
+from recon.operator import operator
+import numpy as np
+fan = FanBeam(angles=np.arange(24) * (2 * np.pi / 24), n_cols=32, col_pitch=4.0, src_iso=200.0,
+              src_det=400.0)
+grid = ImageGrid(shape=(16, 16), spacing=(2.0, 2.0))
+x = torch.rand(5, 16, 16, generator=torch.Generator().manual_seed(1))
+A, B = operator(fan, grid), operator(fan, grid, backend="reference")
+for ours, theirs in ((A(x), B(x.double())), (A.T(A(x)), B.T(B(x.double()))),
+                     (A.fbp(A(x)), B.fbp(B(x.double())))):
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+"""
+
+
+@pytest.mark.slow
+def test_processors_without_avx512_give_the_same_result(tmp_path):
+    machine = platform.machine()
+    if machine not in ("x86_64", "AMD64"):
+        pytest.skip(f"compiles for x86, and this is {machine}")
+    older = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,-avx512f"}
+    environment = {**os.environ, **older, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", OLDER], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
