@@ -22,7 +22,7 @@ from .view_table import ViewTable, rotation_time
 
 __all__ = ["read_scan"]
 
-_THREADS = 8  # they wait for the disk; the walk through a header takes 50 µs
+_THREADS = 4  # they wait for the disk; the walk through a header takes 50 µs
 _FILES_AT_ONCE = 128
 _COMPANIONS = (
     ".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".log",
