@@ -23,12 +23,12 @@ def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
     return numbers
 
 
-def positive(name: str, value: Any) -> float:
-    """Return a length in mm that is finite and above zero."""
+def positive(name: str, value: Any, unit: str = "mm") -> float:
+    """Return a number that is finite and above zero."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise DataError(f"{name} is not a number", expected="a length in mm", got=value)
+        raise DataError(f"{name} is not a number", expected=f"a number [{unit}]", got=value)
     if not 0.0 < float(value) < math.inf:
-        raise DataError(f"{name} is not positive", expected="mm > 0", got=value)
+        raise DataError(f"{name} is not positive", expected=f"{unit} > 0", got=value)
     return float(value)
 
 

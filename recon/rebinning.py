@@ -117,7 +117,7 @@ def rebin_tables(
     """Return the tables that rebin ``fan``, with views ``step`` apart, to rays at ``t`` [mm]."""
     shift = -fan.fan_angles / step
     base = np.floor(shift) - 1
-    col_first, col_weight = _columns(fan, t, half > 0, interleave)
+    col_first, col_weight = _columns(fan, t, half > 0, interleave and half > 0)
     return Rebinning(
         view_first=base.astype(np.int64),
         view_weight=cubic_weights(shift - base),

@@ -53,7 +53,7 @@ class Kernel:
 
     def __post_init__(self) -> None:
         for name in ("mtf50", "mtf10"):
-            object.__setattr__(self, name, positive(name, getattr(self, name)))
+            object.__setattr__(self, name, positive(name, getattr(self, name), "lp/cm"))
         if self.mtf10 <= self.mtf50:
             raise DataError(
                 "the kernel's MTF rises",

@@ -97,7 +97,7 @@ def test_the_chain_takes_away_what_a_columns_width_does():
 @pytest.mark.parametrize(
     ("mtf50", "mtf10", "message"),
     [
-        (0.0, 5.0, "mtf50 is not positive"),
+        (0.0, 5.0, r"mtf50 is not positive.*lp/cm > 0"),
         (5.0, 5.0, "above mtf50 = 5"),
         (3.0, None, "no.* number"),
     ],
