@@ -68,6 +68,26 @@ class Series:
         return replace(self, **changes)
 
 
+VARIANTS = {
+    "Siemens, z flying, table out": {},
+    "table in": {"feed": -12.0},
+    "FFSNONE": {"ffs": "FFSNONE"},
+    "FFSXY": {"ffs": "FFSXY"},
+    "FFSXYZ": {"ffs": "FFSXYZ"},
+    "explicit, decoded": {"explicit": True},
+    "explicit, UN": {"explicit": True, "unknown": True},
+    "implicit, as bytes": {"unknown": True},
+    "rows first": {"transposed": False},
+    "another private block": {"block": 0x12},
+    "no time stamps": {"timestamps": False, "feed": -9.0},
+    "neither time stamps nor instance numbers": {"timestamps": False, "instances": False},
+    "2016 dictionary": {"creator": OLD},
+    "2016 dictionary, table in": {"creator": OLD, "feed": -12.0, "explicit": True},
+    "GE": {"manufacturer": "GE MEDICAL SYSTEMS", "ffs": "FFSNONE", "central": (8.75, 4.5)},
+    "low pitch": {"feed": 1.0, "views": 64},
+}
+
+
 def dataset(series, k, stored):
     """One view."""
     ds = Dataset()
