@@ -232,7 +232,7 @@ class _Stages:
 
     def saved(self, name: str) -> Any:
         """A network as it was saved: later stages build on what ships, in half precision."""
-        module, _ = load_module(self.folder / f"{name}.safetensors")
+        module: Any = load_module(self.folder / f"{name}.safetensors")[0]
         return module.to(memory_format=torch.channels_last)
 
     def chen(self, pairs: PatchPairs) -> Chen:

@@ -1,4 +1,4 @@
-"""CT physics: geometry, R, Rᵀ and R⁻¹, dose, the tube, phantoms and CT images.
+"""CT physics: geometry, R, Rᵀ and R⁻¹, dose, the tube, phantoms, CT images, projection scans.
 
 A scan in four lines, from a phantom to an image at 10 mAs:
 
@@ -16,11 +16,16 @@ Lengths are in mm, attenuation in 1/mm, exposure in mAs, images in HU. Knows not
 """
 
 from . import phantom
+from .ctpd import read_scan
+from .ctpd_write import write_scan
 from .dicom_image import CTImages, read_images, write_series
 from .dose import FLOOR_QUANTA, insert_noise, sample_transmission, starved_rays
 from .errors import BackendUnavailable, DataError
 from .geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial
 from .operator import Operator, operator
+from .scan import Scan
+from .scan_dose import at_dose
+from .scan_geometry import HelicalScan
 from .tube import mu_water, photons_per_column
 from .units import AIR_HU, hu_to_mu, mu_to_hu
 
@@ -31,9 +36,12 @@ __all__ = [
     "CTImages",
     "DataError",
     "FanBeam",
+    "HelicalScan",
     "ImageGrid",
     "Operator",
     "ParallelBeam",
+    "Scan",
+    "at_dose",
     "flash_axial",
     "hu_to_mu",
     "insert_noise",
@@ -43,7 +51,9 @@ __all__ = [
     "phantom",
     "photons_per_column",
     "read_images",
+    "read_scan",
     "sample_transmission",
     "starved_rays",
+    "write_scan",
     "write_series",
 ]
