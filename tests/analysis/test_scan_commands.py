@@ -3,19 +3,15 @@
 import csv
 import io
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from ctpd_files import OLD, Series, datasets, save, write
 from PIL import Image
 
 from analysis.main import main
 from recon.ctpd import read_scan
 from recon.phantom.ellipsoids import water_with_inserts
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recon"))
-from ctpd_files import OLD, Series, datasets, save, write
 
 MARKER = "Mustermann"
 
