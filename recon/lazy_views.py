@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 __all__ = ["LazyViews"]
 
 
-class LazyViews:
+class LazyViews(ABC):
     """A sequence of views, (views, rows, cols), of which ``[i:j]`` makes those from i to j.
 
     Subclasses say what `shape` is and `make` consecutive views.
@@ -27,13 +28,13 @@ class LazyViews:
     dtype = np.dtype(np.float32)
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, int, int]:
         """Views, rows and columns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make(self, start: int, stop: int) -> np.ndarray:
         """Return the views from ``start`` up to ``stop``, at least one, as float32."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return self.shape[0]

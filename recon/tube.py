@@ -17,7 +17,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from .errors import DataError
 
@@ -94,6 +93,8 @@ def bowtie_transmission(fan_angle: Any) -> np.ndarray:
     >>> bowtie_transmission([-0.5, 0.0, 0.5]).round(5).tolist()
     [0.15625, 1.0, 0.15625]
     """
+    from scipy.interpolate import PchipInterpolator  # slow to load, and few calls need it
+
     angle = np.concatenate([-_BOWTIE_ANGLE[:0:-1], _BOWTIE_ANGLE])
     value = np.log(np.concatenate([_BOWTIE[:0:-1], _BOWTIE]))
     edge = _BOWTIE_ANGLE[-1]

@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 __all__ = [
     "Outline",
@@ -154,7 +153,7 @@ def grown(outline: Outline, distance: ArrayLike) -> Outline:
     x, y = outline.T
     sense = np.sign(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
     tangent = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
-    tangent = uniform_filter1d(tangent, 3, axis=0, mode="wrap")
+    tangent = (np.roll(tangent, 1, axis=0) + tangent + np.roll(tangent, -1, axis=0)) / 3
     tangent /= np.maximum(np.hypot(*tangent.T), 1e-9)[:, None]
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1) * sense
     return outline + normal * np.broadcast_to(distance, len(outline))[:, None]
@@ -162,6 +161,8 @@ def grown(outline: Outline, distance: ArrayLike) -> Outline:
 
 def lobulated(outline: Outline, rng: np.random.Generator, size: float, length: float) -> Outline:
     """Outline with random bumps of the given height and length [mm]."""
+    from scipy.ndimage import gaussian_filter1d  # slow to load
+
     bumps = gaussian_filter1d(rng.standard_normal(len(outline)), length / _STEP / 2.5, mode="wrap")
     return grown(outline, size * bumps / max(float(bumps.std()), 1e-9))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 __all__ = ["random_field"]
 
@@ -52,8 +53,10 @@ def random_field(
     return (along_x @ (along_y @ lattice).T).T
 
 
-def _weights(points: NDArray[np.float64], scale: float, count: int) -> csr_array:
+def _weights(points: NDArray[np.float64], scale: float, count: int) -> Any:
     """Sparse matrix of the cubic B-spline's four weights per point."""
+    from scipy.sparse import csr_array  # slow to load
+
     position = np.clip(points / scale + (count - 1) / 2, 1.0, count - 2.001)
     cell = np.floor(position).astype(np.int32)
     u = position - cell
