@@ -28,6 +28,7 @@ from .scan_dose import at_dose
 from .scan_geometry import HelicalScan
 from .tube import mu_water, photons_per_column
 from .units import AIR_HU, hu_to_mu, mu_to_hu
+from .windows import Kernel
 
 __all__ = [
     "AIR_HU",
@@ -38,6 +39,7 @@ __all__ = [
     "FanBeam",
     "HelicalScan",
     "ImageGrid",
+    "Kernel",
     "Operator",
     "ParallelBeam",
     "Scan",
