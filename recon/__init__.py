@@ -15,20 +15,36 @@ torch.Size([64, 64])
 Lengths are in mm, attenuation in 1/mm, exposure in mAs, images in HU. Knows nothing of networks.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import phantom
-from .ctpd import read_scan
-from .ctpd_write import write_scan
-from .dicom_image import CTImages, read_images, write_series
 from .dose import FLOOR_QUANTA, insert_noise, sample_transmission, starved_rays
 from .errors import BackendUnavailable, DataError
 from .geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial
 from .operator import Operator, operator
-from .scan import Scan
-from .scan_dose import at_dose
-from .scan_geometry import HelicalScan
 from .tube import mu_water, photons_per_column
 from .units import AIR_HU, hu_to_mu, mu_to_hu
 from .windows import Kernel
+
+if TYPE_CHECKING:
+    from .ctpd import read_scan
+    from .ctpd_write import write_scan
+    from .dicom_image import CTImages, read_images, write_series
+    from .scan import Scan
+    from .scan_dose import at_dose
+    from .scan_geometry import HelicalScan
+
+_FILES = {  # what reads and writes files is loaded when it is first used, and pydicom with it
+    "CTImages": "dicom_image",
+    "HelicalScan": "scan_geometry",
+    "Scan": "scan",
+    "at_dose": "scan_dose",
+    "read_images": "dicom_image",
+    "read_scan": "ctpd",
+    "write_scan": "ctpd_write",
+    "write_series": "dicom_image",
+}
 
 __all__ = [
     "AIR_HU",
@@ -59,3 +75,13 @@ __all__ = [
     "write_scan",
     "write_series",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
