@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the pictures of README.md from a run of the demonstration.
 
-ctxai demo --out ctxai-demo && python scripts/readme_pictures.py ctxai-demo
+    ctxai demo --out ctxai-demo && python scripts/readme_pictures.py ctxai-demo
 """
 
 from __future__ import annotations
@@ -16,25 +16,33 @@ from analysis.report_pictures import of_study
 from analysis.run_store import read_run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-WIDTH = 1100
-WANTED = {  # file: (study, number of the picture in its part of the report)
-    "demo.png": ("invariances-yang", 1),
-    "target-domain.png": ("target-domain-chen", 1),
+WIDTH = 900
+WANTED = {  # file: (study, numbers of the pictures in its part of the report)
+    "demo.png": ("invariances-chen", (0, 1, 3)),
+    "target-domain.png": ("target-domain-chen", (1,)),
 }
 
 
+def stacked(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures below each other on white, each at most `WIDTH` wide."""
+    fitted = [p.resize((WIDTH, round(p.height * WIDTH / p.width))) for p in pictures]
+    page = Image.new("RGB", (WIDTH, sum(p.height for p in fitted)), "white")
+    top = 0
+    for picture in fitted:
+        page.paste(picture, (0, top))
+        top += picture.height
+    return page
+
+
 def main() -> None:
-    """Write docs/*.png, reduced to a width that a page shows."""
+    """Write docs/*.png."""
     run = read_run(sys.argv[1])
     DOCS.mkdir(exist_ok=True)
-    for name, (which, number) in WANTED.items():
+    for name, (which, numbers) in WANTED.items():
         [study] = [study for study in run.studies if study.name.startswith(which)]
-        picture = Image.open(BytesIO(of_study(study)[number].png)).convert("RGB")
-        scale = min(1.0, WIDTH / picture.width)
-        size = (round(picture.width * scale), round(picture.height * scale))
-        picture.resize(size, Image.Resampling.LANCZOS).quantize(192).save(
-            DOCS / name, optimize=True
-        )
+        found = of_study(study)
+        pictures = [Image.open(BytesIO(found[k].png)).convert("RGB") for k in numbers]
+        stacked(pictures).save(DOCS / name, optimize=True)
         print(DOCS / name)
 
 
