@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the pictures of README.md from a run of the demonstration.
 
-    ctxai demo --out ctxai-demo && python scripts/readme_pictures.py ctxai-demo
+ctxai demo --out ctxai-demo && python scripts/readme_pictures.py ctxai-demo
 """
 
 from __future__ import annotations
