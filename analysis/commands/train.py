@@ -20,7 +20,7 @@ def train(
     """Train the networks on scans of random phantoms.
 
     Without --denoiser: everything that comes along (Chen, Yang, VAE_x, VAE_y and a cINN for each
-    wiretapped layer), about half an hour on two cores; other commands take the result as
+    wiretapped layer), some 20 minutes on two cores; other commands take the result as
     --weights OUT. With --denoiser: the cINNs of your own denoiser, minutes each, kept in
     OUT/trained, where `ctxai target-domain --out OUT` and `ctxai invariances --out OUT` find them.
 
