@@ -2,26 +2,23 @@
 # mypy: disable-error-code="call-arg, var-annotated"
 """Time R, Rᵀ and R⁻¹ against other projectors: the same job, in one process, on the CPU.
 
-    python scripts/benchmark.py            two tables, half a minute to two minutes
+    python scripts/benchmark.py            three tables, half a minute to three minutes
     python scripts/benchmark.py --json     the same for machines
 
 The job: 512² pixels over 400 mm, 736 columns × 1.2858 mm, 1152 views over 360°, 595/1085.6 mm. Ours
 is the arc; ASTRA has no curved detector on the CPU and does the flat one, with one thread. Each
 repeat runs everything once, so that a ratio compares moments next to each other. The floor is what
 as many interpolations as the projector has samples take from the first-level cache, with all
-threads.
+threads. LEAP, itk-rtk and diffct are timed next to our flat detector where they can be imported.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numba as nb
 import numpy as np
 import torch
+from benchmark_peers import compare, importable, seconds, spread
 from llvmlite import binding
 
 from recon.backends.rays import trace
@@ -42,7 +40,6 @@ from recon.phantom import Ellipse, EllipsePhantom, inserts_phantom
 
 VIEWS, SIZE, STACK, MU = 1152, 512, 16, 0.02
 GRID = ImageGrid(shape=(SIZE, SIZE), spacing=(400 / SIZE, 400 / SIZE))
-OTHERS = {"leapctype": "LEAP", "itk": "itk-rtk", "diffct": "diffct", "tomosipo": "tomosipo"}
 
 
 def scanner(detector: str) -> FanBeam:
@@ -107,13 +104,6 @@ def floor() -> float:
     return seconds(lambda: _interpolate(lanes(STACK), samples // threads, threads, out)) / STACK
 
 
-def seconds(job: Callable[[], Any]) -> float:
-    """Wall-clock time of one call."""
-    began = time.perf_counter()
-    job()
-    return time.perf_counter() - began
-
-
 def body() -> EllipsePhantom:
     """The ellipse body of the published figures, shifted by (7.3, -4.1) mm with y upward."""
     return inserts_phantom(MU).shifted(7.3, 4.1)
@@ -135,7 +125,7 @@ def time_all(repeats: int, image: np.ndarray) -> list[dict[str, Any]]:
     }
     for _, _, job in ours.values():
         job()
-    astra = Astra() if found("astra") else None
+    astra = Astra() if importable("astra") else None
     taken: dict[str, list[float]] = {name: [] for name in ours}
     against: dict[str, list[float]] = {name: [] for name in ours}
     theirs: dict[str, list[float]] = {"forward": [], "adjoint": []}
@@ -158,11 +148,6 @@ def time_all(repeats: int, image: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def spread(values: list[float]) -> list[float]:
-    """Median, least and most."""
-    return [statistics.median(values), min(values), max(values)]
-
-
 def accuracy(image: np.ndarray) -> dict[str, float]:
     """Errors against exact integrals of the body, and of the adjoint with signed data."""
     phantom, result = body(), {}
@@ -171,7 +156,7 @@ def accuracy(image: np.ndarray) -> dict[str, float]:
     for kind, rays in exact.items():
         made = operator(scanner(kind), GRID)(torch.from_numpy(image)).double().numpy()
         result[f"forward, {kind}: relative L2"] = relative(made, rays)
-    if found("astra"):
+    if importable("astra"):
         made = Astra().forward(image).astype(np.float64)
         result["forward, flat, ASTRA: relative L2"] = relative(made, exact["flat"])
     A = operator(scanner("arc"), GRID)
@@ -215,11 +200,6 @@ def tenth_of_mtf(geometry: FanBeam) -> float:
     return float(np.interp(-0.1, -mtf / mtf[0], 0.2 * (np.arange(40) + 0.5)))
 
 
-def found(module: str) -> bool:
-    """Whether a module could be imported."""
-    return importlib.util.find_spec(module) is not None
-
-
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     features = binding.get_host_cpu_features()
@@ -245,7 +225,19 @@ def tables(report: dict[str, Any]) -> str:
         ratio = "" if row["ratio"] is None else "{:.1f} ({:.1f} to {:.1f})".format(*row["ratio"])
         lines.append(f"| {row['job']} | {middle:.1f} ({least:.1f} to {most:.1f}) | {ratio} |")
     lines.append(f"| floor of the forward projection | {1000 * report['floor']:.1f} | |")
-    lines += ["", "Not measured: " + "; ".join(report["others"]), ""]
+    lines += [
+        "",
+        "| others | ms per slice | × ours | from ours, relative L2 |",
+        "|---|---|---|---|",
+    ]
+    for row in report["peers"]["rows"]:
+        middle, least, most = (1000 * value for value in row["seconds"])
+        times = "{:.1f} ({:.1f} to {:.1f})".format(*row["ours"])
+        lines.append(
+            f"| {row['job']} | {middle:.0f} ({least:.0f} to {most:.0f}) | {times} "
+            f"| {row['gap']:.2g} |"
+        )
+    lines += ["", "Not measured: " + "; ".join(report["peers"]["missing"]), ""]
     lines += ["| accuracy | |", "|---|---|"]
     lines += [f"| {name} | {value:.5g} |" for name, value in report["accuracy"].items()]
     return "\n".join(lines)
@@ -259,15 +251,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
-    image = body().raster(GRID, supersample=8)
+    image, repeats = body().raster(GRID, supersample=8), max(asked.repeats, 1)
     report = {
         "machine": machine(),
-        "speed": time_all(max(asked.repeats, 1), image),
+        "speed": time_all(repeats, image),
         "floor": floor(),
-        "others": [
-            f"{name} ({'importable, but not driven here' if found(module) else 'not installed'})"
-            for module, name in OTHERS.items()
-        ],
+        "peers": compare(image, scanner("arc"), GRID, min(repeats, 3)),
         "accuracy": accuracy(image),
     }
     print(json.dumps(report, indent=2) if asked.json else tables(report))
