@@ -92,6 +92,7 @@ def rtk(image: np.ndarray, fan: FanBeam, grid: ImageGrid) -> Job:
     project.SetInput(0, empty)
     project.SetInput(1, volume)
     project.SetGeometry(beams)
+    project.InPlaceOff()  # else a second run finds its input gone
 
     def run() -> None:
         project.Modified()
