@@ -225,11 +225,12 @@ def tables(report: dict[str, Any]) -> str:
         ratio = "" if row["ratio"] is None else "{:.1f} ({:.1f} to {:.1f})".format(*row["ratio"])
         lines.append(f"| {row['job']} | {middle:.1f} ({least:.1f} to {most:.1f}) | {ratio} |")
     lines.append(f"| floor of the forward projection | {1000 * report['floor']:.1f} | |")
-    lines += [
-        "",
-        "| others | ms per slice | × ours | from ours, relative L2 |",
-        "|---|---|---|---|",
-    ]
+    if report["peers"]["rows"]:
+        lines += [
+            "",
+            "| others | ms per slice | × ours | from ours, relative L2 |",
+            "|---|---|---|---|",
+        ]
     for row in report["peers"]["rows"]:
         middle, least, most = (1000 * value for value in row["seconds"])
         times = "{:.1f} ({:.1f} to {:.1f})".format(*row["ours"])
