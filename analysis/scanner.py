@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recon.dose import sample_transmission, starved_rays
+from recon.dose import ELECTRONIC_NOISE, sample_transmission, starved_rays
 from recon.errors import DataError
 from recon.geometry import FanBeam, ImageGrid, flash_axial
 from recon.operator import operator
@@ -25,9 +25,6 @@ from recon.units import AIR_HU, hu_to_mu, mu_to_hu
 from .images import resample_to
 
 __all__ = ["SliceScanner", "derived_seed", "low_dose_slices"]
-
-ELECTRONIC_NOISE = 3.0
-"""Standard deviation of the electronic noise [quanta], constant with dose."""
 
 _CHUNK = 16
 

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recon.dose import ELECTRONIC_NOISE
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 from recon.phantom.anatomy import random_slice
 
-from .scanner import ELECTRONIC_NOISE, derived_seed, low_dose_slices
+from .scanner import derived_seed, low_dose_slices
 
 __all__ = ["WORKING_POINT", "WorkingPoint", "phantom_pairs", "scan"]
 

@@ -20,7 +20,16 @@ from .dose_kernels import FLOOR_QUANTA, sample, starvation, thin
 from .errors import DataError
 from .streams import stream_index
 
-__all__ = ["FLOOR_QUANTA", "insert_noise", "sample_transmission", "starved_rays"]
+__all__ = [
+    "ELECTRONIC_NOISE",
+    "FLOOR_QUANTA",
+    "insert_noise",
+    "sample_transmission",
+    "starved_rays",
+]
+
+ELECTRONIC_NOISE = 3.0
+"""σe of a clinical detector [quanta]: σe² is 8 to 11, whatever the dose."""
 
 
 def insert_noise(

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .dose import FLOOR_QUANTA, insert_noise
+from .dose import ELECTRONIC_NOISE, FLOOR_QUANTA, insert_noise
 from .errors import DataError
 from .lazy_views import LazyViews
 from .scan import VIEWS_AT_ONCE, LineIntegrals, Scan, derived_uid
 from .streams import stream_index
 
-__all__ = ["ELECTRONIC_NOISE", "NoisyViews", "at_dose", "value_range"]
-
-ELECTRONIC_NOISE = 3.0
-"""σe of a clinical detector [quanta]: σe² is 8 to 11, whatever the dose."""
+__all__ = ["NoisyViews", "at_dose", "value_range"]
 
 _ROUNDING = 1e-9  # of a dose fraction
 _SIGMAS = 8.0  # beyond which no noise value is expected in a scan

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .dose import FLOOR_QUANTA, sample_transmission
+from .dose import ELECTRONIC_NOISE, FLOOR_QUANTA, sample_transmission
 from .errors import DataError
 from .lazy_views import LazyViews
 from .scan import LineIntegrals, Scan, derived_uid, quanta_from_tube
-from .scan_dose import ELECTRONIC_NOISE, value_range
+from .scan_dose import value_range
 from .scan_geometry import HelicalScan
 from .streams import stream_index
 
