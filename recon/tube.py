@@ -5,15 +5,18 @@
 with the tube output Φ [photons/mm²/mAs at 1 m], the exposure of one view, the area of a detector
 cell and its distance, the share η of quanta that count in the noise, and the bowtie filter B.
 
-Φ is calculated with spekpy for a tungsten anode of 7° behind 3 mm Al and 0.9 mm Ti. η and B come
-from the air part of one view of a Siemens scanner (120 kV, 0.258 mAs per view, cells of 2.815 mm²),
-whose noise is that of 7.5e5 quanta near the centre of the fan, 3.4e5 at channel 250, 1.8e5 at
-160 and 1.2e5 at 10.
+Φ and the attenuation of water come from `tube_spectra.csv`, made with spekpy by
+`scripts/make_spectra.py`: a tungsten anode of 7° behind 3 mm Al and 0.9 mm Ti, 70 to 140 kV. η and
+B come from the air part of one view of a Siemens scanner (120 kV, 0.258 mAs per view, cells of
+2.815 mm²), whose noise is that of 7.5e5 quanta near the centre of the fan, 3.4e5 at channel 250,
+1.8e5 at 160 and 1.2e5 at 10.
 """
 
 from __future__ import annotations
 
+import csv
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,17 +28,23 @@ if TYPE_CHECKING:
 
 __all__ = ["bowtie_transmission", "mu_water", "photons_per_column"]
 
-OUTPUT = {80: 5.89e5, 100: 1.149e6, 120: 1.811e6, 140: 2.526e6}
+
+def _table(column: str) -> dict[int, float]:
+    with Path(__file__).with_name("tube_spectra.csv").open(newline="") as handle:
+        return {int(row["kvp"]): float(row[column]) for row in csv.DictReader(handle)}
+
+
+OUTPUT = _table("photons_per_mm2_mas")
 """Tube output Φ by tube voltage [kV]: photons/mm²/mAs at 1 m."""
 
 EFFICIENCY = 0.67
 """η: noise-equivalent quanta per incident photon (detection, Swank noise). The air measurement
 gives 7.5e5 / 1.116e6 = 0.672 at the centre of the fan; 0.61 to 0.67 within its uncertainty."""
 
-MU_WATER = {80: 0.0216, 100: 0.0202, 120: 0.0193, 140: 0.0186}
-"""Attenuation of water by tube voltage [kV]: 1/mm. The NIST value of µ/ρ (Hubbell and Seltzer,
-NISTIR 5632) at 55, 63, 71 and 78 keV, the energies at which 300 mm of water weaken a single line
-as they weaken the spectra behind Φ in an energy-integrating detector; density 1 g/cm³."""
+MU_WATER = _table("mu_water_per_mm")
+"""Attenuation of water by tube voltage [kV]: 1/mm, three digits. It is the effective one of an
+energy-integrating detector behind 300 mm of water, from the spectra behind Φ and the NIST values of
+µ/ρ (Hubbell and Seltzer, NISTIR 5632) at a density of 1 g/cm³."""
 
 # fan angle [rad] and transmission relative to the centre: the air measurement, whose channels are
 # 1.2858 mm wide at 1085.6 mm and count 368.625 at the central ray; 6.4-fold from centre to edge
@@ -50,7 +59,7 @@ def mu_water(kvp: float) -> float:
     Parameters
     ----------
     kvp : float
-        Tube voltage [kV]: 80, 100, 120 or 140.
+        Tube voltage [kV]: 70, 80, … 140.
 
     Returns
     -------
@@ -121,7 +130,7 @@ def photons_per_column(
     mas : float
         Tube current × rotation time [mAs per rotation].
     kvp : float
-        Tube voltage [kV]: 80, 100, 120 or 140.
+        Tube voltage [kV]: 70, 80, … 140.
     geometry : FanBeam
         Gives the cell, the distance, the fan angles, and the views per rotation (2π divided by the
         mean step of the angles).
