@@ -171,11 +171,20 @@ def train_for(
     -------
     dict
         For each layer an :class:`~ctxai.invariance_model.InvarianceModel`.
+
+    Raises
+    ------
+    DataError
+        If what is kept there was trained for another denoiser or on another VAE.
     """
     folder = Path(folder) / digest[:16]
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
     stages = _Stages(folder, recipe, point, seed, progress)
     vae, _ = weights.load(vae_name(domain))
+    digests = {
+        "denoiser_sha256": digest,
+        "vae_sha256": weights.manifest["sha256"][vae_name(domain)],
+    }
     models, pairs = {}, None
     for layer in layers:
         wiretap = Wiretap(f, layer)
@@ -183,20 +192,21 @@ def train_for(
         cinn: Any
         if path.exists():
             cinn, facts = load_module(path)
-            if facts["denoiser_sha256"] != digest:
-                raise DataError(
-                    "trained for another denoiser",
-                    where=path,
-                    expected=digest,
-                    got=facts["denoiser_sha256"],
-                    remedy="remove the file to train again",
-                )
+            for what, key in (("denoiser", "denoiser_sha256"), ("autoencoder", "vae_sha256")):
+                if facts.get(key) != digests[key]:
+                    raise DataError(
+                        f"trained for another {what}",
+                        where=path,
+                        expected=digests[key],
+                        got=facts.get(key, "no digest"),
+                        remedy=f"remove the folder {folder} to train again",
+                    )
         else:
             if pairs is None:
                 x, y = phantom_pairs(64, seed=_seed(seed, "own"), point=point, progress=progress)
                 pairs = PatchPairs(x, y, patch=point.patch)
             cinn = stages.cinn(f, vae, wiretap.layer, domain, pairs, path.stem).cinn
-            facts = {**point.facts, "denoiser": name, "denoiser_sha256": digest}
+            facts = {**point.facts, "denoiser": name, **digests}
             save_module(path, cinn, **facts)
         models[layer] = InvarianceModel(
             wiretap=wiretap, vae=vae, cinn=cinn, domain=domain, facts=facts

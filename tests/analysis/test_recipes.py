@@ -1,5 +1,6 @@
 """Training images and the whole training, in miniature."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from analysis.recipes import SETS, Recipe, train_all, train_for
 from analysis.training_data import WorkingPoint, phantom_pairs
+from ctxai.checkpoints import load_module, save_module
 from ctxai.weights import WeightSet, cinn_name
 from recon import DataError
 
@@ -87,3 +89,24 @@ def test_a_users_denoiser_gets_its_cinn_once(trained: WeightSet, tmp_path: Path)
             f, name="half", digest="0" * 16 + "1" * 48, layers=["output"], domain="y",
             folder=tmp_path, weights=trained, recipe=TINY, progress=False,
         )  # fmt: skip
+
+
+def test_a_kept_cinn_is_not_used_with_another_autoencoder(
+    trained: WeightSet, tmp_path: Path
+) -> None:
+    def models(weights: WeightSet) -> dict:
+        return train_for(
+            lambda x: x, name="same", digest="0" * 64, layers=["output"], domain="x",
+            folder=tmp_path / "own", weights=weights, recipe=TINY, progress=False,
+        )  # fmt: skip
+
+    models(trained)
+    other = shutil.copytree(trained.folder, tmp_path / "other")
+    module, facts = load_module(other / "vae_x.safetensors")
+    with torch.no_grad():
+        module.decoder[-1].bias += 1.0
+    save_module(other / "vae_x.safetensors", module, **facts)
+    changed = WeightSet(other)
+    changed.seal(recipe=trained.manifest["recipe"], figures={})
+    with pytest.raises(DataError, match=r"another autoencoder.*remove the folder"):
+        models(changed)
