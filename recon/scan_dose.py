@@ -4,89 +4,35 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from .dose import ELECTRONIC_NOISE, FLOOR_QUANTA, insert_noise
+from .dose import ELECTRONIC_NOISE, insert_noise
 from .errors import DataError
-from .lazy_views import LazyViews
-from .scan import VIEWS_AT_ONCE, LineIntegrals, Scan, derived_uid
+from .noisy_views import NoisyViews
+from .scan import Scan, derived_uid
 from .streams import stream_index
 
-__all__ = ["NoisyViews", "at_dose", "value_range"]
+__all__ = ["DimmedViews", "at_dose"]
 
 _ROUNDING = 1e-9  # of a dose fraction
-_SIGMAS = 8.0  # beyond which no noise value is expected in a scan
 
 
-@dataclass
-class NoisyViews(LazyViews):
-    """Line integrals of a scan with noise added: ``[i:j]`` reads and adds it to those views.
+class DimmedViews(NoisyViews):
+    """Line integrals as they were measured, with the noise that a lower dose adds."""
 
-    The noise of a ray depends on the seed, the series, the view and the ray alone.
-
-    Attributes
-    ----------
-    source : lazy sequence, shape (views, rows, cols)
-        The line integrals as they were measured.
-    photons : np.ndarray, shape (views, cols)
-        Quanta N0 at the dose of the source.
-    dose_fraction, electronic_noise, seed, stream
-        As `recon.insert_noise` takes them; ``stream`` is its image number.
-    """
-
-    source: LineIntegrals
-    photons: np.ndarray
-    dose_fraction: float
-    electronic_noise: float
-    seed: int
-    stream: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Views, rows and columns."""
-        views, rows, cols = self.source.shape
-        return views, rows, cols
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Smallest and largest line integral to be expected."""
-        low, _ = value_range(self.source)
-        n0 = float(self.photons.min()) * self.dose_fraction
-        bright = n0 * math.exp(-low)
-        brighter = bright + _SIGMAS * math.hypot(math.sqrt(bright), self.electronic_noise)
-        most = float(self.photons.max()) * self.dose_fraction
-        return -math.log(brighter / n0), max(math.log(most / FLOOR_QUANTA), 0.0)
-
-    def make(self, start: int, stop: int) -> np.ndarray:
-        """Read the views from ``start`` up to ``stop`` and add their noise."""
-        measured = np.asarray(self.source[start:stop], dtype=np.float32)
-        one_row = measured.shape[1] == 1  # then a view is a plain line of rays
-        photons = self.photons[start:stop]
-        noisy = insert_noise(
-            torch.from_numpy(measured[:, 0] if one_row else measured),
-            photons=photons if one_row else photons[:, None, :],
+    def noisy(self, p: torch.Tensor, photons: np.ndarray, first_view: int) -> torch.Tensor:
+        """Add the noise that is missing."""
+        return insert_noise(
+            p,
+            photons=photons,
             dose_fraction=self.dose_fraction,
             electronic_noise=self.electronic_noise,
             seed=self.seed,
-            first_view=start,
+            first_view=first_view,
             image=self.stream,
         )
-        return noisy.numpy().reshape(measured.shape)
-
-
-def value_range(source: LineIntegrals) -> tuple[float, float]:
-    """Smallest and largest value, as the source states it or as it has it."""
-    stated = getattr(source, "range", None)
-    if stated is not None:
-        return stated
-    low, high = math.inf, -math.inf
-    for i in range(0, source.shape[0], VIEWS_AT_ONCE):
-        chunk = source[i : i + VIEWS_AT_ONCE]
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-    return low, high
 
 
 def at_dose(
@@ -165,7 +111,7 @@ def at_dose(
         raise DataError(
             "electronic noise", where="electronic_noise", expected="σe ≥ 0", got=electronic_noise
         )
-    noisy = NoisyViews(
+    noisy = DimmedViews(
         source=scan.line_integrals,
         photons=scan.photons,
         dose_fraction=fraction,

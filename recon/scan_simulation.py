@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from .dose import ELECTRONIC_NOISE, FLOOR_QUANTA, sample_transmission
+from .dose import ELECTRONIC_NOISE, sample_transmission
 from .errors import DataError
-from .lazy_views import LazyViews
+from .noisy_views import NoisyViews
 from .scan import LineIntegrals, Scan, derived_uid, quanta_from_tube
-from .scan_dose import value_range
 from .scan_geometry import HelicalScan
 from .streams import stream_index
 
 __all__ = ["SampledViews", "simulate_scan"]
 
-_SIGMAS = 8.0
 
+class SampledViews(NoisyViews):
+    """Measurements of noise-free line integrals."""
 
-@dataclass
-class SampledViews(LazyViews):
-    """Measurements of noise-free line integrals: ``[i:j]`` takes those views.
-
-    The noise of a ray depends on the seed, the series, the view and the ray alone.
-    """
-
-    source: LineIntegrals
-    photons: np.ndarray
-    electronic_noise: float
-    seed: int
-    stream: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Views, rows and columns."""
-        views, rows, cols = self.source.shape
-        return views, rows, cols
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Smallest and largest line integral to be expected."""
-        low, _ = value_range(self.source)
-        n0, most = float(self.photons.min()), float(self.photons.max())
-        bright = n0 * math.exp(-low)
-        spread = _SIGMAS * math.hypot(math.sqrt(bright), self.electronic_noise)
-        return -math.log((bright + spread) / n0), max(math.log(most / FLOOR_QUANTA), 0.0)
-
-    def make(self, start: int, stop: int) -> np.ndarray:
-        """Measure the views from ``start`` up to ``stop``."""
-        p = np.asarray(self.source[start:stop], dtype=np.float32)
-        one_row = p.shape[1] == 1  # then a view is a plain line of rays
-        photons = self.photons[start:stop]
-        noisy = sample_transmission(
-            torch.from_numpy(p[:, 0] if one_row else p),
-            photons=photons if one_row else photons[:, None, :],
+    def noisy(self, p: torch.Tensor, photons: np.ndarray, first_view: int) -> torch.Tensor:
+        """Count quanta behind the object."""
+        return sample_transmission(
+            p,
+            photons=photons,
             electronic_noise=self.electronic_noise,
             seed=self.seed,
-            first_view=start,
+            first_view=first_view,
             image=self.stream,
         )
-        return noisy.numpy().reshape(p.shape)
 
 
 def simulate_scan(
@@ -114,7 +80,8 @@ def simulate_scan(
     if not (np.isfinite(exposures).all() and np.all(exposures > 0)):
         raise DataError("exposure is not positive", where="mas", expected="mAs > 0", got=mas)
     photons = quanta_from_tube(geometry, exposures, kvp=kvp)
-    uid = derived_uid("simulated", name, repr(geometry), f"{exposures.mean():.9g}", kvp, seed)
+    current = zlib.crc32(exposures.tobytes())
+    uid = derived_uid("simulated", name, repr(geometry), f"{current:08x}", kvp, seed)
     rays: LineIntegrals = line_integrals
     if seed is not None:
         rays = SampledViews(

@@ -1,0 +1,88 @@
+"""Line integrals to which noise is added when they are asked for."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .dose import FLOOR_QUANTA
+from .lazy_views import LazyViews
+from .scan import VIEWS_AT_ONCE, LineIntegrals
+
+__all__ = ["NoisyViews", "value_range"]
+
+_SIGMAS = 8.0  # beyond which no noise value is expected in a scan
+
+
+@dataclass(kw_only=True)
+class NoisyViews(LazyViews):
+    """Views of a source with noise: ``[i:j]`` takes those views and adds theirs.
+
+    The noise of a ray depends on the seed, the series, the view and the ray alone. Subclasses say
+    how it is drawn.
+
+    Attributes
+    ----------
+    source : lazy sequence, shape (views, rows, cols)
+        The line integrals without this noise.
+    photons : np.ndarray, shape (views, cols)
+        Quanta N0 at the dose of the source.
+    electronic_noise : float
+        σe [quanta].
+    seed, stream : int
+        Seed, and number of the series, as `recon.insert_noise` takes them.
+    dose_fraction : float
+        Dose that is simulated over that of the source.
+    """
+
+    source: LineIntegrals
+    photons: np.ndarray
+    electronic_noise: float
+    seed: int
+    stream: int
+    dose_fraction: float = 1.0
+
+    @abstractmethod
+    def noisy(self, p: torch.Tensor, photons: np.ndarray, first_view: int) -> torch.Tensor:
+        """Return line integrals with noise; quanta broadcast to them."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Views, rows and columns."""
+        views, rows, cols = self.source.shape
+        return views, rows, cols
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest line integral to be expected."""
+        low, _ = value_range(self.source)
+        n0 = float(self.photons.min()) * self.dose_fraction
+        most = float(self.photons.max()) * self.dose_fraction
+        bright = n0 * math.exp(-low)
+        brighter = bright + _SIGMAS * math.hypot(math.sqrt(bright), self.electronic_noise)
+        return -math.log(brighter / n0), max(math.log(most / FLOOR_QUANTA), 0.0)
+
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Take the views from ``start`` up to ``stop`` and add their noise."""
+        p = np.asarray(self.source[start:stop], dtype=np.float32)
+        one_row = p.shape[1] == 1  # then a view is a plain line of rays
+        photons = self.photons[start:stop]
+        rays = torch.from_numpy(p[:, 0] if one_row else p)
+        noisy = self.noisy(rays, photons if one_row else photons[:, None, :], start)
+        return noisy.numpy().reshape(p.shape)
+
+
+def value_range(source: LineIntegrals) -> tuple[float, float]:
+    """Smallest and largest value, as the source states it or as it has it."""
+    stated = getattr(source, "range", None)
+    if stated is not None:
+        return stated
+    low, high = math.inf, -math.inf
+    for i in range(0, source.shape[0], VIEWS_AT_ONCE):
+        chunk = source[i : i + VIEWS_AT_ONCE]
+        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+    return low, high
