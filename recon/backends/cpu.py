@@ -1,4 +1,3 @@
-# mypy: disable-error-code="call-arg"
 """The numba backend: stacks of images on the CPU, 16 at a time, with torch's number of threads."""
 
 from __future__ import annotations
@@ -7,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numba
 import numpy as np
 import torch
 
@@ -24,7 +22,6 @@ __all__ = ["NumbaBackend"]
 
 _GROUP = 16  # views that walk through one band of the image together
 _BAND = 16  # image lines of a band: 16 × 517 × 64 bytes stay in a 1 MB cache
-_MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 _TURNED = 4  # images of which four turns fill the lanes
 _TILE = 16  # side of a backprojection tile [pixels]
 
@@ -93,7 +90,6 @@ class NumbaBackend:
         shape: tuple[int, int],
         job: Callable[[np.ndarray, np.ndarray], None],
     ) -> torch.Tensor:
-        numba.set_num_threads(max(1, min(torch.get_num_threads(), _MOST_THREADS)))
         source = np.ascontiguousarray(stack.detach().numpy())
         out = np.zeros((len(source), *shape), np.float32)
         for low in range(0, len(source), WIDTHS[-1]):
@@ -143,11 +139,14 @@ class NumbaBackend:
             return
         tag = lanes(width_for(len(images)))
         rows, cols = self._image_room(len(tag), np.empty)
-        joseph.pack_image(tag, images, rows, cols)
+        joseph.pack_image(tag, len(rows), images, rows)
+        joseph.pack_cols(tag, len(cols), rows, cols)
         table = self.table
+        groups = -(-len(table.runs) // _GROUP)
         joseph.project(
-            tag, rows.reshape(-1), cols.reshape(-1), rows[0].size, cols[0].size, table.runs,
-            table.start, table.slope, table.length, table.first, table.end, _GROUP, _BAND, out,
+            tag, groups, rows.reshape(-1), cols.reshape(-1), rows[0].size, cols[0].size,
+            table.runs, table.start, table.slope, table.length, table.first, table.end, _GROUP,
+            _BAND, out, room=_GROUP * self.geometry.n_cols * len(tag),
         )  # fmt: skip
 
     def _back_project(self, sinograms: np.ndarray, out: np.ndarray) -> None:
@@ -164,13 +163,14 @@ class NumbaBackend:
         tag = lanes(width_for(len(sinograms)))
         table = self.table
         packed = np.empty((table.count, len(tag)), np.float32)
-        joseph.pack_rays(tag, sinograms, table.runs, table.length, packed)
+        joseph.pack_rays(tag, len(table.runs), sinograms, table.runs, table.length, packed)
         rows, cols = self._image_room(len(tag), np.zeros)
+        bands = -(-len(rows) // _BAND) - (-len(cols) // _BAND)
         joseph.back_project(
-            tag, packed.reshape(-1), table.runs, table.start, table.slope, table.first, table.end,
-            _BAND, rows[0].size, cols[0].size, rows.reshape(-1), cols.reshape(-1),
+            tag, bands, packed.reshape(-1), table.runs, table.start, table.slope, table.first,
+            table.end, _BAND, rows[0].size, cols[0].size, rows.reshape(-1), cols.reshape(-1),
         )  # fmt: skip
-        joseph.fold_image(tag, rows, cols, out)
+        joseph.fold_image(tag, len(rows), rows, cols, out)
 
     def _plan(self, window: Window, extrapolated: bool = False) -> _Fbp:
         """Plan and tables of the FBP; made when first asked for, since some scans have none."""
@@ -207,20 +207,24 @@ class NumbaBackend:
         if fbp.weights is not None:
             sinograms = sinograms * fbp.weights
         parallel = np.empty((views + plan.spare, cols, len(tag)), np.float32)
-        parallel_fbp.pack(tag, sinograms, parallel[:views])
+        parallel_fbp.pack(tag, views, sinograms, parallel[:views])
         parallel[views:] = 0.0
         if fbp.rebinning is not None:
             fan = parallel.reshape(-1)
             parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
-            parallel_fbp.rebin(tag, fan, *fbp.rebinning, parallel)
+            parallel_fbp.rebin(
+                tag, count, fan, *fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
+            )
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
         filter_fft.filter_views(
             tag, parallel.reshape(-1), count, plan.n_t, tables.twiddle, tables.whole, tables.half,
             plan.fine_first, plan.n_fine, filtered,
         )  # fmt: skip
+        tiles = -(-out.shape[1] // _TILE) * -(-out.shape[2] // _TILE)
         parallel_fbp.back_project(
-            tag, filtered, plan.n_fine, *fbp.lines, np.float32(plan.share), _TILE, out
-        )
+            tag, tiles, filtered, plan.n_fine, *fbp.lines, plan.share, _TILE, out,
+            room=_TILE * _TILE * len(tag),
+        )  # fmt: skip
 
     def _fbp_transpose(
         self, images: np.ndarray, out: np.ndarray, fbp: _Fbp, tables: FilterTables
@@ -228,11 +232,11 @@ class NumbaBackend:
         plan, count = fbp.plan, len(fbp.plan.theta)
         tag = lanes(width_for(len(images)))
         packed = np.empty((*images.shape[1:], len(tag)), np.float32)
-        parallel_fbp.pack(tag, images, packed)
+        parallel_fbp.pack(tag, len(packed), images, packed)
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
         parallel_fbp.back_project_transpose(
-            tag, packed.reshape(-1), *images.shape[1:], plan.n_fine, *fbp.lines,
-            np.float32(plan.share), filtered,
+            tag, -(-count // 8), packed.reshape(-1), *images.shape[1:], plan.n_fine, *fbp.lines,
+            plan.share, filtered,
         )  # fmt: skip
         parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
         filter_fft.filter_transpose(
@@ -242,10 +246,15 @@ class NumbaBackend:
         views, cols = self.geometry.shape
         if fbp.rebinning is not None:
             fan = np.empty((views + plan.spare, cols, len(tag)), np.float32)
+            total, _, view_first, view_weight, col_first, col_weight, half = fbp.rebinning
+            shifted = np.empty(fan.size, np.float32)
             parallel_fbp.rebin_transpose(
-                tag, parallel, *fbp.rebinning, np.empty_like(fan).reshape(-1), fan.reshape(-1)
+                tag, count, parallel.reshape(-1), cols, col_first, col_weight, half, shifted
+            )
+            parallel_fbp.shift_views(
+                tag, total, shifted, total, cols, view_first, view_weight, fan.reshape(-1)
             )
             parallel = fan[:views]
-        parallel_fbp.unpack(tag, parallel, out)
+        parallel_fbp.unpack(tag, views, parallel, out)
         if fbp.weights is not None:
             out *= fbp.weights

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="call-arg, var-annotated"
+# mypy: disable-error-code="call-arg, index, valid-type, var-annotated"
 """The ramp filter as an FFT along the detector, one image per SIMD lane.
 
 Two views are the real and the imaginary part of one complex transform, since the filter's kernel is
@@ -8,8 +8,6 @@ one, so that nothing is ever reordered. See Van Loan, Computational Frameworks f
 Transform (1992), chapters 1 and 2.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numba as nb
@@ -17,14 +15,13 @@ import numpy as np
 
 from ..filtering import FbpPlan, fine_responses
 from ..windows import Window
+from .machine_code import kernel
 from .simd import add, fma, load, scale, store, sub, zero
 
 __all__ = ["FilterTables", "filter_tables", "filter_transpose", "filter_views"]
 
 f32 = nb.float32
 i64 = nb.int64
-
-_PAIRS = 4  # pairs of views that one task filters in the same room
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def filter_tables(plan: FbpPlan, window: Window) -> FilterTables:
     return FilterTables(_pairs(twiddle), _pairs(complete[0]), _pairs(complete[1]))
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(inline="always")
 def _turn(re, im, factor_re, factor_im):
     return (
         fma(scale(re, factor_re), im, -factor_im),
@@ -72,7 +69,7 @@ def _turn(re, im, factor_re, factor_im):
     )
 
 
-@nb.njit(cache=True)
+@nb.njit
 def _forward(tag, re, im, n, twiddle):
     width = i64(len(tag))
     size = n
@@ -123,7 +120,7 @@ def _forward(tag, re, im, n, twiddle):
         size = quarter
 
 
-@nb.njit(cache=True)
+@nb.njit
 def _inverse(tag, re, im, n, twiddle):
     width = i64(len(tag))
     size = i64(4)
@@ -168,79 +165,107 @@ def _inverse(tag, re, im, n, twiddle):
             store(im, q, sub(ai, bi))
 
 
-@nb.njit(parallel=True, cache=True)
-def filter_views(tag, views, count, n_t, twiddle, whole, half, first, n_fine, filtered):
+def filter_views(
+    tag: tuple[int, ...], views: np.ndarray, count: int, n_t: int, twiddle: np.ndarray,
+    whole: np.ndarray, half: np.ndarray, first: int, n_fine: int, filtered: np.ndarray,
+) -> None:  # fmt: skip
     """Views (K·t·L) to filtered views (K·fine·L): whole steps and the half-steps between them."""
-    width = i64(len(tag))
-    n = len(twiddle)
-    tasks = (count + 2 * _PAIRS - 1) // (2 * _PAIRS)
-    for task in nb.prange(tasks):
-        re, im = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
-        sr, si = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
-        for k in range(task * 2 * _PAIRS, min(count, (task + 1) * 2 * _PAIRS), 2):
-            two = k + 1 < count
-            for m in range(n_t):
-                store(sr, m * width, load(tag, views, (k * n_t + m) * width))
-                if two:
-                    store(si, m * width, load(tag, views, ((k + 1) * n_t + m) * width))
-                else:
-                    store(si, m * width, zero(tag))
-            for m in range(n_t, n):
-                store(sr, m * width, zero(tag))
-                store(si, m * width, zero(tag))
-            _forward(tag, sr, si, n, twiddle)
-            for part in range(2):
-                table = whole if part == 0 else half
-                for m in range(n):
-                    xr, xi = _turn(
-                        load(tag, sr, m * width), load(tag, si, m * width), table[m, 0], table[m, 1]
-                    )
-                    store(re, m * width, xr)
-                    store(im, m * width, xi)
-                _inverse(tag, re, im, n, twiddle)
-                for f in range((part - first) % 2, n_fine, 2):
-                    m = ((first + f) // 2) % n
-                    store(filtered, (k * n_fine + f) * width, load(tag, re, m * width))
-                    if two:
-                        store(filtered, ((k + 1) * n_fine + f) * width, load(tag, im, m * width))
+    _filter(
+        tag, -(-count // 2), views, count, n_t, twiddle, whole, half, first, n_fine, filtered,
+        room=4 * len(twiddle) * len(tag),
+    )  # fmt: skip
 
 
-@nb.njit(parallel=True, cache=True)
-def filter_transpose(tag, filtered, count, n_t, twiddle, whole, half, first, n_fine, views):
+def filter_transpose(
+    tag: tuple[int, ...], filtered: np.ndarray, count: int, n_t: int, twiddle: np.ndarray,
+    whole: np.ndarray, half: np.ndarray, first: int, n_fine: int, views: np.ndarray,
+) -> None:  # fmt: skip
     """Transpose of :func:`filter_views`."""
+    _filter_transpose(
+        tag, -(-count // 2), filtered, count, n_t, twiddle, whole, half, first, n_fine, views,
+        room=4 * len(twiddle) * len(tag),
+    )  # fmt: skip
+
+
+@kernel
+def _filter(
+    tag, room: f32[::1], first: i64, last: i64, views: f32[::1], count: i64, n_t: i64,
+    twiddle: f32[:, ::1], whole: f32[:, ::1], half: f32[:, ::1], fine_first: i64, n_fine: i64,
+    filtered: f32[::1],
+):  # fmt: skip
     width = i64(len(tag))
     n = len(twiddle)
-    tasks = (count + 2 * _PAIRS - 1) // (2 * _PAIRS)
-    for task in nb.prange(tasks):
-        re, im = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
-        sr, si = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
-        for k in range(task * 2 * _PAIRS, min(count, (task + 1) * 2 * _PAIRS), 2):
-            two = k + 1 < count
-            for m in range(n):
-                store(sr, m * width, zero(tag))
+    part_size = n * width
+    re, im = room[:part_size], room[part_size : 2 * part_size]
+    sr, si = room[2 * part_size : 3 * part_size], room[3 * part_size :]
+    for pair in range(first, last):
+        k = 2 * pair
+        two = k + 1 < count
+        for m in range(n_t):
+            store(sr, m * width, load(tag, views, (k * n_t + m) * width))
+            if two:
+                store(si, m * width, load(tag, views, ((k + 1) * n_t + m) * width))
+            else:
                 store(si, m * width, zero(tag))
-            for part in range(2):
-                table = whole if part == 0 else half
-                for m in range(n):
-                    store(re, m * width, zero(tag))
-                    store(im, m * width, zero(tag))
-                for f in range((part - first) % 2, n_fine, 2):
-                    m = ((first + f) // 2) % n
-                    store(re, m * width, load(tag, filtered, (k * n_fine + f) * width))
-                    if two:
-                        store(im, m * width, load(tag, filtered, ((k + 1) * n_fine + f) * width))
-                _forward(tag, re, im, n, twiddle)
-                for m in range(n):
-                    xr, xi = _turn(
-                        load(tag, re, m * width),
-                        load(tag, im, m * width),
-                        table[m, 0],
-                        -table[m, 1],
-                    )
-                    store(sr, m * width, add(load(tag, sr, m * width), xr))
-                    store(si, m * width, add(load(tag, si, m * width), xi))
-            _inverse(tag, sr, si, n, twiddle)
-            for m in range(n_t):
-                store(views, (k * n_t + m) * width, load(tag, sr, m * width))
+        for m in range(n_t, n):
+            store(sr, m * width, zero(tag))
+            store(si, m * width, zero(tag))
+        _forward(tag, sr, si, n, twiddle)
+        for part in range(2):
+            table = whole if part == 0 else half
+            for m in range(n):
+                xr, xi = _turn(
+                    load(tag, sr, m * width), load(tag, si, m * width), table[m, 0], table[m, 1]
+                )
+                store(re, m * width, xr)
+                store(im, m * width, xi)
+            _inverse(tag, re, im, n, twiddle)
+            for f in range((part - fine_first) % 2, n_fine, 2):
+                m = ((fine_first + f) // 2) % n
+                store(filtered, (k * n_fine + f) * width, load(tag, re, m * width))
                 if two:
-                    store(views, ((k + 1) * n_t + m) * width, load(tag, si, m * width))
+                    store(filtered, ((k + 1) * n_fine + f) * width, load(tag, im, m * width))
+
+
+@kernel
+def _filter_transpose(
+    tag, room: f32[::1], first: i64, last: i64, filtered: f32[::1], count: i64, n_t: i64,
+    twiddle: f32[:, ::1], whole: f32[:, ::1], half: f32[:, ::1], fine_first: i64, n_fine: i64,
+    views: f32[::1],
+):  # fmt: skip
+    width = i64(len(tag))
+    n = len(twiddle)
+    part_size = n * width
+    re, im = room[:part_size], room[part_size : 2 * part_size]
+    sr, si = room[2 * part_size : 3 * part_size], room[3 * part_size :]
+    for pair in range(first, last):
+        k = 2 * pair
+        two = k + 1 < count
+        for m in range(n):
+            store(sr, m * width, zero(tag))
+            store(si, m * width, zero(tag))
+        for part in range(2):
+            table = whole if part == 0 else half
+            for m in range(n):
+                store(re, m * width, zero(tag))
+                store(im, m * width, zero(tag))
+            for f in range((part - fine_first) % 2, n_fine, 2):
+                m = ((fine_first + f) // 2) % n
+                store(re, m * width, load(tag, filtered, (k * n_fine + f) * width))
+                if two:
+                    store(im, m * width, load(tag, filtered, ((k + 1) * n_fine + f) * width))
+            _forward(tag, re, im, n, twiddle)
+            for m in range(n):
+                xr, xi = _turn(
+                    load(tag, re, m * width),
+                    load(tag, im, m * width),
+                    table[m, 0],
+                    -table[m, 1],
+                )
+                store(sr, m * width, add(load(tag, sr, m * width), xr))
+                store(si, m * width, add(load(tag, si, m * width), xi))
+        _inverse(tag, sr, si, n, twiddle)
+        for m in range(n_t):
+            store(views, (k * n_t + m) * width, load(tag, sr, m * width))
+            if two:
+                store(views, ((k + 1) * n_t + m) * width, load(tag, si, m * width))

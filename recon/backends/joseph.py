@@ -1,4 +1,4 @@
-# mypy: disable-error-code="call-arg, var-annotated"
+# mypy: ignore-errors
 """Joseph's projector and its exact transpose, one image per SIMD lane.
 
 Both use the same weights, computed in the same way from the same table of rays. The forward
@@ -7,25 +7,26 @@ gives each band to one thread, which adds the rays to it in a fixed order. So ne
 number of threads.
 """
 
-from __future__ import annotations
-
 import numba as nb
-import numpy as np
 
+from .machine_code import kernel
 from .simd import add, fma, lerp_add, load, store, zero
 
-__all__ = ["back_project", "fold_image", "pack_image", "pack_rays", "project"]
+__all__ = ["back_project", "fold_image", "pack_cols", "pack_image", "pack_rays", "project"]
 
 f32 = nb.float32
+i32 = nb.int32
 i64 = nb.int64
 
 
-@nb.njit(parallel=True, cache=True)
-def pack_image(tag, images, along_rows, along_cols):
-    """Copy (B, rows, cols) to lane-innermost (rows, cols+5, L) and its transpose, zeros around."""
-    count, rows, cols = images.shape
+@kernel
+def pack_image(
+    tag, room: f32[::1], first: i64, last: i64, images: f32[:, :, ::1], along_rows: f32[:, :, ::1]
+):
+    """Copy rows of (B, rows, cols) to lane-innermost (rows, cols+5, L), zeros around."""
+    count, _, cols = images.shape
     width = len(tag)
-    for i in nb.prange(rows):
+    for i in range(first, last):
         for j in range(cols):
             for b in range(count):
                 along_rows[i, j + 2, b] = images[b, i, j]
@@ -34,7 +35,17 @@ def pack_image(tag, images, along_rows, along_cols):
         for j in (0, 1, cols + 2, cols + 3, cols + 4):
             for b in range(width):
                 along_rows[i, j, b] = 0.0
-    for j in nb.prange(cols):
+
+
+@kernel
+def pack_cols(
+    tag, room: f32[::1], first: i64, last: i64, along_rows: f32[:, :, ::1],
+    along_cols: f32[:, :, ::1],
+):  # fmt: skip
+    """Transpose (rows, cols+5, L) to (cols, rows+5, L), zeros around, by columns."""
+    rows = along_rows.shape[0]
+    width = len(tag)
+    for j in range(first, last):
         for i in range(rows):
             for b in range(width):
                 along_cols[j, i + 2, b] = along_rows[i, j + 2, b]
@@ -43,43 +54,48 @@ def pack_image(tag, images, along_rows, along_cols):
                 along_cols[j, i, b] = 0.0
 
 
-@nb.njit(parallel=True, cache=True)
-def fold_image(tag, along_rows, along_cols, images):
-    """Transpose of :func:`pack_image`: add both copies into (B, rows, cols)."""
-    count, rows, cols = images.shape
-    for i in nb.prange(rows):
+@kernel
+def fold_image(
+    tag, room: f32[::1], first: i64, last: i64, along_rows: f32[:, :, ::1],
+    along_cols: f32[:, :, ::1], images: f32[:, :, ::1],
+):  # fmt: skip
+    """Transpose of packing: add both copies into rows of (B, rows, cols)."""
+    count, _, cols = images.shape
+    for i in range(first, last):
         for j in range(cols):
             for b in range(count):
                 images[b, i, j] = along_rows[i, j + 2, b] + along_cols[j, i + 2, b]
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy")
+@kernel
 def project(
-    tag, along_rows, along_cols, line_rows, line_cols, runs, start, slope, length, first, end,
-    group, band, out,
+    tag, room: f32[::1], first: i64, last: i64, along_rows: f32[::1], along_cols: f32[::1],
+    line_rows: i64, line_cols: i64, runs: i64[:, ::1], start: f32[::1], slope: f32[::1],
+    length: f32[::1], begin: i32[::1], end: i32[::1], group: i64, band: i64, out: f32[:, :, ::1],
 ):  # fmt: skip
-    """Line integrals ``out`` (B, views, cols) of the rays in the table; others keep their value."""
+    """Line integrals ``out`` (B, views, cols) of the rays of groups of runs; others stay."""
     width = i64(len(tag))
     count = out.shape[0]
-    groups = (len(runs) + group - 1) // group
-    for g in nb.prange(groups):
+    sums = room
+    for g in range(first, last):
         run0, run1 = g * group, min(len(runs), (g + 1) * group)
-        rays = i64(0)
+        at = i64(0)
         for r in range(run0, run1):
-            rays += runs[r, 2] - runs[r, 1]
-        sums = np.zeros(rays * width, np.float32)
-        last = i64(0)
+            for _ in range(runs[r, 1], runs[r, 2]):
+                store(sums, at, zero(tag))
+                at += width
+        lines = i64(0)
         for r in range(run0, run1):
-            last = max(last, (len(along_rows) // line_rows) if runs[r, 3] == 0
+            lines = max(lines, (len(along_rows) // line_rows) if runs[r, 3] == 0
                        else (len(along_cols) // line_cols))  # fmt: skip
-        for low in range(0, last, band):
+        for low in range(0, lines, band):
             at = i64(0)
             for r in range(run0, run1):
                 flat = along_rows if runs[r, 3] == 0 else along_cols
                 line = line_rows if runs[r, 3] == 0 else line_cols
                 ray = runs[r, 4]
                 for _ in range(runs[r, 1], runs[r, 2]):
-                    s0 = max(low, i64(first[ray]))
+                    s0 = max(low, i64(begin[ray]))
                     s1 = min(low + band, i64(end[ray]))
                     if s1 > s0:
                         x0, dx = start[ray], slope[ray]
@@ -118,12 +134,15 @@ def project(
             at += columns * width
 
 
-@nb.njit(parallel=True, cache=True)
-def pack_rays(tag, sinograms, runs, length, packed):
-    """Copy the table's rays of (B, views, cols), times their length, to (rays, L)."""
+@kernel
+def pack_rays(
+    tag, room: f32[::1], first: i64, last: i64, sinograms: f32[:, :, ::1], runs: i64[:, ::1],
+    length: f32[::1], packed: f32[:, ::1],
+):  # fmt: skip
+    """Copy the rays of runs of (B, views, cols), times their length, to (rays, L)."""
     count = sinograms.shape[0]
     width = len(tag)
-    for r in nb.prange(len(runs)):
+    for r in range(first, last):
         view, col0, ray = runs[r, 0], runs[r, 1], runs[r, 4]
         for c in range(runs[r, 2] - col0):
             for b in range(count):
@@ -132,16 +151,16 @@ def pack_rays(tag, sinograms, runs, length, packed):
                 packed[ray + c, b] = 0.0
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy")
+@kernel
 def back_project(
-    tag, packed, runs, start, slope, first, end, band, line_rows, line_cols, along_rows, along_cols
-):
-    """Transpose of :func:`project`: add packed rays into the two (zeroed) lane-innermost images."""
+    tag, room: f32[::1], first: i64, last: i64, packed: f32[::1], runs: i64[:, ::1],
+    start: f32[::1], slope: f32[::1], begin: i32[::1], end: i32[::1], band: i64, line_rows: i64,
+    line_cols: i64, along_rows: f32[::1], along_cols: f32[::1],
+):  # fmt: skip
+    """Transpose of :func:`project`: add packed rays into bands of the two lane-innermost images."""
     width = i64(len(tag))
-    rows, cols = len(along_rows) // line_rows, len(along_cols) // line_cols
-    bands_rows = (rows + band - 1) // band
-    bands_cols = (cols + band - 1) // band
-    for task in nb.prange(bands_rows + bands_cols):
+    bands_rows = (len(along_rows) // line_rows + band - 1) // band
+    for task in range(first, last):
         axis = 0 if task < bands_rows else 1
         flat = along_rows if axis == 0 else along_cols
         line = line_rows if axis == 0 else line_cols
@@ -151,7 +170,7 @@ def back_project(
                 continue
             ray = runs[r, 4]
             for _ in range(runs[r, 1], runs[r, 2]):
-                s0 = max(low, i64(first[ray]))
+                s0 = max(low, i64(begin[ray]))
                 s1 = min(low + band, i64(end[ray]))
                 if s1 > s0:
                     x0, dx = start[ray], slope[ray]

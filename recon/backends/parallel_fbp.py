@@ -1,24 +1,25 @@
-# mypy: disable-error-code="call-arg, var-annotated"
+# mypy: ignore-errors
 """Rebinning and backprojection of parallel beams, and their transposes, one image per SIMD lane."""
 
-from __future__ import annotations
-
 import numba as nb
-import numpy as np
 
+from .machine_code import kernel
 from .simd import add, fma, lerp_add, load, scale, store, zero
 
-__all__ = ["back_project", "back_project_transpose", "pack", "rebin", "rebin_transpose", "unpack"]
+__all__ = [
+    "back_project", "back_project_transpose", "pack", "rebin", "rebin_transpose", "shift_views",
+    "unpack",
+]  # fmt: skip
 
 f32 = nb.float32
 i64 = nb.int64
 
 
-@nb.njit(parallel=True, cache=True)
-def pack(tag, stack, packed):
-    """Copy (B, n, m) to (n, m, L); lanes beyond B are zero."""
-    count, n, m = stack.shape
-    for i in nb.prange(n):
+@kernel
+def pack(tag, room: f32[::1], first: i64, last: i64, stack: f32[:, :, ::1], packed: f32[:, :, ::1]):
+    """Copy (B, n, m) to (n, m, L), by n; lanes beyond B are zero."""
+    count, _, m = stack.shape
+    for i in range(first, last):
         for b in range(count):
             for j in range(m):
                 packed[i, j, b] = stack[b, i, j]
@@ -27,24 +28,29 @@ def pack(tag, stack, packed):
                 packed[i, j, b] = 0.0
 
 
-@nb.njit(parallel=True, cache=True)
-def unpack(tag, packed, stack):
-    """Copy (n, m, L) to (B, n, m)."""
-    count, n, m = stack.shape
-    for i in nb.prange(n):
+@kernel
+def unpack(
+    tag, room: f32[::1], first: i64, last: i64, packed: f32[:, :, ::1], stack: f32[:, :, ::1]
+):
+    """Copy (n, m, L) to (B, n, m), by n."""
+    count, _, m = stack.shape
+    for i in range(first, last):
         for b in range(count):
             for j in range(m):
                 stack[b, i, j] = packed[i, j, b]
 
 
-@nb.njit(parallel=True, cache=True)
-def rebin(tag, fan, views, cols, view_first, view_weight, col_first, col_weight, half, parallel):
-    """Fan views (views·cols·L) to parallel views (K, t, L); opposite views lie ``half`` apart."""
+@kernel
+def rebin(
+    tag, room: f32[::1], first: i64, last: i64, fan: f32[::1], views: i64, cols: i64,
+    view_first: i64[::1], view_weight: f32[:, ::1], col_first: i64[:, ::1],
+    col_weight: f32[:, :, ::1], half: i64, flat: f32[::1],
+):  # fmt: skip
+    """Fan views (views·cols·L) to parallel views (K·t·L); opposite views lie ``half`` apart."""
     width = i64(len(tag))
-    total_k, n_t = parallel.shape[0], parallel.shape[1]
-    flat = parallel.reshape(-1)
-    for k in nb.prange(total_k):
-        row = np.empty(cols * width, np.float32)
+    n_t = col_first.shape[1]
+    row = room
+    for k in range(first, last):
         for side in range(2 if half > 0 else 1):
             for d in range(cols):
                 total = zero(tag)
@@ -69,15 +75,15 @@ def rebin(tag, fan, views, cols, view_first, view_weight, col_first, col_weight,
                 store(flat, at, total)
 
 
-@nb.njit(parallel=True, cache=True)
+@kernel
 def rebin_transpose(
-    tag, parallel, views, cols, view_first, view_weight, col_first, col_weight, half, shifted, fan
-):
-    """Transpose of :func:`rebin`; ``shifted`` (views·cols·L) is room for the step between."""
+    tag, room: f32[::1], first: i64, last: i64, flat: f32[::1], cols: i64, col_first: i64[:, ::1],
+    col_weight: f32[:, :, ::1], half: i64, shifted: f32[::1],
+):  # fmt: skip
+    """Transpose of :func:`rebin` along the columns: (K·t·L) to shifted views (views·cols·L)."""
     width = i64(len(tag))
-    total_k, n_t = parallel.shape[0], parallel.shape[1]
-    flat = parallel.reshape(-1)
-    for k in nb.prange(total_k):
+    n_t = col_first.shape[1]
+    for k in range(first, last):
         for side in range(2 if half > 0 else 1):
             row = (k + side * half) * cols
             for d in range(cols):
@@ -87,7 +93,16 @@ def rebin_transpose(
                 for tap in range(4):
                     at = (row + col_first[side, m] + tap) * width
                     store(shifted, at, fma(load(tag, shifted, at), value, col_weight[side, m, tap]))
-    for view in nb.prange(views):
+
+
+@kernel
+def shift_views(
+    tag, room: f32[::1], first: i64, last: i64, shifted: f32[::1], views: i64, cols: i64,
+    view_first: i64[::1], view_weight: f32[:, ::1], fan: f32[::1],
+):  # fmt: skip
+    """Transpose of :func:`rebin` along the views: shifted views to fan views (views·cols·L)."""
+    width = i64(len(tag))
+    for view in range(first, last):
         for d in range(cols):
             total = zero(tag)
             for tap in range(4):
@@ -96,18 +111,22 @@ def rebin_transpose(
             store(fan, (view * cols + d) * width, total)
 
 
-@nb.njit(parallel=True, cache=True)
-def back_project(tag, filtered, n_fine, a, b, c, factor, tile, images):
-    """Sum filtered views (K·fine·L), interpolated linearly, into (B, rows, cols), times factor."""
+@kernel
+def back_project(
+    tag, room: f32[::1], first: i64, last: i64, filtered: f32[::1], n_fine: i64, a: f32[::1],
+    b: f32[::1], c: f32[::1], factor: f32, tile: i64, images: f32[:, :, ::1],
+):  # fmt: skip
+    """Sum filtered views (K·fine·L), interpolated linearly, into tiles of (B, rows, cols)."""
     width = i64(len(tag))
     count, rows, cols = images.shape
     views = len(a)
     across = (cols + tile - 1) // tile
-    down = (rows + tile - 1) // tile
-    for task in nb.prange(down * across):
+    sums = room
+    for task in range(first, last):
         i0, j0 = (task // across) * tile, (task % across) * tile
         i1, j1 = min(rows, i0 + tile), min(cols, j0 + tile)
-        sums = np.zeros(tile * tile * width, np.float32)
+        for at in range(0, tile * tile * width, width):
+            store(sums, at, zero(tag))
         for k0 in range(0, views, 8):
             k1 = min(views, k0 + 8)
             even = k1 - ((k1 - k0) & 1)
@@ -152,13 +171,15 @@ def back_project(tag, filtered, n_fine, a, b, c, factor, tile, images):
                     images[lane, i, j] = sums[((i - i0) * tile + j - j0) * width + lane] * factor
 
 
-@nb.njit(parallel=True, cache=True)
-def back_project_transpose(tag, packed, rows, cols, n_fine, a, b, c, factor, filtered):
-    """Transpose of :func:`back_project`: packed images (rows·cols·L) to views (K·fine·L)."""
+@kernel
+def back_project_transpose(
+    tag, room: f32[::1], first: i64, last: i64, packed: f32[::1], rows: i64, cols: i64,
+    n_fine: i64, a: f32[::1], b: f32[::1], c: f32[::1], factor: f32, filtered: f32[::1],
+):  # fmt: skip
+    """Transpose of :func:`back_project`: packed images (rows·cols·L) to 8 views (·fine·L) each."""
     width = i64(len(tag))
     views = len(a)
-    blocks = (views + 7) // 8
-    for block in nb.prange(blocks):
+    for block in range(first, last):
         k0, k1 = block * 8, min(views, block * 8 + 8)
         for p in range(k0 * n_fine, k1 * n_fine):
             store(filtered, p * width, zero(tag))

@@ -1,0 +1,161 @@
+"""Kernels: what they refuse, how their machine code is kept, and threads and processes."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+from recon.backends import machine_code
+from recon.backends.machine_code import kernel
+from recon.backends.simd import lanes
+from recon.backends.tasks import share
+from recon.geometry import ImageGrid, flash_axial
+from recon.operator import operator
+
+f32, i64 = numba.float32, numba.int64
+
+
+@kernel
+def times(tag, room: f32[::1], first: i64, last: i64, x: f32[:, ::1], factor: f32, y: f32[:, ::1]):
+    """Rows of x, times a factor."""
+    for i in range(first, last):
+        for j in range(x.shape[1]):
+            room[j] = factor * x[i, j]
+        for j in range(x.shape[1]):
+            y[i, j] = room[j]
+
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def doubled(x=X):
+    y = np.zeros_like(x)
+    times(lanes(1), len(x), x, 2.0, y, room=x.shape[1])
+    return y
+
+
+def test_a_kernel_does_all_tasks_once():
+    np.testing.assert_array_equal(doubled(), 2 * X)
+    big = np.random.default_rng(0).random((1000, 3)).astype(np.float32)
+    np.testing.assert_array_equal(doubled(big), 2 * big)
+    assert doubled(X[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ((X.astype(np.float64), 2.0, X), "2-d float64"),
+        ((X[0], 2.0, X), "1-d float32"),
+        ((X.T, 2.0, X), "not contiguous"),
+        ((X, 2.0), "takes 3 arguments, not 2"),
+    ],
+)
+def test_arguments_that_are_not_what_the_machine_code_expects_are_refused(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        times(lanes(1), 4, *wrong)
+
+
+def test_what_needs_python_is_no_kernel():
+    @kernel
+    def needy(tag, room: f32[::1], first: i64, last: i64, x: f32[::1]):
+        print(x[0])
+
+    with pytest.raises(RuntimeError, match="cannot stand alone"):
+        needy(lanes(1), 1, X.ravel())
+
+
+def test_machine_code_is_kept_and_never_run_when_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    compiled = []
+    original = type(times)._compiled
+
+    def counted(self, name, width):
+        compiled.append(name)
+        return original(self, name, width)
+
+    monkeypatch.setattr(type(times), "_compiled", counted)
+    name = times._name(1)
+    code = times._kept(name, 1)
+    assert times._kept(name, 1) == code
+    assert len(compiled) == 1
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for damaged in (whole[:-1] + b"x", whole[:20], whole[: len(whole) // 2], b""):
+        compiled.clear()
+        file.write_bytes(damaged)
+        made = times._kept(name, 1)
+        assert times._kept(name, 1) == made
+        assert len(compiled) == 1
+
+
+def test_where_nothing_can_be_written_the_kernel_is_compiled_all_the_same(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(blocked / "folder"))
+    assert len(times._kept(times._name(1), 1)) > 100
+
+
+def test_another_processor_gets_machine_code_of_its_own(monkeypatch):
+    here = times._name(1)
+    monkeypatch.setattr(machine_code, "_processor", lambda: ("haswell", "+avx2"))
+    assert times._name(1) != here
+    assert times._name(16) != times._name(1)
+
+
+def test_a_kernel_is_told_by_its_file_alone():
+    factor = 2.0
+    with pytest.raises(TypeError, match="depends on"):
+
+        @kernel
+        def scaled(tag, room: f32[::1], first: i64, last: i64, x: f32[::1]):
+            x[0] *= factor
+
+
+def test_an_error_in_any_thread_reaches_the_caller():
+    def work(first, last):
+        if last == 100:
+            raise ValueError("broken")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(ValueError, match="broken"):
+            share(100, work)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_several_threads_may_use_one_operator():
+    A = operator(flash_axial(views=48), ImageGrid(shape=(48, 48), spacing=(4.0, 4.0)))
+    images = torch.rand(12, 48, 48, generator=torch.Generator().manual_seed(1))
+    expected = [A(image) for image in images]
+    with ThreadPoolExecutor(6) as pool:
+        for found, one in zip(pool.map(A, images), expected):
+            assert torch.equal(found, one)
+
+
+FORKED = """
+import os, torch
+from recon.geometry import ImageGrid, flash_axial
+from recon.operator import operator
+torch.set_num_threads(2)
+A = operator(flash_axial(views=24), ImageGrid(shape=(24, 24), spacing=(8.0, 8.0)))
+before = A.fbp(A(torch.ones(24, 24)))
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(A.fbp(A(torch.ones(24, 24))), before) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+def test_a_forked_process_may_use_an_operator_of_its_parent():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
