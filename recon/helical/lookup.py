@@ -1,0 +1,132 @@
+"""A running sum over detector rows, read at 16 heights at once.
+
+The rows of one ray fan are few, so their running sum fits into a few vector registers; where the
+processor can pick any element of a register pair (AVX-512), a look-up of 16 heights takes a handful
+of instructions. Elsewhere the elements are loaded one by one, with the same result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..backends.simd import Vector, lanes
+
+__all__ = ["LANES", "edge", "table_tag", "table_width"]
+
+LANES = lanes(16)
+"""Tag of the kernels: 16 slices at once."""
+
+_FAST = ("contract", "nsz", "arcp")
+_FLOATS = ir.VectorType(ir.FloatType(), 16)
+_INTS = ir.VectorType(ir.IntType(32), 16)
+_WIDEST = 8  # registers of one table, 128 rows
+
+
+def table_width(rows: int) -> int:
+    """Return the length of the table of that many rows: 16 times a power of 2."""
+    return 16 << max((rows - 1) // 16, 0).bit_length()
+
+
+def table_tag(rows: int) -> tuple[int, ...]:
+    """Return the tag that tells a kernel how many registers a table fills."""
+    return (0,) * (table_width(rows) // 16)
+
+
+def _vector(value: Any) -> Any:
+    return ir.Constant(_FLOATS, [value] * 16)
+
+
+def _integers(value: int) -> Any:
+    return ir.Constant(_INTS, [value] * 16)
+
+
+def _splat(builder: Any, scalar: Any) -> Any:
+    one = builder.insert_element(
+        ir.Constant(_FLOATS, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+    )
+    return builder.shuffle_vector(one, ir.Constant(_FLOATS, ir.Undefined), _integers(0))
+
+
+def _clip(builder: Any, value: Any, low: Any, high: Any) -> Any:
+    value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
+    return builder.select(builder.fcmp_ordered(">", value, low), value, low)
+
+
+def _pick(builder: Any, table: Any, index: Any, registers: int) -> Any:
+    """Elements ``index`` of a table of up to 8 registers, by the processor's own shuffle."""
+    parts = []
+    for k in range(registers):
+        place = builder.gep(table, [ir.Constant(ir.IntType(64), 16 * k)])
+        part = builder.load(builder.bitcast(place, _FLOATS.as_pointer()))
+        part.align = 4
+        parts.append(part)
+    if registers == 1:
+        parts.append(parts[0])
+    kind = ir.FunctionType(_FLOATS, (_FLOATS, _INTS, _FLOATS))
+    name = "llvm.x86.avx512.vpermi2var.ps.512"
+    shuffle = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    parts = [
+        builder.call(shuffle, (parts[k], index, parts[k + 1])) for k in range(0, len(parts), 2)
+    ]
+    bit = 32
+    while len(parts) > 1:
+        upper = builder.icmp_signed("!=", builder.and_(index, _integers(bit)), _integers(0))
+        parts = [builder.select(upper, parts[k + 1], parts[k]) for k in range(0, len(parts), 2)]
+        bit *= 2
+    return parts[0]
+
+
+def _gather(builder: Any, table: Any, index: Any, registers: int) -> Any:
+    """The same, one element after the other."""
+    index = builder.and_(index, _integers(16 * registers - 1))
+    out = ir.Constant(_FLOATS, ir.Undefined)
+    for k in range(16):
+        lane = ir.Constant(ir.IntType(32), k)
+        at = builder.zext(builder.extract_element(index, lane), ir.IntType(64))
+        out = builder.insert_element(out, builder.load(builder.gep(table, [at])), lane)
+    return out
+
+
+@intrinsic
+def edge(
+    _: Any, tag: Any, registers: Any, table: Any, at: Any, z: Any, first: Any, start: Any,
+    step: Any, top: Any, gain: Any, shift: Any,
+) -> Any:  # fmt: skip
+    """Running sums at the row coordinates ``start + step · z[first:first+16]``.
+
+    ``edge(tag, registers, table, at, z, first, start, step, top, gain, shift)``: the table begins
+    at ``table[at]``. The coordinate is clipped to 0 … top; between two entries the sum rises by
+    ``clip(gain·u + shift, 0, 1)`` of their difference, with u the way from the one to the other.
+    """
+    kind = Vector(len(tag))
+    count = len(registers)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def pointer(which: int, index: Any) -> Any:
+            data = context.make_array(signature.args[which])(context, builder, args[which]).data
+            return builder.gep(data, [index])
+
+        heights = builder.load(builder.bitcast(pointer(4, args[5]), _FLOATS.as_pointer()))
+        heights.align = 4
+        row = builder.fmul(heights, _splat(builder, args[7]), flags=_FAST)
+        row = builder.fadd(row, _splat(builder, args[6]), flags=_FAST)
+        row = _clip(builder, row, _vector(0.0), _splat(builder, args[8]))
+        index = builder.fptosi(row, _INTS)
+        way = builder.fsub(row, builder.sitofp(index, _FLOATS), flags=_FAST)
+        way = builder.fmul(way, _splat(builder, args[9]), flags=_FAST)
+        way = builder.fadd(way, _splat(builder, args[10]), flags=_FAST)
+        way = _clip(builder, way, _vector(0.0), _vector(1.0))
+        wide = "+avx512f" in context.codegen().magic_tuple()[2] and count <= _WIDEST
+        look_up = _pick if wide else _gather
+        data = pointer(2, args[3])
+        low = look_up(builder, data, index, count)
+        high = look_up(builder, data, builder.add(index, _integers(1)), count)
+        rise = builder.fmul(builder.fsub(high, low, flags=_FAST), way, flags=_FAST)
+        return builder.fadd(low, rise, flags=_FAST)
+
+    f32, i64 = types.float32, types.int64
+    return kind(tag, registers, table, i64, z, i64, f32, f32, f32, f32, f32), build

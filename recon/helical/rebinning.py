@@ -1,0 +1,232 @@
+# mypy: disable-error-code="call-arg"
+"""From views as they are measured to filtered parallel views, in one pass through the scan.
+
+Views enter a ring once, in the order of growing angle. Each parallel view of each focal-spot state
+takes its rays from them by cubic interpolation along the views and along the columns, all detector
+rows at once; they are weighted by the cosine of the cone angle, ramp-filtered along t
+(:mod:`recon.filtering`), weighted by row and summed up over the rows. The running sums stay in a
+second ring for as long as slices need them.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from ..backends.filter_fft import _forward, _inverse, _turn, filter_tables
+from ..backends.simd import load, store
+from ..errors import DataError
+from ..scan import LineIntegrals
+from ..windows import Window
+from .lookup import LANES
+from .plan import HelicalPlan
+
+__all__ = ["ParallelStream"]
+
+i64 = nb.int64
+
+_AT_ONCE = 32  # parallel angles that are made together
+_SPARE = 4  # views that interpolation takes around those it needs
+
+
+class ParallelStream:
+    """Filtered parallel views of a scan, of which the last ``room`` angles are at hand.
+
+    Parameters
+    ----------
+    line_integrals : lazy sequence, shape (views, rows, cols)
+        Read once and in order, as far as slices ask for it.
+    plan : HelicalPlan
+    window : str, Kernel or callable
+        Of the ramp filter.
+    room : int
+        Parallel angles that are kept.
+
+    Attributes
+    ----------
+    rows : np.ndarray, shape (room, states, fine, table), float32
+        Running sums over the weighted detector rows; angle J lies at ``J % room``.
+    source_z : np.ndarray, shape (room, states, fine), float32
+        Height of the focal spot that measured each ray [mm].
+    """
+
+    def __init__(
+        self, line_integrals: LineIntegrals, plan: HelicalPlan, window: Window, room: int
+    ) -> None:
+        self.plan = plan
+        self.room = room
+        self._source = line_integrals
+        self._tables = filter_tables(plan.filter, window)
+        states, fine = len(plan.states), plan.filter.n_fine
+        self.rows = np.zeros((room, states, fine, plan.table), np.float32)
+        self.source_z = np.zeros((room, states, fine), np.float32)
+        self.next = 0  # first angle that is not made yet
+        off = np.concatenate([s.off for s in plan.states])
+        span = (float(np.ptp(off)) + (_AT_ONCE + 1) * plan.theta_step) / self._view_step()
+        self._kept = (int(span) + 3 * _SPARE + 3) * states
+        cols = plan.geometry.n_cols
+        self._ring = np.zeros((self._kept, cols, plan.table), np.float32)
+        self._read = 0  # views in the order of growing angle that were read so far
+        shape = (_AT_ONCE * plan.table // 16, plan.filter.n_t, 16)
+        self._parallel = np.empty(shape, np.float32)
+        self._filtered = np.empty((shape[0], fine, 16), np.float32)
+
+    def _view_step(self) -> float:
+        angles = self.plan.states[0].angles
+        return float(angles[-1] - angles[0]) / (len(angles) - 1)
+
+    def start(self, first: int) -> None:
+        """Leave out all angles before ``first``, if they are not made yet."""
+        if first > self.next:
+            self.next = first
+
+    def advance(self, stop: int) -> None:
+        """Make all angles before ``stop``."""
+        while self.next < stop:
+            count = min(_AT_ONCE, stop - self.next)
+            numbers = np.arange(self.next, self.next + count)
+            for s in range(len(self.plan.states)):
+                self._make(numbers, s)
+            self.next += count
+
+    def _make(self, numbers: np.ndarray, s: int) -> None:
+        plan, state = self.plan, self.plan.states[s]
+        theta = plan.theta(numbers, s)
+        place = np.interp(
+            theta[:, None] - state.off, state.angles, np.arange(len(state.angles), dtype=float)
+        )
+        first = np.clip(np.floor(place).astype(np.int64) - 1, 0, len(state.views) - 4)
+        way = (place - first).astype(np.float32)
+        stride = len(plan.states)
+        low, high = int(first.min()) * stride, (int(first.max()) + 4) * stride
+        self._load(low, min(high, plan.geometry.shape[0]))
+        registers = plan.table // 16
+        blocks = len(numbers) * registers
+        _rebin(
+            self._ring, first, way, stride, s, state.col_first, state.col_weight, state.cone,
+            self._parallel[:blocks],
+        )  # fmt: skip
+        ramp, tables = plan.filter, self._tables
+        _filter(
+            LANES, self._parallel[:blocks].reshape(-1), blocks, ramp.n_t, tables.twiddle,
+            tables.whole, tables.half, ramp.fine_first, ramp.n_fine,
+            self._filtered[:blocks].reshape(-1),
+        )  # fmt: skip
+        slots = numbers % self.room
+        _sum_rows(self._filtered[:blocks], plan.weights, slots, s, self.rows)
+        angles = theta[:, None] - state.fine_off
+        self.source_z[slots, s] = np.interp(angles, state.angles, state.source_z)
+
+    def _load(self, low: int, high: int) -> None:
+        """Read views up to ``high``, in the order of growing angle."""
+        total = self.plan.geometry.shape[0]
+        backward = self.plan.geometry.angles[0] > self.plan.geometry.angles[-1]
+        self._read = max(self._read, low)
+        while self._read < high:
+            stop = min(self._read + 64, max(high, min(low + self._kept, total)), total)
+            stop = min(stop, low + self._kept)
+            if backward:
+                views = self._source[total - stop : total - self._read][::-1]
+            else:
+                views = self._source[self._read : stop]
+            views = np.ascontiguousarray(views, dtype=np.float32)
+            if not np.isfinite(views.sum()):
+                raise DataError(
+                    "line integrals are not finite", where=f"views {self._read} to {stop}"
+                )
+            _transpose(views, self._read, self._ring)
+            self._read = stop
+
+
+@nb.njit(parallel=True, cache=True)
+def _transpose(views, first, ring):
+    """Copy views (n, rows, cols) to (cols, rows) each, into a ring."""
+    n, rows, cols = views.shape
+    room = ring.shape[0]
+    for k in nb.prange(n):
+        for c0 in range(0, cols, 16):
+            for r in range(rows):
+                for c in range(c0, min(c0 + 16, cols)):
+                    ring[(first + k) % room, c, r] = views[k, r, c]
+
+
+@nb.njit(parallel=True, cache=True, error_model="numpy")
+def _rebin(ring, first, way, stride, state, col_first, col_weight, cone, parallel):
+    """Parallel views (angles·registers, t, 16) of one state, all rows of a ray at once."""
+    room, cols, table = ring.shape
+    count = first.shape[0]
+    registers = table // 16
+    n_t = len(col_first)
+    for j in nb.prange(count):
+        fan = np.empty((cols, table), np.float32)
+        for c in range(cols):
+            x = way[j, c]
+            one, two, three = x - np.float32(1.0), x - np.float32(2.0), x - np.float32(3.0)
+            w0 = -one * two * three / np.float32(6.0)
+            w1 = x * two * three / np.float32(2.0)
+            w2 = -x * one * three / np.float32(2.0)
+            w3 = x * one * two / np.float32(6.0)
+            k = first[j, c] * stride + state
+            v0 = ring[k % room, c]
+            v1 = ring[(k + stride) % room, c]
+            v2 = ring[(k + 2 * stride) % room, c]
+            v3 = ring[(k + 3 * stride) % room, c]
+            for r in range(table):
+                fan[c, r] = w0 * v0[r] + w1 * v1[r] + w2 * v2[r] + w3 * v3[r]
+        for m in range(n_t):
+            c = col_first[m]
+            w0, w1, w2, w3 = (
+                col_weight[m, 0], col_weight[m, 1], col_weight[m, 2], col_weight[m, 3],
+            )  # fmt: skip
+            for b in range(registers):
+                for lane in range(16):
+                    r = 16 * b + lane
+                    value = w0 * fan[c, r] + w1 * fan[c + 1, r]
+                    value += w2 * fan[c + 2, r] + w3 * fan[c + 3, r]
+                    parallel[j * registers + b, m, lane] = value * cone[m, r]
+
+
+@nb.njit(parallel=True, cache=True)
+def _filter(tag, parallel, count, n_t, twiddle, whole, half, first, fine, filtered):
+    """Ramp filter along t, 16 rows at once, to whole steps and the half-steps between them.
+
+    Two fans are the real and the imaginary part of one transform; the last may lack its partner.
+    """
+    width = i64(len(tag))
+    n = len(twiddle)
+    for pair in nb.prange((count + 1) // 2):
+        k = 2 * pair
+        other = min(k + 1, count - 1)
+        re, im = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
+        sr, si = np.zeros(n * width, np.float32), np.zeros(n * width, np.float32)
+        for m in range(n_t):
+            store(sr, m * width, load(tag, parallel, (k * n_t + m) * width))
+            store(si, m * width, load(tag, parallel, (other * n_t + m) * width))
+        _forward(tag, sr, si, n, twiddle)
+        for part in range(2):
+            table = whole if part == 0 else half
+            for m in range(n):
+                at = m * width
+                xr, xi = _turn(load(tag, sr, at), load(tag, si, at), table[m, 0], table[m, 1])
+                store(re, at, xr)
+                store(im, at, xi)
+            _inverse(tag, re, im, n, twiddle)
+            for f in range((part - first) % 2, fine, 2):
+                m = ((first + f) // 2) % n
+                store(filtered, (other * fine + f) * width, load(tag, im, m * width))
+                store(filtered, (k * fine + f) * width, load(tag, re, m * width))
+
+
+@nb.njit(parallel=True, cache=True)
+def _sum_rows(filtered, weights, slots, state, rows):
+    """Running sums over the weighted rows of each fine sample."""
+    table = len(weights)
+    registers = table // 16
+    fine = filtered.shape[1]
+    for j in nb.prange(len(slots)):
+        out = rows[slots[j], state]
+        for f in range(fine):
+            total = np.float32(0.0)
+            for r in range(table):
+                out[f, r] = total
+                total += weights[r] * filtered[j * registers + r // 16, f, r % 16]

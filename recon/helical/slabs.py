@@ -1,0 +1,108 @@
+"""Slices in slabs along the scan, from one pass through its views and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..geometry import ImageGrid
+from ..scan import Scan
+from ..windows import Window
+from .backprojection import backproject
+from .coverage import angles_that_see
+from .plan import HelicalPlan
+from .rebinning import ParallelStream
+from .torch_backprojection import TorchSlab
+
+__all__ = ["reconstruct_slabs", "slabs"]
+
+_ROOM = 1.2e9  # bytes of parallel views that are held at once, if a single block fits
+_BLOCK = 16  # slices that the kernel takes at once
+_MOST = 64
+_ANGLES = 16  # between two steps of the progress bar
+
+
+def slabs(plan: HelicalPlan, z: np.ndarray, thickness: float, room: float = _ROOM) -> list[slice]:
+    """Cut slices in growing order into slabs whose parallel views fit into ``room`` [bytes]."""
+    angle = len(plan.states) * plan.filter.n_fine * plan.table * 4
+    parts = []
+    start = 0
+    while start < len(z):
+        stop = min(start + _BLOCK, len(z))
+        while stop < len(z) and stop - start < _MOST:
+            more = min(stop + _BLOCK, len(z))
+            first, last = angles_that_see(plan, z[start] - thickness, z[more - 1] + thickness)
+            if (last - first) * angle > room:
+                break
+            stop = more
+        parts.append(slice(start, stop))
+        start = stop
+    return parts
+
+
+def reconstruct_slabs(
+    scan: Scan,
+    plan: HelicalPlan,
+    grid: ImageGrid,
+    z: np.ndarray,
+    thickness: float,
+    window: Window,
+    *,
+    device: torch.device | None = None,
+    progress: bool = False,
+    room: float = _ROOM,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield slabs of slices at the heights ``z``, which grow: places, and attenuation [1/mm].
+
+    Parameters
+    ----------
+    scan, plan, grid
+        As `recon.helical.reconstruct` has them.
+    z : np.ndarray, shape (slices,)
+        In growing order [mm].
+    thickness : float
+        Of a slice [mm].
+    window : str, Kernel or callable
+    device : torch.device, optional
+        Where the backprojection runs; None for the compiled kernel.
+    progress : bool
+        Show a bar.
+    room : float
+        Bytes of parallel views to hold at once.
+
+    Yields
+    ------
+    (slice, np.ndarray)
+        Places in ``z``, and images (n, rows, cols), float32.
+    """
+    parts = slabs(plan, z, thickness, room)
+    if plan.geometry.z[plan.states[0].views[0]] > plan.geometry.z[plan.states[0].views[-1]]:
+        parts = parts[::-1]  # in the order of the views
+    seen = [angles_that_see(plan, z[p][0] - thickness, z[p][-1] + thickness) for p in parts]
+    stream = ParallelStream(
+        scan.line_integrals, plan, window, max(last - first for first, last in seen)
+    )
+    with tqdm(
+        total=len(parts) * plan.half, desc="reconstruct", unit="angle", disable=not progress
+    ) as bar:
+        for part, (first, last) in zip(parts, seen):
+            stream.start(first)
+            stream.advance(last)
+            heights = z[part]
+            padded = np.pad(heights, (0, -len(heights) % _BLOCK), mode="edge")
+            shares = [range(j, min(j + _ANGLES, plan.half)) for j in range(0, plan.half, _ANGLES)]
+            if device is not None:
+                slab = TorchSlab(stream, grid, heights, thickness, device)
+                for angles in shares:
+                    slab.add(first, last, angles)
+                    bar.update(len(angles))
+                yield part, slab.images()
+                continue
+            out = np.zeros((*grid.shape, len(padded)), np.float32)
+            for angles in shares:
+                backproject(stream, grid, padded, thickness, first, last, angles, out)
+                bar.update(len(angles))
+            yield part, np.ascontiguousarray(out[..., : len(heights)].transpose(2, 0, 1))
