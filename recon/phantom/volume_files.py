@@ -1,0 +1,108 @@
+"""Voxel volumes from files: a NumPy archive, or a CT series."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from .voxels import VoxelPhantom
+
+__all__ = ["read_volume"]
+
+_UNEVEN = 0.01  # of a slice distance, between slices of a series
+# a file of another kind is a TypeError or a ValueError, a damaged one any of the others
+_BROKEN = (
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, ValueError, MemoryError,
+    NotImplementedError,
+)  # fmt: skip
+
+
+def read_volume(path: str | Path, *, mu_water: float) -> VoxelPhantom:
+    """Read a volume to scan, its middle on the axis at z = 0.
+
+    Parameters
+    ----------
+    path : str or Path
+        A NumPy archive (.npz) with ``hu`` (slices, rows, cols), z upwards, and ``spacing_mm``, one
+        distance for each of the three; or a folder with an axial CT series of DICOM files.
+    mu_water : float
+        Attenuation of water [1/mm].
+
+    Returns
+    -------
+    VoxelPhantom
+
+    Raises
+    ------
+    DataError
+        If there is nothing to read, a key is missing, the array is no volume of finite numbers, a
+        distance is not positive, or the slices of a series are tilted or unevenly spaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "water.npz"
+    ...     np.savez(file, hu=np.zeros((3, 4, 5), np.int16), spacing_mm=[3.0, 2.0, 2.0])
+    ...     read_volume(file, mu_water=0.0193)
+    VoxelPhantom(3 × 4 × 5 voxels of 3 × 2 × 2 mm)
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        hu, spacing = _series(path)
+    else:
+        hu, spacing = _archive(path)
+    try:
+        return VoxelPhantom(hu=hu, spacing=spacing, mu_water=mu_water)
+    except DataError as error:
+        raise DataError(f"not a volume to scan: {error}", where=path) from None
+
+
+def _archive(path: Path) -> tuple[Any, Any]:
+    expected = "a .npz with hu (slices, rows, cols) and spacing_mm, or a folder of DICOM files"
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in ("hu", "spacing_mm") if name in archive}
+    except FileNotFoundError:
+        raise DataError("no such volume", where=path, expected=expected) from None
+    except _BROKEN as error:
+        raise DataError("volume cannot be read", where=path, expected=expected, got=error) from None
+    if len(found) < 2:
+        got = f"only {next(iter(found))}" if found else "neither"
+        raise DataError("volume is not complete", where=path, expected=expected, got=got)
+    hu, spacing = found["hu"], found["spacing_mm"]
+    for name, array in (("hu", hu), ("spacing_mm", spacing)):
+        if array.dtype.kind not in "iuf":
+            raise DataError(f"{name} is not numbers", where=path, got=f"type {array.dtype}")
+    return hu, spacing.tolist() if spacing.ndim == 1 else spacing
+
+
+def _series(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+    from ..dicom_image import read_images
+    from ..dicom_slice import LEAST_TILT
+
+    images = read_images(path)
+    if abs(images.tilt) > LEAST_TILT or not np.allclose(
+        images.orientation, (1, 0, 0, 0, 1, 0), atol=1e-3
+    ):
+        raise DataError(
+            "slices are not axial", where=path, expected="orientation 1 0 0 0 1 0",
+            got=" ".join(f"{v:.4g}" for v in images.orientation),
+        )  # fmt: skip
+    z = images.positions[:, 2]
+    if len(z) == 1:
+        return images.hu, (images.slice_thickness, *images.spacing)
+    steps = np.diff(z)
+    step = float(steps.mean())
+    if np.ptp(steps) > _UNEVEN * step:
+        raise DataError(
+            "slices are not evenly spaced", where=path, expected=f"steps of {step:.4g} mm",
+            got=f"{steps.min():.4g} to {steps.max():.4g} mm",
+            remedy="complete the series, or leave out what does not belong to it",
+        )  # fmt: skip
+    return images.hu, (step, *images.spacing)
