@@ -19,20 +19,22 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import vjp
 
 from recon.errors import DataError
 
+from .linearisation import linearise
+
 __all__ = ["FibreResult", "project_to_fibre", "rms"]
 
-_OUTER = 8  # Gauss–Newton steps, at most; most samples need two or three
+_OUTER = 10  # Gauss–Newton steps, at most; most samples need three or four
 _INNER = 8  # conjugate-gradient iterations in each of the first steps, at most
-_PATIENCE = 3  # steps at full damping; each later one has a tenth of it and twice the iterations
+_PATIENCE = 5  # steps at full damping; each later one has a tenth of it and twice the iterations
 _INNER_AT_MOST = 64
 _HALVINGS = 4  # a step is tried at 1, 1/2, 1/4, 1/8, 1/16 of its length
 _BISECTIONS = 14  # the pulled sample ends within 2⁻¹⁴ of the segment's length
 _POWER_ITERATIONS = 12
-_TARGET = 0.8  # of the tolerance, for the linearised residual of a step: no further than needed
+_TARGET = 0.9  # of the tolerance, for the linearised residual of a step: no further than needed
+_FORCING = 0.3  # of the residual: a step that goes further trusts the linearisation too much
 _TINY = 1e-30
 _MARGIN = 0.999  # aimed at, in units of the tolerance, so that rounding cannot break it
 
@@ -74,28 +76,17 @@ def _like(scalars: Tensor, values: Tensor) -> Tensor:
     return scalars.reshape(-1, *(1,) * (values.ndim - 1))
 
 
-def _linearise(phi: Phi, x: Tensor) -> tuple[Tensor, Phi, Phi]:
-    """Return Φ(x) and the products ``w ↦ Jw`` and ``u ↦ Jᵀu`` for a batch of images.
-
-    ``u ↦ Jᵀu`` is linear, so its own transpose is ``w ↦ Jw``: both products reuse the one forward
-    pass and need nothing but reverse-mode derivatives.
-    """
-    value, pull, *_ = vjp(phi, x)
-    _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(value))
-    return value, lambda w: push(w)[0], lambda u: pull(u)[0]
-
-
 def _largest_gain(phi: Phi, x: Tensor) -> Tensor:
     """Estimate σ_max of J for each image by power iteration on JᵀJ from a fixed start."""
-    _, times_j, times_jt = _linearise(phi, x)
+    at = linearise(phi, x)
     start = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(0))
     w = start.to(x).expand_as(x)
     gain = torch.zeros(len(x)).to(x)
     for _ in range(_POWER_ITERATIONS):
         w = w / _like(_dot(w, w).sqrt().clamp_min(_TINY), w)
-        jw = times_j(w)
+        jw = at.times_j(w)
         gain = _dot(jw, jw).sqrt()
-        w = times_jt(jw / _like(gain.clamp_min(_TINY), jw))
+        w = at.times_jt(jw / _like(gain.clamp_min(_TINY), jw))
     return torch.where(gain > 0, gain, 1.0)
 
 
@@ -157,13 +148,13 @@ def _descend(
             break
         late = max(0, count + 1 - _PATIENCE)
         start, goal = x[index], z[index]
-        value, times_j, times_jt = _linearise(phi, start)
+        at = linearise(phi, start)
         sigma = gain[index]  # divided by it, J has norm 1 and residuals are in units of x
         step = _gauss_newton_step(
-            partial(_scaled, times_j, sigma),
-            partial(_scaled, times_jt, sigma),
-            (goal - value) / _like(sigma, value),
-            _TARGET * tolerance[index] / sigma,
+            partial(_scaled, at.times_j, sigma),
+            partial(_scaled, at.times_jt, sigma),
+            (goal - at.value) / _like(sigma, goal),
+            torch.maximum(_TARGET * tolerance[index], _FORCING * residual[index]) / sigma,
             damping / 10**late,
             min(_INNER * 2**late, _INNER_AT_MOST),
         )

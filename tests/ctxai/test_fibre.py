@@ -7,7 +7,7 @@ from tolerances import FIBRE
 from torch import nn
 from torch.nn import functional as F
 
-from ctxai.fibre import project_to_fibre
+from ctxai.fibre import _gauss_newton_step, project_to_fibre
 from recon.errors import DataError
 
 
@@ -43,25 +43,33 @@ def test_linear_filter_moves_the_row_space_and_nothing_else():
 
 
 def test_damped_step_is_the_closed_form():
-    """One step on a diagonal operator is ``Jᵀ(JJᵀ + λ s)⁻¹ r``, with σ_max² = s in any unit."""
-    gains = torch.tensor([3.0, 1.0, 0.5, 0.1, 3.0, 1.0, 0.5, 0.1], dtype=torch.float64)
+    """The step on a diagonal operator is ``Jᵀ(JJᵀ + λ)⁻¹ r``; it stops where that is enough."""
+    gain = torch.tensor([3.0, 1.0, 0.5, 0.1, 3.0, 1.0, 0.5, 0.1], dtype=torch.float64)
+    gain = gain.reshape(1, 1, 2, 4) / 3.0
 
-    def phi(x):
-        return 1e4 * gains.reshape(1, 1, 2, 4) * x
+    def times(w):
+        return gain * w
 
+    residual = images(2, 4, seed=3, dtype=torch.float64)[:, :, :2]
+    for damping in (0.03, 1e-12):
+        step = _gauss_newton_step(times, times, residual, torch.zeros(2), damping, 8)
+        expected = gain * residual / (gain**2 + damping)
+        assert (step - expected).abs().max() < FIBRE["damped step [HU]"] * 1e3
+    enough = 0.7 * rms(residual)
+    early = _gauss_newton_step(times, times, residual, enough, 0.03, 8)
+    assert (rms(residual - times(early)) <= enough).all()
+    assert (rms(early) < rms(gain * residual / (gain**2 + 0.03))).all()
+
+
+def test_no_damping_and_any_tolerance_reach_the_closed_form():
+    """A diagonal operator of any unit: with λ → 0 the iteration ends at z divided by the gains."""
+    gain = 1e4 * torch.tensor([3.0, 1.0, 0.5, 0.1, 3.0, 1.0, 0.5, 0.1], dtype=torch.float64)
+    gain = gain.reshape(1, 1, 2, 4)
     start = images(1, 4, seed=3, dtype=torch.float64)[:, :, :2]
-    z = phi(images(1, 4, seed=4, dtype=torch.float64)[:, :, :2])
-    damping, scale = 0.03, (3.0 * 1e4) ** 2
-    gain = 1e4 * gains.reshape(1, 1, 2, 4)
-    expected = start + gain * (z - phi(start)) / (gain**2 + damping * scale)
-    # a tolerance that exactly this one step reaches
-    tolerance = float(rms(phi(expected) - z)) * 1.01
-    result = project_to_fibre(phi, start, z, tolerance=tolerance, damping=damping)
-    assert result.converged.all()
-    assert (result.x - expected).abs().max() < 5.0  # σ_max² is estimated from below, to 1 %
-    exact = project_to_fibre(phi, start, z, tolerance=1e-9, damping=1e-12)
-    closed = z / gain
-    assert (exact.x - closed).abs().max() < FIBRE["damped step [HU]"] * 1e3
+    z = gain * images(1, 4, seed=4, dtype=torch.float64)[:, :, :2]
+    exact = project_to_fibre(lambda x: gain * x, start, z, tolerance=1e-9, damping=1e-12)
+    assert exact.converged.all()
+    assert (exact.x - z / gain).abs().max() < FIBRE["damped step [HU]"] * 1e3
 
 
 KERNEL = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 2.0, 1.0, 0.0]) / 32.0

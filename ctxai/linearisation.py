@@ -1,0 +1,248 @@
+r"""The Jacobian of a layer at a batch of images, as two products: ``w ↦ Jw`` and ``u ↦ Jᵀu``.
+
+A network of convolutions and rectifiers is linear around an image: its Jacobian is the same chain
+of convolutions with the rectifiers' masks held fixed, and the transpose is the chain run backwards
+with the kernels turned. One run of the network records the masks; each product afterwards costs
+the convolutions alone, some two to three times less than through automatic differentiation. Any
+other function is differentiated by `torch.func`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vjp
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["Linearisation", "linearise"]
+
+Product = Callable[[Tensor], Tensor]
+_SIDE = 4  # pixels of a block: 4 × 4 outputs fill the vector registers of a convolution on a CPU
+_FEW = 4  # output channels below which a convolution on a CPU is done in blocks
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Linearisation:
+    """Φ around a batch of images.
+
+    Attributes
+    ----------
+    value : Tensor
+        Φ(x), ``(n, ...)``.
+    times_j : callable
+        ``w ↦ Jw``, from ``(n, C, H, W)`` to the shape of ``value``, sample by sample.
+    times_jt : callable
+        ``u ↦ Jᵀu``, the other way.
+    recorded : bool
+        Whether the products are a recorded chain rather than automatic differentiation.
+    """
+
+    value: Tensor
+    times_j: Product
+    times_jt: Product
+    recorded: bool
+
+
+@torch.no_grad()
+def linearise(phi: Product, x: Tensor) -> Linearisation:
+    """Linearise a layer at each image of a batch.
+
+    Parameters
+    ----------
+    phi : callable
+        The layer's representation Φ of a batch of images, sample by sample.
+    x : Tensor
+        Images ``(n, C, H, W)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai.linearisation import linearise
+    >>> at = linearise(lambda x: 3.0 * torch.relu(x), torch.tensor([[[[2.0, -1.0]]]]))
+    >>> at.value, at.times_j(torch.ones(1, 1, 1, 2))
+    (tensor([[[[6., 0.]]]]), tensor([[[[3., 0.]]]]))
+    """
+    x = x.detach()
+    with _Record(x) as record:
+        value = phi(x)
+    end = record.numbers.get(id(value))
+    if end is not None and record.complete:
+        steps = record.steps
+        return Linearisation(
+            value, lambda w: _forwards(steps, w, end), lambda u: _backwards(steps, u, end), True
+        )
+    # u ↦ Jᵀu is linear, so its own transpose is w ↦ Jw: both reuse one forward pass
+    value, pull, *_ = vjp(phi, x)
+    _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(value))
+    return Linearisation(value, lambda w: push(w)[0], lambda u: pull(u)[0], False)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operation of the chain, linear in values of other operations, with its transpose."""
+
+    sources: tuple[int, ...]
+    apply: tuple[Product, ...]
+    transpose: tuple[Product, ...]
+
+
+def _forwards(steps: list[_Step], w: Tensor, end: int) -> Tensor:
+    values = [w]
+    for step in steps[:end]:
+        parts = (f(values[source]) for f, source in zip(step.apply, step.sources))
+        values.append(reduce(operator.add, parts))
+    return values[end]
+
+
+def _backwards(steps: list[_Step], u: Tensor, end: int) -> Tensor:
+    values: dict[int, Tensor] = {end: u}
+    for number in range(end, 0, -1):
+        value = values.pop(number, None)
+        if value is not None:
+            step = steps[number - 1]
+            for f, source in zip(step.transpose, step.sources):
+                part = f(value)
+                values[source] = values[source] + part if source in values else part
+    return values[0]
+
+
+class _Record(TorchDispatchMode):
+    """Records what a function does to x, as long as it knows the Jacobian of each operation."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.numbers = {id(x): 0}
+        self.kept = [x]  # so that no other tensor gets the same id
+        self.steps: list[_Step] = []
+        self.complete = True
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        given = [id(a) for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+        sources = tuple(self.numbers[i] for i in given if i in self.numbers)
+        result = func(*args, **kwargs)
+        if sources and self.complete:
+            known = _RULES.get(func)
+            rules = None if known is None else known(self, result, *args, **kwargs)
+            if rules is None:
+                self.complete = False
+            else:
+                self.steps.append(_Step(sources, *zip(*rules)))
+                self.numbers[id(result)] = len(self.steps)
+                self.kept.append(result)
+        return result
+
+    def depends(self, value: Any) -> bool:
+        """Whether an argument is x or was made of it."""
+        return id(value) in self.numbers
+
+
+def _convolution(
+    record, result, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups
+):
+    size = weight.shape[2:]
+    plain = {*stride, *dilation, groups} == {1} and not transposed and len(size) == 2
+    if not plain or record.depends(weight) or record.depends(bias):
+        return None
+    if any(p > k - 1 for p, k in zip(padding, size)):
+        return None
+    turned = weight.flip(2, 3).transpose(0, 1)
+    back = [k - 1 - p for p, k in zip(padding, size)]
+    return [(_convolve(weight, padding), _convolve(turned, back))]
+
+
+def _convolve(weight: Tensor, padding: list[int]) -> Product:
+    """Return the convolution with a kernel, in blocks where there are few output channels.
+
+    A convolution to one channel leaves most lanes of a CPU idle. Output pixel (i, j) of a block of
+    4 × 4 is a channel of its own in a convolution of stride 4 with the kernel shifted by (i, j):
+    twice the products, several times faster, and the same sums.
+    """
+    outputs, inputs, rows, cols = weight.shape
+    innermost = torch.channels_last
+    if weight.device.type != "cpu" or outputs > _FEW:
+        weight = weight.contiguous(memory_format=innermost)
+        return lambda w: functional.conv2d(w, weight, padding=padding)
+    blocks = weight.new_zeros(outputs, _SIDE, _SIDE, inputs, rows + _SIDE - 1, cols + _SIDE - 1)
+    for i in range(_SIDE):
+        for j in range(_SIDE):
+            blocks[:, i, j, :, i : i + rows, j : j + cols] = weight
+    blocks = blocks.flatten(0, 2).contiguous(memory_format=innermost)
+
+    def in_blocks(w: Tensor) -> Tensor:
+        high = w.shape[-2] + 2 * padding[0] - rows + 1
+        wide = w.shape[-1] + 2 * padding[1] - cols + 1
+        below, right = -high % _SIDE, -wide % _SIDE
+        if below or right:
+            w = functional.pad(w, (padding[1], padding[1] + right, padding[0], padding[0] + below))
+        pad = [0, 0] if below or right else padding
+        out = functional.conv2d(w, blocks, stride=_SIDE, padding=pad)
+        return functional.pixel_shuffle(out, _SIDE)[..., :high, :wide]
+
+    return in_blocks
+
+
+def _times(factor: Any) -> Product:
+    return lambda w: w * factor
+
+
+def _rectifier(record, result, x, slope=0.0):
+    factor = (result > 0).to(result.dtype)
+    factor = factor + slope * (1.0 - factor) if slope else factor
+    if factor.ndim == 4:  # as the convolutions lay their results out
+        factor = factor.contiguous(memory_format=torch.channels_last)
+    return [(_times(factor),) * 2] if slope >= 0 else None
+
+
+def _sum(sign):
+    def rule(record, result, a, b, *, alpha=1):
+        terms = [(a, 1.0), (b, sign * alpha)]
+        rules = [(_times(s) if s != 1.0 else _same,) * 2 for t, s in terms if record.depends(t)]
+        return rules if _same_shape(record, result, a, b) else None
+
+    return rule
+
+
+def _product(record, result, a, b):
+    if (record.depends(a) and record.depends(b)) or not _same_shape(record, result, a, b):
+        return None
+    return [(_times(b if record.depends(a) else a),) * 2]
+
+
+def _quotient(record, result, a, b):
+    if record.depends(b) or not _same_shape(record, result, a):
+        return None
+    return [(_times(1.0 / b),) * 2]
+
+
+def _same(w: Tensor) -> Tensor:
+    return w
+
+
+def _same_shape(record: _Record, result: Tensor, *terms: Any) -> bool:
+    return all(t.shape == result.shape for t in terms if record.depends(t))
+
+
+_RULES: dict[Any, Callable[..., Any]] = {
+    aten.convolution.default: _convolution,
+    aten.relu.default: _rectifier,
+    aten.relu_.default: _rectifier,
+    aten.leaky_relu.default: lambda r, out, x, slope=0.01: _rectifier(r, out, x, slope),
+    aten.leaky_relu_.default: lambda r, out, x, slope=0.01: _rectifier(r, out, x, slope),
+    aten.add.Tensor: _sum(1.0),
+    aten.sub.Tensor: _sum(-1.0),
+    aten.rsub.Scalar: lambda r, out, x, other, alpha=1: [(_times(-alpha),) * 2],
+    aten.mul.Tensor: _product,
+    aten.div.Tensor: _quotient,
+    aten.neg.default: lambda r, out, x: [(torch.neg, torch.neg)],
+}

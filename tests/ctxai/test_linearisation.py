@@ -1,0 +1,120 @@
+"""Recorded Jacobians against automatic differentiation, and when they must not be recorded."""
+
+import pytest
+import torch
+from torch import nn
+from torch.func import jvp, vjp
+from torch.nn import functional as F
+
+from ctxai.denoisers import Chen, Yang
+from ctxai.linearisation import linearise
+from ctxai.wiretap import Wiretap
+
+# float64 sums of some thousand products, in another order
+ROUNDING = 1e-11
+
+
+class Residual(nn.Module):
+    """x minus what a network takes for noise, with a leaky rectifier in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 5, (3, 5), padding=(1, 2))
+        self.last = nn.Conv2d(5, 1, 2, padding=1, bias=False)
+
+    def forward(self, x):
+        h = F.leaky_relu(self.first(x / 50.0), 0.2, inplace=True)
+        return x - 50.0 * self.last(h)[..., 1:, 1:].clone() if self.training else x + 3.0 * h[:, :1]
+
+
+def skip(x):
+    noise = F.conv2d(F.relu(F.conv2d(x, KERNELS, padding=1)), KERNELS.transpose(0, 1), padding=1)
+    return x - noise / 7.0
+
+
+KERNELS = torch.randn(6, 1, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+class Straight(torch.autograd.Function):
+    """Rounds, and lets the gradient through as it is."""
+
+    @staticmethod
+    def forward(x):
+        return torch.round(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def random_like(values, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(values.shape, generator=generator, dtype=values.dtype)
+
+
+def seeded(network):
+    torch.manual_seed(3)
+    return network().double().eval().requires_grad_(False)
+
+
+CASES = {
+    "Chen": lambda: seeded(Chen),
+    "Chen, layer 2": lambda: Wiretap(seeded(Chen), 2).phi,
+    "Yang": lambda: seeded(Yang),
+    "Yang, layer 4": lambda: Wiretap(seeded(Yang), 4).phi,
+    "skip connection": lambda: skip,
+    "identity": lambda: lambda x: x,
+    "affine": lambda: lambda x: 3.0 - x * torch.arange(11.0) / 2.0,
+}
+AUTOMATIC = {
+    "views": lambda: seeded(Residual),
+    "smooth": lambda: lambda x: F.silu(x),
+    "reflected": lambda: lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), KERNELS),
+    "strided": lambda: lambda x: F.conv2d(x, KERNELS, stride=2),
+    "two ways": lambda: lambda x: x * F.relu(x),
+    "broadcast": lambda: lambda x: x + torch.zeros(4, 1, 1, dtype=x.dtype),
+}
+
+
+@pytest.mark.parametrize("name", [*CASES, *AUTOMATIC])
+def test_products_are_those_of_automatic_differentiation(name):
+    phi = (CASES | AUTOMATIC)[name]()
+    x = 100.0 * random_like(torch.zeros(3, 1, 10, 11, dtype=torch.float64), 5)
+    at = linearise(phi, x)
+    assert at.recorded == (name in CASES)
+    w = random_like(x, 6)
+    value, jw = jvp(phi, (x,), (w,))
+    assert torch.allclose(at.value, value, rtol=ROUNDING)
+    assert torch.allclose(at.times_j(w), jw, rtol=ROUNDING, atol=ROUNDING * float(jw.abs().max()))
+    u = random_like(value, 7)
+    jtu = vjp(phi, x)[1](u)[0]
+    assert torch.allclose(
+        at.times_jt(u), jtu, rtol=ROUNDING, atol=ROUNDING * float(jtu.abs().max())
+    )
+    assert torch.allclose((at.times_j(w) * u).sum(), (w * at.times_jt(u)).sum())
+
+
+def test_a_gradient_of_its_own_is_respected():
+    x = 10.0 * random_like(torch.zeros(2, 1, 4, 4), 1)
+    at = linearise(lambda x: x + Straight.apply(F.relu(x)), x)
+    assert not at.recorded  # the rounding is seen, although its gradient hides it
+    assert torch.equal(at.times_jt(torch.ones_like(x)), 1.0 + (x > 0).float())
+
+
+def test_a_constant_does_not_become_a_chain():
+    x = random_like(torch.zeros(2, 1, 4, 4), 1)
+    at = linearise(lambda x: torch.ones_like(x), x)
+    assert not at.recorded
+    assert at.times_j(x).abs().max() == 0
+
+
+def test_the_network_may_be_used_again_between_products():
+    f, x = seeded(Chen), random_like(torch.zeros(2, 1, 8, 8, dtype=torch.float64), 2)
+    at = linearise(f, x)
+    before = at.times_j(x)
+    linearise(f, -x).times_j(x)
+    assert torch.equal(at.times_j(x), before)
