@@ -72,7 +72,7 @@ def covered(geometry: HelicalScan, grid: ImageGrid) -> tuple[float, float]:
     >>> low, high = covered(
     ...     flash_helical(length=100.0), ImageGrid(shape=(64, 64), spacing=(5.0, 5.0)))
     >>> round(low), round(high)
-    (-37, 37)
+    (-39, 39)
     """
     plan = plan_helical(geometry, grid)
     check_pitch(plan)

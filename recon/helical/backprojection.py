@@ -16,7 +16,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from ..backends.simd import add, load, store, sub
+from ..backends.simd import add, lerp_add, load, store, sub, zero
 from ..geometry import ImageGrid
 from .lookup import LANES, edge, table_tag
 from .rebinning import ParallelStream
@@ -142,8 +142,9 @@ def _backproject(
                         if z[0] > high or z[16 * blocks - 1] < low:
                             continue
                         at = ((slots[k] * states + s) * fine + n) * table
-                        for r in range(table):
-                            sums[r] = rows[at + r] + w * (rows[at + table + r] - rows[at + r])
+                        for r in range(0, table, 16):
+                            left, right = load(tag, rows, at + r), load(tag, rows, at + table + r)
+                            store(sums, r, lerp_add(zero(tag), left, right, w))
                         for b in range(0, 16 * blocks, 16):
                             if z[b] > high or z[b + 15] < low:
                                 continue

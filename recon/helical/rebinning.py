@@ -1,4 +1,3 @@
-# mypy: disable-error-code="call-arg"
 """From views as they are measured to filtered parallel views, in one pass through the scan.
 
 Views enter a ring once, in the order of growing angle. Each parallel view of each focal-spot state
@@ -13,8 +12,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from ..backends.filter_fft import _forward, _inverse, _turn, filter_tables
-from ..backends.simd import load, store
+from ..backends.filter_fft import filter_tables, filter_views
 from ..errors import DataError
 from ..scan import LineIntegrals
 from ..windows import Window
@@ -22,8 +20,6 @@ from .lookup import LANES
 from .plan import HelicalPlan
 
 __all__ = ["ParallelStream"]
-
-i64 = nb.int64
 
 _AT_ONCE = 32  # parallel angles that are made together
 _SPARE = 4  # views that interpolation takes around those it needs
@@ -107,7 +103,7 @@ class ParallelStream:
             self._parallel[:blocks],
         )  # fmt: skip
         ramp, tables = plan.filter, self._tables
-        _filter(
+        filter_views(
             LANES, self._parallel[:blocks].reshape(-1), blocks, ramp.n_t, tables.twiddle,
             tables.whole, tables.half, ramp.fine_first, ramp.n_fine,
             self._filtered[:blocks].reshape(-1),
@@ -184,37 +180,6 @@ def _rebin(ring, first, way, stride, state, col_first, col_weight, cone, paralle
                     value = w0 * fan[c, r] + w1 * fan[c + 1, r]
                     value += w2 * fan[c + 2, r] + w3 * fan[c + 3, r]
                     parallel[j * registers + b, m, lane] = value * cone[m, r]
-
-
-@nb.njit(parallel=True, cache=True)
-def _filter(tag, parallel, count, n_t, twiddle, whole, half, first, fine, filtered):
-    """Ramp filter along t, 16 rows at once, to whole steps and the half-steps between them.
-
-    Two fans are the real and the imaginary part of one transform; the last may lack its partner.
-    """
-    width = i64(len(tag))
-    n = len(twiddle)
-    for pair in nb.prange((count + 1) // 2):
-        k = 2 * pair
-        other = min(k + 1, count - 1)
-        re, im = np.empty(n * width, np.float32), np.empty(n * width, np.float32)
-        sr, si = np.zeros(n * width, np.float32), np.zeros(n * width, np.float32)
-        for m in range(n_t):
-            store(sr, m * width, load(tag, parallel, (k * n_t + m) * width))
-            store(si, m * width, load(tag, parallel, (other * n_t + m) * width))
-        _forward(tag, sr, si, n, twiddle)
-        for part in range(2):
-            table = whole if part == 0 else half
-            for m in range(n):
-                at = m * width
-                xr, xi = _turn(load(tag, sr, at), load(tag, si, at), table[m, 0], table[m, 1])
-                store(re, at, xr)
-                store(im, at, xi)
-            _inverse(tag, re, im, n, twiddle)
-            for f in range((part - first) % 2, fine, 2):
-                m = ((first + f) // 2) % n
-                store(filtered, (other * fine + f) * width, load(tag, im, m * width))
-                store(filtered, (k * fine + f) * width, load(tag, re, m * width))
 
 
 @nb.njit(parallel=True, cache=True)
