@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that holds its pictures and needs nothing else.
 
-It is made from run.json, metrics.csv and samples.zarr alone. The verdicts come first, then the
-pictures, the numbers, and how to have them again.
+It is made from run.json, metrics.csv and samples.zarr alone. What was asked, what was done, the
+answer, how sure it is and how to repeat it come first, then the viewer, the pictures, the numbers.
 """
 
 from __future__ import annotations
@@ -9,24 +9,17 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from recon.storage import write_atomic
 
 from . import report_pictures as pictures
-from .report_pictures import place
+from . import viewer
 from .report_style import STYLE
+from .report_summary import summary, text, verdicts, who
 from .run_store import Run, Study, read_run
 
 __all__ = ["render", "verdicts", "write_report"]
-
-_QUESTION = {
-    "invariances": "Which other low-dose images would have given the same output?",
-    "target-domain": "Which other anatomies, scanned at this dose, would have given the same "
-    "output?",
-}
 
 
 def write_report(out: str | Path) -> Path:
@@ -43,80 +36,21 @@ def write_report(out: str | Path) -> Path:
 def render(run: Run) -> str:
     """HTML of a run."""
     title = "Invariances of CT denoisers"
+    before: list[Study | None] = [None, *run.studies]
     body = [
-        "<header>",
-        f"<h1>{title}</h1>",
-        f"<p class=lead>{_asked(run.studies)}</p>",
-        "</header>",
-        "<section aria-label='Answers'>",
-        f"<p class=headline>{_headline(run.studies)}</p>",
-        *[_answers(study) for study in run.studies],
-        "</section>",
-        *[
-            _study(study, before)
-            for study, before in zip(run.studies, [None, *run.studies], strict=False)
-        ],
+        f"<header>\n<h1>{title}</h1>\n{summary(run)}\n</header>",
+        viewer.section(run.studies),
+        *[_study(study, prior) for study, prior in zip(run.studies, before, strict=False)],
         _sure(run),
         _repeat(run),
     ]
     return (
         "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
+        f'<meta http-equiv=Content-Security-Policy content="{viewer.policy()}">\n'
         "<meta name=viewport content='width=device-width, initial-scale=1'>\n"
-        f"<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
+        f"<title>{title}</title>\n<style>\n{STYLE}{viewer.style()}</style>\n</head>\n"
+        "<body>\n<main>\n" + "\n".join(filter(None, body)) + "\n</main>\n</body>\n</html>\n"
     )
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))
-
-
-def _name(study: Study) -> str:
-    return f"{study.denoiser[:1].upper()}{study.denoiser[1:]}"
-
-
-def _asked(studies: Sequence[Study]) -> str:
-    """What the run asked, in one or two sentences."""
-    kinds = list(dict.fromkeys(study.kind for study in studies))
-    names = " and ".join(dict.fromkeys(_name(study) for study in studies))
-    doses = ", ".join(f"{mas:g}" for mas in dict.fromkeys(study.mas for study in studies))
-    questions = " ".join(_QUESTION.get(kind, "") for kind in kinds)
-    return f"{questions} Asked of the denoiser {_text(names)} at {doses} mAs."
-
-
-def _headline(studies: Sequence[Study]) -> str:
-    """The answer in one sentence."""
-    found = [verdict for study in studies for verdict in verdicts(study).values()]
-    good = sum(verdict["holds"] for verdict in found)
-    if len(found) == 1:
-        return "The samples are invariances." if good else "The samples are no invariances."
-    if good == 0:
-        return f"None of the {len(found)} sets of samples are invariances."
-    if good == len(found):
-        return f"All {good} sets of samples are invariances."
-    return f"{good} of the {len(found)} sets of samples are invariances; the others are not."
-
-
-def verdicts(study: Study) -> dict[str, dict[str, Any]]:
-    """Label → verdict of a study."""
-    if study.kind == "target-domain":
-        return {"target domain": study.facts["verdict"]}
-    return {place(key): value for key, value in study.facts["verdicts"].items()}
-
-
-def _answers(study: Study) -> str:
-    """A card for each verdict."""
-    cards = []
-    for where, verdict in verdicts(study).items():
-        tone = "no" if not verdict["holds"] else "part" if "narrow" in verdict["label"] else "yes"
-        reasons = "".join(f"<li>{_text(reason)}</li>" for reason in verdict["reasons"])
-        cards.append(
-            f"<article class='card {tone}'><p class=where>{_text(_name(study))}, {_text(where)}, "
-            f"{study.mas:g} mAs</p><p class=verdict>{_text(verdict['sentence'])}</p>"
-            f"<ul>{reasons}</ul></article>"
-        )
-    return "\n".join(cards)
 
 
 def _study(study: Study, before: Study | None) -> str:
@@ -130,7 +64,7 @@ def _study(study: Study, before: Study | None) -> str:
         for picture in pictures.of_study(study, scene=not seen)
     )
     return (
-        f"<section id='{_text(study.name)}'><h2>{kind}: {_text(_name(study))} at {study.mas:g} "
+        f"<section id='{text(study.name)}'><h2>{kind}: {text(who(study))} at {study.mas:g} "
         f"mAs</h2>\n<p>{_done(study)}</p>\n{figures}\n{_table(study)}</section>"
     )
 
@@ -158,7 +92,7 @@ def _done(study: Study) -> str:
         )
     layers = ", ".join(facts["layers"])
     return (
-        f"{scanned} After each of the layers {_text(layers)} {facts['n']} images x̄ were sampled "
+        f"{scanned} After each of the layers {text(layers)} {facts['n']} images x̄ were sampled "
         "that the layer should represent as it represents x, with the same v for all layers. They "
         "are judged by ‖f(x̄) - f(x)‖, the rms over the patch, beside what drawing the noise of x "
         "again gives."
@@ -172,10 +106,10 @@ def _share(value: float) -> str:
 def _table(study: Study) -> str:
     """The numbers, each with its unit and what it should be."""
     rows = "".join(
-        f"<tr><th scope=row>{_text(row['quantity'])}</th><td>{_text(row['layer'])}</td>"
-        f"<td>{_text(row['sampler'])}</td><td class=number>{_number(row)}</td>"
-        f"<td>{_text(row['unit'])}</td><td>{_text(row['should_be'])}</td>"
-        f"<td>{_text(row['meaning'])}</td></tr>"
+        f"<tr><th scope=row>{text(row['quantity'])}</th><td>{text(row['layer'])}</td>"
+        f"<td>{text(row['sampler'])}</td><td class=number>{_number(row)}</td>"
+        f"<td>{text(row['unit'])}</td><td>{text(row['should_be'])}</td>"
+        f"<td>{text(row['meaning'])}</td></tr>"
         for row in study.metrics
     )
     heads = "".join(
@@ -209,7 +143,7 @@ def _sure(run: Run) -> str:
         *recipes,
         *notes,
     ]
-    items = "".join(f"<li>{_text(point)}</li>" for point in points)
+    items = "".join(f"<li>{text(point)}</li>" for point in points)
     return f"<section><h2>How sure</h2><ul>{items}</ul></section>"
 
 
@@ -218,7 +152,7 @@ def _repeat(run: Run) -> str:
     record = run.record
     scan = run.studies[0].facts["scan"] if run.studies else {}
     inputs = "".join(
-        f"<tr><td>{_text(name)}</td><td><code>{_text(digest)}</code></td></tr>"
+        f"<tr><td>{text(name)}</td><td><code>{text(digest)}</code></td></tr>"
         for name, digest in record.get("inputs", {}).items()
     )
     table = f"<table><caption>Inputs, SHA-256</caption><tbody>{inputs}</tbody></table>"
@@ -226,12 +160,12 @@ def _repeat(run: Run) -> str:
     backend = f"{scan.get('backend', '')} ({scan.get('backend_reason', '')})"
     return (
         "<section><h2>How to repeat it</h2>"
-        f"<pre>{_text(record.get('command', ''))}</pre>"
-        f"<p>Seed {_text(record.get('seed', ''))}; it took {_text(record.get('seconds', '?'))} s. "
-        f"Projector: {_text(backend)}.</p>"
-        f"<p>{_text(versions)}</p>{table if inputs else ''}"
+        f"<pre>{text(record.get('command', ''))}</pre>"
+        f"<p>Seed {text(record.get('seed', ''))}; it took {text(record.get('seconds', '?'))} s. "
+        f"Projector: {text(backend)}.</p>"
+        f"<p>{text(versions)}</p>{table if inputs else ''}"
         "<details><summary>Configuration</summary>"
-        f"<pre>{_text(json.dumps(record.get('configuration', {}), indent=2))}</pre></details>"
+        f"<pre>{text(json.dumps(record.get('configuration', {}), indent=2))}</pre></details>"
         "<p>The numbers are in metrics.csv, the images in samples.zarr, everything else in "
         "run.json beside this file; <code>ctxai report</code> makes it again from them.</p>"
         "</section>"

@@ -1,0 +1,147 @@
+"""What stands at the top of a report: what was asked and done, the answer, how sure, how again."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from .report_pictures import place
+from .run_store import Run, Study
+
+__all__ = ["summary", "text", "verdicts", "who"]
+
+_QUESTION = {
+    "invariances": "Which other low-dose images would have given the same output?",
+    "target-domain": "Which other anatomies, scanned at this dose, would have given the same "
+    "output?",
+}
+
+
+def text(value: Any) -> str:
+    """Any value as text of a page."""
+    return html.escape(str(value))
+
+
+def who(study: Study) -> str:
+    """The denoiser's name, with a capital."""
+    return f"{study.denoiser[:1].upper()}{study.denoiser[1:]}"
+
+
+def verdicts(study: Study) -> dict[str, dict[str, Any]]:
+    """Label → verdict of a study."""
+    if "verdict" in study.facts:
+        return {study.kind.replace("-", " "): study.facts["verdict"]}
+    return {place(key): value for key, value in study.facts.get("verdicts", {}).items()}
+
+
+def summary(run: Run) -> str:
+    """HTML of the top: five lines and a table of all verdicts."""
+    command = run.record.get("command", "")
+    lines = {
+        "Asked": text(_asked(run.studies)),
+        "Done": text(_done(run.studies)),
+        "Answer": f"<span class=headline>{text(_headline(run.studies))}</span>",
+        "How sure": text(_sure(run.studies)),
+        "To repeat": f"<code>{text(command)}</code>" if command else "",
+    }
+    items = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in lines.items() if value)
+    rows = "".join(_row(s, where, v) for s in run.studies for where, v in verdicts(s).items())
+    heads = "".join(f"<th scope=col>{h}</th>" for h in ("samples of", "verdict", "because"))
+    table = (
+        "<div class=wide><table class=answers><caption>The verdict on each set of samples. ‖·‖ "
+        f"and HU rms are over the patch's pixels.</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+    return f"<dl class=summary>{items}</dl>{table if rows else ''}"
+
+
+def _row(study: Study, where: str, verdict: dict[str, Any]) -> str:
+    tone = "no" if not verdict["holds"] else "part" if "narrow" in verdict["label"] else "yes"
+    reasons = "".join(f"<li>{text(reason)}</li>" for reason in verdict["reasons"])
+    return (
+        f"<tr class={tone}><th scope=row>{text(who(study))}, {text(where)}, {study.mas:g} mAs</th>"
+        f"<td class=verdict>{text(verdict['label'])}</td>"
+        f"<td>{text(verdict['sentence'])}<ul>{reasons}</ul></td></tr>"
+    )
+
+
+def _each(values: Sequence[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _asked(studies: Sequence[Study]) -> str:
+    """What the run asked, in a few sentences."""
+    questions = " ".join(_QUESTION.get(kind, "") for kind in _each([s.kind for s in studies]))
+    names = _each([who(study) for study in studies])
+    doses = _and([f"{mas:g}" for mas in sorted(_each([study.mas for study in studies]))])
+    of = f"denoiser{'s' * (len(names) > 1)} {_and(names)}"
+    return f"{questions} Asked of the {of} at {doses} mAs.".strip()
+
+
+def _done(studies: Sequence[Study]) -> str:
+    """What was done, in one or two sentences."""
+    if not studies:
+        return ""
+    facts, scan = studies[0].facts, studies[0].facts.get("scan", {})
+    patch = facts.get("patch", {})
+    side = " × ".join(f"{n * s:g}" for n, s in zip(patch["shape"], patch["spacing_mm"]))
+    doses = _and([f"{mas:g}" for mas in sorted(_each([study.mas for study in studies]))])
+    counts = [study.facts["n"] for study in studies if "n" in study.facts]
+    drawn = f"; {_range(counts)} samples were drawn for each layer" if counts else ""
+    sent = (
+        " Each sampled anatomy was scanned and denoised again."
+        if any(study.kind == "target-domain" for study in studies)
+        else ""
+    )
+    return (
+        f"A patch of {side} mm of a CT slice was scanned at {doses} mAs and {scan['kvp']:g} kV in "
+        f"simulation and denoised{drawn}. What each sample leads to was compared with the output "
+        f"f(x).{sent}"
+    )
+
+
+def _headline(studies: Sequence[Study]) -> str:
+    """The answer in one sentence."""
+    found = [verdict for study in studies for verdict in verdicts(study).values()]
+    good = [verdict for verdict in found if verdict["holds"]]
+    narrow = sum("narrow" in verdict["label"] for verdict in good)
+    if not found:
+        return "The run holds numbers and no verdict."
+    if len(found) == 1:
+        said = "The samples are invariances" if good else "The samples are no invariances"
+        return f"{said}, but they are too much alike." if narrow else f"{said}."
+    if not good:
+        return f"None of the {len(found)} sets of samples are invariances."
+    alike = "" if not narrow else "; all of them are" if narrow == len(good) else f"; {narrow} are"
+    if len(good) == len(found):
+        said, rest = f"All {len(found)} sets of samples are invariances", ""
+    else:
+        said = f"{len(good)} of the {len(found)} sets of samples are invariances"
+        rest = f" The other {len(found) - len(good)} are not."
+    return f"{said}{alike and f'{alike} too much alike'}.{rest}"
+
+
+def _sure(studies: Sequence[Study]) -> str:
+    """How far the answer goes, in one or two sentences."""
+    redraws = [s.facts["redraws"] for s in studies if "redraws" in s.facts]
+    groups = [s.facts["null_groups"] for s in studies if "null_groups" in s.facts]
+    beside = [
+        f"{_range(redraws)} fresh draws of the noise" if redraws else "",
+        f"{_range(groups)} scans of the true anatomy" if groups else "",
+    ]
+    judged = _and([words for words in beside if words])
+    return (
+        "One patch of one slice and one draw of its noise: the answer is about this image. "
+        + (f"Samples are judged beside {judged}. " if judged else "")
+        + "A range in brackets runs from the smallest to the largest sample."
+    )

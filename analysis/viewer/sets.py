@@ -1,0 +1,185 @@
+"""Which images of a study are looked at together: one set for each layer and sampler.
+
+A set has columns. The upper image of a column is looked at, the lower one is what it is compared
+by: its difference from another image, or a map over the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..run_store import Study
+from .pack import Packer
+
+__all__ = ["MOST_SAMPLES", "image_sets"]
+
+MOST_SAMPLES = 24
+"""Samples of a set that a report holds; all of them are in samples.zarr."""
+
+_KINDS = {"invariances": "Other low-dose images x̄", "target-domain": "Other anatomies ȳ"}
+_SAMPLERS = {"plain": "as sampled", "projected": "projected onto the fibre"}
+
+Tile = dict[str, Any]
+
+
+def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> list[dict[str, Any]]:
+    """The sets of a study, plain values for the page; their images go into the packer.
+
+    Parameters
+    ----------
+    study : Study
+        Of any kind; kinds that are not known here show what they have on the patch's pixels.
+    packer : Packer
+    most : int
+        Largest number of samples of a set.
+
+    Returns
+    -------
+    list of dict
+        kind, denoiser, mas, layer and sampler (the keys of the controls), the words for them,
+        columns of tiles, and the distance of each sample [HU] where there is one.
+    """
+    if not {"x", "y", "fx"} <= study.arrays.keys():
+        return []
+    if study.kind == "target-domain":
+        return [_target(study, packer, most)]
+    if study.kind == "invariances":
+        found = []
+        for sampler in _SAMPLERS:
+            for layer in study.facts["layers"]:
+                if f"layer-{layer}/{sampler}" in study.arrays:
+                    found.append(_layer(study, packer, most, layer, sampler))
+        return found
+    return [_others(study, packer, most)]
+
+
+def _tile(label: str, key: str, *, minus: str = "", look: str = "image") -> Tile:
+    """A tile: a stack, less another one if asked; look is image, difference, sd or slice."""
+    return {"label": label, "of": key, "minus": minus, "look": look}
+
+
+def _set(
+    study: Study,
+    packer: Packer,
+    columns: list[list[Tile]],
+    *,
+    layer: str,
+    sampler: str,
+    word: str,
+    shown: int,
+    total: int,
+    verdict: Mapping[str, Any] | None,
+    distance: np.ndarray | None = None,
+    distance_word: str = "",
+) -> dict[str, Any]:
+    patch = study.facts["patch"]
+    arrays = study.arrays
+    first = [_tile("y, high dose", packer.add(arrays["y"]))]
+    if "slice" in arrays:
+        first.append(_tile("slice, patch outlined", packer.add(arrays["slice"]), look="slice"))
+    y, x, fx = (packer.add(arrays[name]) for name in ("y", "x", "fx"))
+    known = [
+        first,
+        [_tile(f"x, {study.mas:g} mAs", x), _tile("x - y", x, minus=y, look="difference")],
+        [_tile("f(x)", fx), _tile("f(x) - y", fx, minus=y, look="difference")],
+    ]
+    return {
+        "kind": study.kind,
+        "kind_word": _KINDS.get(study.kind, study.kind),
+        "denoiser": study.denoiser,
+        "mas": study.mas,
+        "layer": layer,
+        "sampler": sampler,
+        "sampler_word": _SAMPLERS.get(sampler, sampler),
+        "sample_word": word,
+        "shown": shown,
+        "total": total,
+        "columns": known + columns,
+        "spacing": [float(s) for s in patch["spacing_mm"]],
+        "centre": [float(c) for c in patch["centre_mm"]],
+        "slice_spacing": [float(s) for s in patch["slice_spacing_mm"]],
+        "verdict": str(verdict["sentence"]) if verdict else "",
+        "distance": [] if distance is None else [round(float(d), 2) for d in distance[:shown]],
+        "distance_word": distance_word,
+    }
+
+
+def _sd(samples: np.ndarray) -> np.ndarray:
+    flat = samples.astype(np.float64)
+    return flat.std(0, ddof=1) if len(flat) > 1 else np.zeros_like(flat[0])
+
+
+def _layer(study: Study, packer: Packer, most: int, layer: str, sampler: str) -> dict[str, Any]:
+    arrays, name = study.arrays, f"layer-{layer}/{sampler}"
+    samples, outputs = arrays[name], arrays[f"{name}_output"]
+    shown = min(most, len(samples), len(outputs))
+    x, fx = packer.add(arrays["x"]), packer.add(arrays["fx"])
+    xbar, fxbar = packer.add(samples[:shown]), packer.add(outputs[:shown])
+    mean = packer.add(samples.mean(0, dtype=np.float64))
+    columns = [
+        [_tile("x̄", xbar), _tile("x̄ - x", xbar, minus=x, look="difference")],
+        [_tile("f(x̄)", fxbar), _tile("f(x̄) - f(x)", fxbar, minus=fx, look="difference")],
+        [
+            _tile("sd of x̄", packer.add(_sd(samples)), look="sd"),
+            _tile("mean x̄ - x", mean, minus=x, look="difference"),
+        ],
+    ]
+    verdict = study.facts.get("verdicts", {}).get(f"{layer}, {sampler}")
+    return _set(
+        study, packer, columns, layer=layer, sampler=sampler, word="x̄", shown=shown,
+        total=len(samples), verdict=verdict, distance=arrays.get(f"{name}_distance"),
+        distance_word="‖f(x̄) - f(x)‖",
+    )  # fmt: skip
+
+
+def _target(study: Study, packer: Packer, most: int) -> dict[str, Any]:
+    arrays = study.arrays
+    samples, outputs = arrays["ybar"], arrays["xprime"]
+    shown = min(most, len(samples))
+    x, y, fx = (packer.add(arrays[name]) for name in ("x", "y", "fx"))
+    ybar, scanned = packer.add(samples[:shown]), packer.add(arrays["rescanned"][:shown])
+    xprime = packer.add(outputs[:shown, 0])
+    columns = [
+        [_tile("ȳ", ybar), _tile("ȳ - y", ybar, minus=y, look="difference")],
+        [
+            _tile("R⁻¹𝒫Rȳ", scanned),
+            _tile("R⁻¹𝒫Rȳ - x", scanned, minus=x, look="difference"),
+        ],
+        [_tile("x' = f(R⁻¹𝒫Rȳ)", xprime), _tile("x' - f(x)", xprime, minus=fx, look="difference")],
+        [
+            _tile("sd of ȳ", packer.add(_sd(samples)), look="sd"),
+            _tile("sd of x'", packer.add(_sd(outputs.reshape(-1, *samples.shape[1:]))), look="sd"),
+        ],
+    ]
+    distance = arrays.get("distance")
+    return _set(
+        study, packer, columns, layer="output", sampler="plain", word="ȳ", shown=shown,
+        total=len(samples), verdict=study.facts.get("verdict"),
+        distance=None if distance is None else distance.mean(1),
+        distance_word="‖x' - f(x)‖, mean over the noise draws,",
+    )  # fmt: skip
+
+
+def _others(study: Study, packer: Packer, most: int) -> dict[str, Any]:
+    """Whatever lies on the patch's pixels, each beside y."""
+    shape = study.arrays["y"].shape
+    fits: Callable[[np.ndarray], bool] = lambda a: a.ndim in (2, 3) and a.shape[-2:] == shape
+    named = {
+        name: array
+        for name, array in study.arrays.items()
+        if fits(array) and name not in ("x", "y", "fx", "slice")
+    }
+    counts = [len(array) for array in named.values() if array.ndim == 3]
+    shown = min([most, *counts]) if counts else 1
+    y = packer.add(study.arrays["y"])
+    columns = []
+    for name, array in named.items():
+        key = packer.add(array[:shown] if array.ndim == 3 else array)
+        columns.append([_tile(name, key), _tile(f"{name} - y", key, minus=y, look="difference")])
+    return _set(
+        study, packer, columns, layer="output", sampler="plain", word="sample", shown=shown,
+        total=max(counts, default=1), verdict=study.facts.get("verdict"),
+    )  # fmt: skip
