@@ -7,20 +7,18 @@ and then stripped. UIDs are a digest of the content, so the same images give the
 from __future__ import annotations
 
 import hashlib
-import io
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from .dicom_derived import decimal, derived_slice, encoded, file_content, image_reference
 from .errors import DataError
+from .scan import derived_uid
 from .storage import write_atomic
 
 if TYPE_CHECKING:
+    from .acquisition import Acquisition
     from .dicom_image import CTImages
 
 __all__ = ["HU_RANGE", "write_series"]
@@ -34,6 +32,7 @@ def write_series(
     hu: Any,
     *,
     like: CTImages | None = None,
+    acquisition: Acquisition | None = None,
     spacing: tuple[float, float] | None = None,
     slice_thickness: Any = None,
     positions: Any = None,
@@ -56,6 +55,8 @@ def write_series(
         CT numbers [HU], finite; clipped to :data:`HU_RANGE`.
     like : CTImages, optional
         Source of the images: gives what the next three do not, orientation and patient position.
+    acquisition : Acquisition, optional
+        In its place, the scan that they are reconstructed from.
     spacing : (float, float), optional
         Distance of rows and of columns (sy, sx) [mm].
     slice_thickness : float or array, shape (slices,), optional
@@ -159,40 +160,46 @@ def write_series(
         if number is not None and not 0.0 < float(number) < 1e6:
             raise DataError(f"{name} is not positive", where=name, got=number)
 
-    stored = np.rint(np.clip(images, *HU_RANGE)).astype("<i2")
+    orientation: tuple[float, ...] = (1, 0, 0, 0, 1, 0)
+    position = ""
+    if like is not None:
+        orientation, position = like.orientation, like.patient_position
+        study, frame = like.study_uid, like.frame_uid or like.study_uid
+    elif acquisition is not None:
+        orientation, position = acquisition.orientation, acquisition.patient_position
+        study, frame = acquisition.study, acquisition.frame
     one_to_one = like is not None and len(images) == len(like)
     datasets = []
-    for k, (pixels, place) in enumerate(zip(stored, places)):
-        ds = _technical(pixels, kvp=kvp, mas=mas, kernel=kernel, description=series_description)
+    for k, (image, place) in enumerate(zip(images, places)):
+        pixels = np.rint(np.clip(image, *HU_RANGE)).astype("<i2")
+        ds = derived_slice(pixels, kvp=kvp, mas=mas, kernel=kernel, description=series_description)
         ds.InstanceNumber = k + 1
-        ds.PixelSpacing = [_decimal(length) for length in lengths]
-        ds.SliceThickness = _decimal(thicknesses[k])
-        ds.ImagePositionPatient = [_decimal(coordinate) for coordinate in place]
-        ds.ImageOrientationPatient = [
-            _decimal(c) for c in (like.orientation if like else (1, 0, 0, 0, 1, 0))
-        ]
-        ds.PatientPosition = (like.patient_position if like else "") or "HFS"
+        ds.PixelSpacing = [decimal(length) for length in lengths]
+        ds.SliceThickness = decimal(thicknesses[k])
+        ds.ImagePositionPatient = [decimal(coordinate) for coordinate in place]
+        ds.ImageOrientationPatient = [decimal(cosine) for cosine in orientation]
+        ds.PatientPosition = position or "HFS"
         if like is not None:
             sources = like.instance_uids
             ds.SourceImageSequence = [
-                _reference(uid) for uid in (sources[k : k + 1] if one_to_one else sources)
+                image_reference(uid) for uid in (sources[k : k + 1] if one_to_one else sources)
             ]
+        elif acquisition is not None:
+            acquisition.put(ds, k)
         datasets.append(ds)
 
-    digests = [hashlib.sha256(_encoded(ds)).hexdigest() for ds in datasets]
-    series = _uid("series", str(uid_seed), *digests)
-    if like is not None:
-        study, frame = like.study_uid, like.frame_uid or like.study_uid
-    else:
+    digests = [hashlib.sha256(encoded(ds)).hexdigest() for ds in datasets]
+    series = derived_uid("series", uid_seed, *digests)
+    if like is None and acquisition is None:
         study = frame = series if uid_seed is None else str(uid_seed)
     paths = []
     for ds, digest in zip(datasets, digests):
-        ds.StudyInstanceUID = _uid("study", study)
-        ds.FrameOfReferenceUID = _uid("frame of reference", frame)
+        ds.StudyInstanceUID = derived_uid("study", study)
+        ds.FrameOfReferenceUID = derived_uid("frame of reference", frame)
         ds.SeriesInstanceUID = series
-        ds.SOPInstanceUID = _uid("instance", series, digest)
+        ds.SOPInstanceUID = derived_uid("instance", series, digest)
         path = Path(folder) / f"slice-{ds.InstanceNumber:03d}.dcm"
-        paths.append(write_atomic(path, _file(ds)))
+        paths.append(write_atomic(path, file_content(ds)))
     return paths
 
 
@@ -204,81 +211,3 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     if not np.isfinite(numbers).all():
         raise DataError("not finite numbers", where=name, got=value)
     return numbers
-
-
-def _technical(
-    pixels: np.ndarray, *, kvp: float | None, mas: float | None, kernel: str, description: str
-) -> Dataset:
-    ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
-    ds.SOPClassUID = CTImageStorage
-    ds.Modality = "CT"
-    ds.SeriesDescription = description
-    ds.Manufacturer = "ctxai"
-    ds.DerivationDescription = "Simulated or processed; no diagnostic use"
-    # required to be there, allowed to be empty
-    for keyword in (
-        "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
-        "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "SeriesNumber",
-        "AcquisitionNumber", "PositionReferenceIndicator",
-    ):  # fmt: skip
-        setattr(ds, keyword, None)
-    ds.PatientIdentityRemoved = "YES"
-    ds.DeidentificationMethod = "Written from a list of technical attributes"
-    ds.KVP = None if kvp is None else _decimal(kvp)
-    if mas is not None:
-        ds.Exposure = round(mas)
-        ds.ExposureInuAs = round(mas * 1000)
-    if kernel:
-        ds.ConvolutionKernel = kernel
-    ds.SamplesPerPixel = 1
-    ds.PhotometricInterpretation = "MONOCHROME2"
-    ds.Rows, ds.Columns = pixels.shape
-    ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit = 15
-    ds.PixelRepresentation = 1
-    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "HU"
-    ds.WindowCenter, ds.WindowWidth = 40, 400
-    ds.PixelData = pixels.tobytes()
-    ds["PixelData"].VR = "OW"
-    return ds
-
-
-def _reference(instance_uid: str) -> Dataset:
-    purpose = Dataset()
-    purpose.CodeValue = "121322"
-    purpose.CodingSchemeDesignator = "DCM"
-    purpose.CodeMeaning = "Source image for image processing operation"
-    item = Dataset()
-    item.ReferencedSOPClassUID = CTImageStorage
-    item.ReferencedSOPInstanceUID = instance_uid
-    item.PurposeOfReferenceCodeSequence = [purpose]
-    return item
-
-
-def _decimal(value: float) -> str:
-    """Write a number in the 16 characters of a decimal string, to nine digits or better."""
-    return next(text for digits in (12, 11, 10, 9) if len(text := f"{value:.{digits}g}") <= 16)
-
-
-def _uid(*parts: str) -> str:
-    """Return a UID under 2.25 (a UUID as a number) that is a digest of ``parts``."""
-    digest = hashlib.sha256("\0".join(parts).encode()).digest()
-    return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
-
-
-def _encoded(ds: Dataset) -> bytes:
-    content = io.BytesIO()
-    pydicom.dcmwrite(content, ds, implicit_vr=False, little_endian=True)
-    return content.getvalue()
-
-
-def _file(ds: Dataset) -> bytes:
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    content = io.BytesIO()
-    pydicom.dcmwrite(content, ds, enforce_file_format=True)
-    return content.getvalue()
