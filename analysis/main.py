@@ -28,6 +28,8 @@ COMMANDS = {
     "invariances": "which other low-dose images give the same output, layer by layer",
     "target-domain": "which other anatomies give the same output when they are scanned",
     "phantom": "a synthetic helical scan, as projection files",
+    "recon": "slices of a projection scan, as a DICOM series",
+    "simulate": "a projection scan at lower doses, and its slices",
     "inspect": "what a projection scan is, in numbers and as a picture",
     "verify": "whether a projection scan is whole and sound",
     "report": "make the report of a run again",

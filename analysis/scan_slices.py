@@ -1,0 +1,198 @@
+"""Which slices to reconstruct of a scan, and what is left behind of them: a DICOM series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from tyro.conf import arg
+
+from recon.errors import DataError
+
+if TYPE_CHECKING:
+    from recon.geometry import ImageGrid
+    from recon.scan import Scan
+
+__all__ = ["SliceOptions", "SlicePlan", "plan_slices", "reconstruct_slices", "write_slices"]
+
+_MOST_SLICES = 20000
+_MOST_PIXELS = 8192
+
+
+@dataclass(frozen=True)
+class SliceOptions:
+    """Field of view, slices and window of a reconstruction, as the command line takes them."""
+
+    fov: Annotated[float, arg(metavar="MM")] = 400.0
+    """Width of the square image [mm]."""
+    matrix: int = 512
+    """Pixels along each side."""
+    slice_thickness: Annotated[float, arg(metavar="MM")] = 1.5
+    """Slice thickness [mm]."""
+    slice_increment: Annotated[float, arg(metavar="MM")] = 1.0
+    """Distance of the slices [mm]."""
+    window: str = "hann"
+    """Window of the ramp filter, or the name of a clinical kernel."""
+    z_range: Annotated[tuple[float, float] | None, arg(metavar="LO HI")] = None
+    """First and last slice on the scanner's axis [mm]; all that the scan covers by default."""
+    centre: Annotated[tuple[float, float], arg(metavar="X Y")] = (0.0, 0.0)
+    """Middle of the image: mm from the axis, to the right and downward."""
+    preview: bool = False
+    """Single-slice rebinning: several times faster, with cone-beam artefacts."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the backprojection runs."""
+
+    def check(self) -> None:
+        """Refuse what cannot be reconstructed, whatever the scan."""
+        for name, value in (
+            ("--fov", self.fov),
+            ("--slice-thickness", self.slice_thickness),
+            ("--slice-increment", self.slice_increment),
+        ):
+            if not 0.0 < value < 1e4:
+                raise DataError("not positive", where=name, expected="mm, above 0", got=value)
+        if not 1 <= self.matrix <= _MOST_PIXELS:
+            raise DataError(
+                "no such matrix", where="--matrix", expected=f"1 to {_MOST_PIXELS}", got=self.matrix
+            )
+        numbers = (*self.centre, *(self.z_range or ()))
+        if not np.isfinite(numbers).all():
+            raise DataError("not finite", where="--centre, --z-range", got=numbers)
+        if self.z_range is not None and self.z_range[0] > self.z_range[1]:
+            raise DataError(
+                "the range runs backwards", where="--z-range", expected="LO ≤ HI",
+                got=f"{self.z_range[0]:g} {self.z_range[1]:g}",
+            )  # fmt: skip
+        from recon.windows import check_window
+
+        check_window(self.window)
+
+
+@dataclass(frozen=True)
+class SlicePlan:
+    """Pixels and heights of the slices to reconstruct, and how."""
+
+    grid: ImageGrid
+    z: np.ndarray
+    options: SliceOptions
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        o = self.options
+        return {
+            "slices": len(self.z),
+            "z_mm": [float(self.z[0]), float(self.z[-1])],
+            "increment_mm": o.slice_increment,
+            "thickness_mm": o.slice_thickness,
+            "matrix": list(self.grid.shape),
+            "pixel_mm": list(self.grid.spacing),
+            "centre_mm": list(self.grid.centre),
+            "window": o.window,
+            "method": "single-slice rebinning (preview)" if o.preview else "weighted FBP",
+            "device": o.device,
+        }
+
+
+def plan_slices(scan: Scan, options: SliceOptions) -> SlicePlan:
+    """Place the slices: those asked for, or all whole increments that the scan covers.
+
+    Parameters
+    ----------
+    scan : Scan
+        Its geometry says what is covered.
+    options : SliceOptions
+
+    Raises
+    ------
+    DataError
+        If the scan covers no slice, or not those asked for.
+    """
+    from recon.geometry import ImageGrid
+    from recon.helical import covered
+
+    options.check()
+    pixel = options.fov / options.matrix
+    grid = ImageGrid(
+        shape=(options.matrix, options.matrix), spacing=(pixel, pixel), centre=options.centre
+    )
+    low, high = covered(scan.geometry, grid)
+    step = options.slice_increment
+    if options.z_range is not None:
+        first, last = options.z_range
+        if first < low - 1e-3 or last > high + 1e-3:
+            raise DataError(
+                "the scan does not cover these slices",
+                where="--z-range",
+                expected=f"within {low:.2f} to {high:.2f} mm",
+                got=f"{first:g} to {last:g}",
+            )
+        z = first + step * np.arange(int((last - first) / step + 1e-6) + 1)
+    else:
+        z = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
+        if len(z) == 0:
+            z = np.array([(low + high) / 2])
+    if len(z) > _MOST_SLICES:
+        raise DataError(
+            "too many slices", where="--slice-increment", expected=f"at most {_MOST_SLICES}",
+            got=len(z),
+        )  # fmt: skip
+    return SlicePlan(grid, z, options)
+
+
+def reconstruct_slices(
+    scan: Scan, plan: SlicePlan, *, z: np.ndarray | None = None, progress: bool = False
+) -> np.ndarray:
+    """Return the slices of a plan, or others on its grid, (slices, rows, cols) [HU]."""
+    from recon.helical import reconstruct
+
+    return reconstruct(
+        scan,
+        grid=plan.grid,
+        z=plan.z if z is None else z,
+        slice_thickness=plan.options.slice_thickness,
+        window=plan.options.window,
+        preview=plan.options.preview,
+        device=plan.options.device,
+        progress=progress,
+    )
+
+
+def write_slices(
+    folder: Path, hu: np.ndarray, scan: Scan, plan: SlicePlan, *, source: Scan | None = None
+) -> list[Path]:
+    """Write reconstructed slices as a DICOM series in patient coordinates.
+
+    Parameters
+    ----------
+    folder : path
+    hu : array, shape (slices, rows, cols)
+        CT numbers [HU], in the order of the plan.
+    scan : Scan
+        What they were reconstructed from.
+    plan : SlicePlan
+    source : Scan, optional
+        The measured scan, where ``scan`` was simulated from it.
+    """
+    from recon.acquisition import scan_acquisition
+    from recon.dicom_series import write_series
+
+    acquisition = scan_acquisition(scan, grid=plan.grid, z=plan.z, source=source)
+    simulated = "" if source is None else "simulated "
+    return write_series(
+        folder,
+        hu,
+        acquisition=acquisition,
+        spacing=plan.grid.spacing,
+        slice_thickness=plan.options.slice_thickness,
+        positions=acquisition.positions,
+        series_description=(
+            f"{simulated}{scan.mas:.4g} mAs, {plan.options.window}, "
+            f"{plan.options.slice_thickness:g} mm{', preview' if plan.options.preview else ''}"
+        ),
+        kvp=scan.kvp,
+        mas=scan.mas,
+        kernel=plan.options.window,
+        uid_seed=scan.series_uid,
+    )
