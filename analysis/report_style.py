@@ -28,13 +28,13 @@ p, li { max-width: 50rem; }
 .answers tbody th { white-space: nowrap; }
 .answers tbody th::before { content: ""; display: inline-block; width: .65em; height: .65em;
   border-radius: 50%; margin-right: .55em; background: var(--tone); }
-.answers .where { color: var(--soft); white-space: nowrap; }
 .answers .yes { --tone: var(--yes); } .answers .part { --tone: var(--part); }
 .answers .no { --tone: var(--no); }
 .answers .verdict { font-weight: 600; color: var(--tone); white-space: nowrap; }
 .answers ul { color: var(--soft); margin: 0; padding: 0; list-style: none; max-width: none; }
 .answers li { display: inline; max-width: none; }
 .answers li + li::before { content: "; "; }
+a { color: var(--accent); }
 figure { margin: 1.4rem 0; }
 figure img { max-width: 100%; height: auto; display: block; background: #fff; }
 figcaption { font-size: .9rem; color: var(--soft); max-width: 52rem; margin-top: .4rem; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from .report_pictures import place
 from .run_store import Run, Study
@@ -59,11 +60,21 @@ def summary(run: Run) -> str:
 def _row(study: Study, where: str, verdict: dict[str, Any]) -> str:
     tone = "no" if not verdict["holds"] else "part" if "narrow" in verdict["label"] else "yes"
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in verdict["reasons"])
+    name = f"{text(who(study))}, {text(where)}, {study.mas:g} mAs"
     return (
-        f"<tr class={tone}><th scope=row>{text(who(study))}, {text(where)}, {study.mas:g} mAs</th>"
+        f"<tr class={tone}><th scope=row><a href='{text(_link(study, where))}'>{name}</a></th>"
         f"<td class=verdict>{text(verdict['label'])}</td>"
         f"<td>{text(verdict['sentence'])}<ul>{reasons}</ul></td></tr>"
     )
+
+
+def _link(study: Study, where: str) -> str:
+    """Address of a set of samples in the viewer."""
+    words = {"kind": study.kind, "denoiser": study.denoiser, "mas": f"{study.mas:g}"}
+    if study.kind == "invariances":
+        layer, _, sampler = where.removeprefix("layer ").partition(", ")
+        words |= {"layer": layer, "sampler": sampler}
+    return f"#{urlencode(words)}"
 
 
 def _each(values: Sequence[Any]) -> list[Any]:

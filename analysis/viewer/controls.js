@@ -197,7 +197,12 @@ Object.keys(PRESETS).forEach((name, k) => {
 for (const radio of root.querySelectorAll("input[name=tool]"))
   radio.addEventListener("change", () => tool(radio.value));
 part("whole").addEventListener("click", () => { KEYS.Escape(); touch(); });
-window.addEventListener("hashchange", () => { recall(); show(); });
+window.addEventListener("hashchange", () => {
+  if (!location.hash.includes("=")) return; // a place in the page, not a view
+  recall();
+  show();
+  root.scrollIntoView();
+});
 
 tool("window");
 recall();

@@ -100,6 +100,12 @@ function build(set) {
     }));
     return box;
   });
+  const wide = tiles[0].cols * set.spacing[1], length = 10 * Math.max(1, Math.round(wide / 64));
+  const bar = document.createElement("div");
+  bar.className = "length";
+  bar.textContent = length < 100 ? `${length} mm` : `${length / 10} cm`;
+  bar.style.width = `${100 * Math.min(1, length / wide)}%`;
+  tiles[0].frame.append(bar);
   part("tiles").style.setProperty("--columns", columns.length);
   part("tiles").replaceChildren(...columns);
 }

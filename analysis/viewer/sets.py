@@ -90,6 +90,7 @@ def _set(
         "kind": study.kind,
         "kind_word": _KINDS.get(study.kind, study.kind),
         "denoiser": study.denoiser,
+        "denoiser_word": f"{study.denoiser[:1].upper()}{study.denoiser[1:]}",
         "mas": study.mas,
         "layer": layer,
         "sampler": sampler,
