@@ -1,4 +1,4 @@
-"""Pictures of a study, as PNG: images in a stated window with a scale bar, maps in HU.
+"""Pictures of a study, as PNG or SVG: images in a stated window with a scale bar, maps in HU.
 
 Images are grey, differences go from blue over white to red about 0 HU, standard deviations run from
 dark to bright; every colour bar is in HU.
@@ -6,20 +6,16 @@ dark to bright; every colour bar is in HU.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .drawing import INK, new_figure, written
 
 __all__ = ["Row", "Window", "distance_figure", "fit_window", "rows_figure", "scene_figure"]
 
-_DPI = 110
-_INK = "#1d2430"
 _ACCENT = "#b3541e"
 _NULL = "#3d6d8c"
 
@@ -75,21 +71,6 @@ class Row:
     limit: float | None = None
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", bbox_inches="tight", pad_inches=0.06)
-    return out.getvalue()
-
-
 def _bare(axes: Any) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
@@ -127,7 +108,7 @@ def _limit(row: Row) -> float:
 
 
 def rows_figure(
-    rows: Sequence[Row], *, window: Window, spacing: float, size: float = 1.35
+    rows: Sequence[Row], *, window: Window, spacing: float, size: float = 1.35, form: str = "png"
 ) -> bytes:
     """Rows of images of equal size, one sort a row, with a colour bar where it is not grey.
 
@@ -140,17 +121,18 @@ def rows_figure(
         Pixel size [mm], for the scale bar of the first image.
     size : float
         Width of an image [inch].
+    form : {"png", "svg"}
 
     Returns
     -------
     bytes
-        PNG.
+        A picture of that form.
     """
     columns = max(len(row.images) for row in rows)
     gap, label, caption = 0.05, 1.2, 0.2
     tall = [size * _aspect(row) + gap + caption * bool(row.captions) for row in rows]
     width, height = label + columns * (size + gap) + 0.65, sum(tall)
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
 
     def place(left: float, top: float, wide: float, high: float) -> Any:
         """Axes at a place given in inches from the upper left corner."""
@@ -163,7 +145,7 @@ def rows_figure(
         limit = _limit(row) if row.kind != "image" else 0.0
         figure.text(
             (label - 0.1) / width, 1 - (top + high / 2) / height, row.label, ha="right",
-            va="center", fontsize=8.5, color=_INK, linespacing=1.25,
+            va="center", fontsize=8.5, color=INK, linespacing=1.25,
         )  # fmt: skip
         shown = None
         for j, image in enumerate(row.images):
@@ -179,15 +161,15 @@ def rows_figure(
                 _scale_bar(axes, image.shape, spacing, length)
                 marked = True
             if j < len(row.captions):
-                axes.set_xlabel(row.captions[j], fontsize=7.5, color=_INK, labelpad=2.5)
+                axes.set_xlabel(row.captions[j], fontsize=7.5, color=INK, labelpad=2.5)
         if row.kind != "image" and shown is not None:
             bar_axes = place(label + columns * (size + gap) + 0.02, top, 0.09, high)
             bar = figure.colorbar(shown, cax=bar_axes)
-            bar.ax.tick_params(labelsize=7, length=2, colors=_INK)
-            bar.set_label("HU", fontsize=7.5, color=_INK)
+            bar.ax.tick_params(labelsize=7, length=2, colors=INK)
+            bar.set_label("HU", fontsize=7.5, color=INK)
             bar.outline.set_visible(False)
         top += step
-    return _png(figure)
+    return written(figure, form)
 
 
 def _aspect(row: Row) -> float:
@@ -204,6 +186,7 @@ def scene_figure(
     *,
     window: Window,
     patch_spacing: float,
+    form: str = "png",
 ) -> bytes:
     """The slice with the patch outlined, and the patch's images beside it.
 
@@ -220,13 +203,14 @@ def scene_figure(
     window : Window
     patch_spacing : float
         Pixel size of the patch [mm].
+    form : {"png", "svg"}
     """
     from matplotlib.patches import Rectangle
 
     rows, cols = slice_hu.shape
     half = cols * spacing[1] / 2, rows * spacing[0] / 2
     size = 2.25
-    figure = _figure(size * 1.05 + len(images) * (size + 0.1), size + 0.45)
+    figure = new_figure(size * 1.05 + len(images) * (size + 0.1), size + 0.45)
     grid = figure.add_gridspec(
         1, 1 + len(images), width_ratios=[half[0] / half[1]] + [1.0] * len(images), wspace=0.05
     )
@@ -243,18 +227,23 @@ def scene_figure(
     bar = -0.92 * half[0], 0.94 * half[1]
     axes.plot([bar[0], bar[0] + 50.0], [bar[1]] * 2, color="white", lw=2, solid_capstyle="butt")
     axes.text(bar[0], bar[1] - 0.03 * half[1], "5 cm", color="white", fontsize=7, va="bottom")
-    axes.set_title("slice, patch outlined", fontsize=9, color=_INK)
+    axes.set_title("slice, patch outlined", fontsize=9, color=INK)
     for j, (title, image) in enumerate(images.items()):
         axes = figure.add_subplot(grid[0, j + 1])
         _bare(axes)
         axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-        axes.set_title(title, fontsize=9, color=_INK)
+        axes.set_title(title, fontsize=9, color=INK)
         _scale_bar(axes, image.shape, patch_spacing, 10.0)
-    return _png(figure)
+    return written(figure, form)
 
 
 def distance_figure(
-    groups: dict[str, np.ndarray], *, xlabel: str, limit: float | None = None, limit_label: str = ""
+    groups: dict[str, np.ndarray],
+    *,
+    xlabel: str,
+    limit: float | None = None,
+    limit_label: str = "",
+    form: str = "png",
 ) -> bytes:
     """Distributions of one distance [HU], one strip a group, and the limit they are judged by.
 
@@ -267,8 +256,9 @@ def distance_figure(
         A vertical line [HU].
     limit_label : str
         What the line is.
+    form : {"png", "svg"}
     """
-    figure = _figure(7.4, 0.62 * len(groups) + 0.85)
+    figure = new_figure(7.4, 0.62 * len(groups) + 0.85)
     axes = figure.add_subplot()
     generator = np.random.default_rng(0)
     for i, values in enumerate(groups.values()):
@@ -283,9 +273,9 @@ def distance_figure(
             va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8}, zorder=5,
         )  # fmt: skip
     if limit is not None:
-        axes.axvline(limit, color=_INK, lw=1.0, ls=(0, (4, 3)))
+        axes.axvline(limit, color=INK, lw=1.0, ls=(0, (4, 3)))
         axes.annotate(
-            limit_label, (limit, -len(groups) + 0.52), fontsize=7.5, color=_INK, xytext=(3, 0),
+            limit_label, (limit, -len(groups) + 0.52), fontsize=7.5, color=INK, xytext=(3, 0),
             textcoords="offset points", va="bottom",
         )  # fmt: skip
     axes.set_yticks([-i for i in range(len(groups))], list(groups), fontsize=8.5)
@@ -296,4 +286,4 @@ def distance_figure(
     axes.set_xlabel(xlabel, fontsize=8.5)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    return _png(figure)
+    return written(figure, form)

@@ -59,7 +59,7 @@ def _study(study: Study, before: Study | None) -> str:
     kind = "Target domain" if study.kind == "target-domain" else "Invariances"
     figures = "\n".join(
         f"<figure><img alt='{html.escape(picture.alt, quote=True)}' "
-        f"src='data:image/png;base64,{base64.b64encode(picture.png).decode()}'>"
+        f"src='data:image/png;base64,{base64.b64encode(picture.draw()).decode()}'>"
         f"<figcaption>{picture.caption}</figcaption></figure>"
         for picture in pictures.of_study(study, scene=not seen)
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -25,9 +27,13 @@ _SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with its caption (HTML) and alternative text."""
+    """A picture: its name in the study, how it is drawn, caption (HTML) and alternative text.
 
-    png: bytes
+    ``draw(form="png")`` and ``draw(form="svg")`` give its bytes.
+    """
+
+    name: str
+    draw: Callable[..., bytes]
     caption: str
     alt: str
 
@@ -46,8 +52,11 @@ def place(layer: str) -> str:
 
 def of_study(study: Study, *, scene: bool = True) -> list[Picture]:
     """All pictures of a study, in the order of the report, with or without its slice."""
+    if not {"slice", "x", "y", "fx"} <= study.arrays.keys():
+        return []
     window = fit_window(study.arrays["y"])
-    rest = _targets(study, window) if study.kind == "target-domain" else _layers(study, window)
+    kinds = {"target-domain": _targets, "invariances": _layers}
+    rest = kinds[study.kind](study, window) if study.kind in kinds else []
     return [_scene(study, window), *rest] if scene else rest
 
 
@@ -65,7 +74,8 @@ def _scene(study: Study, window: Window) -> Picture:
     height, width = (n * s for n, s in zip(patch["shape"], patch["spacing_mm"], strict=True))
     left, top = patch["centre_mm"][0] - width / 2, patch["centre_mm"][1] - height / 2
     noise = _rms(arrays["x"] - arrays["y"]), _rms(arrays["fx"] - arrays["y"])
-    png = scene_figure(
+    draw = partial(
+        scene_figure,
         arrays["slice"],
         tuple(patch["slice_spacing_mm"]),
         (left, top, width, height),
@@ -74,7 +84,8 @@ def _scene(study: Study, window: Window) -> Picture:
         patch_spacing=_spacing(study),
     )
     return Picture(
-        png,
+        "scene",
+        draw,
         f"The slice with the patch outlined; the high-dose patch y, its scan x at {study.mas:g} "
         f"mAs ({noise[0]:.0f} HU rms from y) and the output f(x) ({noise[1]:.0f} HU from y). "
         f"{_shown(window)}.",
@@ -114,7 +125,8 @@ def _layers(study: Study, window: Window) -> list[Picture]:
             rows.append(Row(f"{place(layer)}:\nf(x̄) - f(x)", list(change), "difference"))
         found.append(
             Picture(
-                rows_figure(rows, window=window, spacing=_spacing(study)),
+                f"samples-{key}",
+                partial(rows_figure, rows, window=window, spacing=_spacing(study)),
                 f"Samples x̄ after the layers{title}. The same v in a column. Below each, the "
                 f"change of the output ‖f(x̄) - f(x)‖; the rows in colour show where the output "
                 f"changes. {_shown(window)}; differences as on their colour bars.",
@@ -126,7 +138,9 @@ def _layers(study: Study, window: Window) -> list[Picture]:
         limit = max(1.0, float(np.percentile(np.stack(spreads), 99.5)))
         found.append(
             Picture(
-                rows_figure(
+                f"sd-{key}",
+                partial(
+                    rows_figure,
                     [
                         Row(
                             "sd of x̄",
@@ -151,7 +165,9 @@ def _layers(study: Study, window: Window) -> list[Picture]:
     limit = float(np.median(arrays["redrawn_distance"]))
     found.append(
         Picture(
-            distance_figure(
+            "distances",
+            partial(
+                distance_figure,
                 groups,
                 xlabel="‖f(x̄) - f(x)‖  [HU rms]",
                 limit=limit,
@@ -187,7 +203,8 @@ def _targets(study: Study, window: Window) -> list[Picture]:
     names = ["ȳ", "x'"]
     return [
         Picture(
-            rows_figure(rows, window=window, spacing=_spacing(study)),
+            "samples",
+            partial(rows_figure, rows, window=window, spacing=_spacing(study)),
             "The target domain. Each column is a sampled anatomy ȳ, its difference from the true "
             f"y, its scan at {study.mas:g} mAs, the denoised x', and how that differs from f(x). "
             f"Below x', the distance in HU, the mean over {study.facts['draws']} draws. "
@@ -196,7 +213,9 @@ def _targets(study: Study, window: Window) -> list[Picture]:
             "differences from the output",
         ),
         Picture(
-            rows_figure(
+            "sd",
+            partial(
+                rows_figure,
                 [
                     Row(
                         "sd over\nsamples",
@@ -213,7 +232,9 @@ def _targets(study: Study, window: Window) -> list[Picture]:
             "Maps of the standard deviation of sampled anatomies and of their outputs",
         ),
         Picture(
-            distance_figure(
+            "distances",
+            partial(
+                distance_figure,
                 {"true y,\nscanned again": null, "sampled ȳ": mean},
                 xlabel=f"‖x' - f(x)‖, mean over {study.facts['draws']} draws  [HU rms]",
                 limit=float(null.max()),

@@ -1,4 +1,4 @@
-"""`ctxai report`: the report of a run, made again."""
+"""`ctxai report`: the report of a run, made again, and what is in it for other programs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,25 @@ from tyro.conf import Positional
 __all__ = ["report"]
 
 
-def report(out: Positional[Path]) -> None:
+def report(out: Positional[Path], *, dicom: bool = False, figures: bool = False) -> None:
     """Make OUT/report.html again from run.json, metrics.csv and samples.zarr.
 
-    Example: ctxai report OUT
+    Example: ctxai report OUT --figures
 
     Args:
         out: Folder of a run of demo, invariances or target-domain.
+        dicom: Also write every image as a derived DICOM series, below OUT/dicom.
+        figures: Also write the figures as SVG and PNG, in OUT/figures.
     """
     from analysis.report import write_report
 
     print(write_report(out))
+    if figures or dicom:
+        from analysis.export import export_dicom, export_figures
+
+        for wanted, export, name in (
+            (figures, export_figures, "figures"),
+            (dicom, export_dicom, "dicom"),
+        ):
+            if wanted:
+                print(f"{out / name} ({len(export(out))} files)")

@@ -1,0 +1,182 @@
+"""What a run holds, for other programs: DICOM series in their places, and figures."""
+
+import shutil
+import warnings
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pydicom
+import pytest
+
+from analysis.drawing import new_figure, written
+from analysis.export import export_dicom, export_figures
+from analysis.main import main
+from analysis.run_store import Study, write_run
+from recon.dicom_image import read_images, write_series
+from recon.errors import DataError
+from recon.storage import digest_files
+
+SLICE, SPACING = (30, 40), (2.0, 1.5)  # rows and columns, mm
+MARK = (11, 27)  # row and column of one bright pixel of the slice
+TOP_LEFT, PATCH = (6, 20), (9, 12)  # of the patch, on the slice's pixels
+
+
+def target_study():
+    """A target-domain study whose patch is cut from the slice without resampling."""
+    noise = np.random.default_rng(0)
+    hu = noise.integers(-50, 50, SLICE).astype(np.float32)
+    hu[MARK] = 900.0
+    (top, left), (rows, cols) = TOP_LEFT, PATCH
+    patch = hu[top : top + rows, left : left + cols]
+    middle = [
+        (first + (n - 1) / 2 - (whole - 1) / 2) * step
+        for first, n, whole, step in zip(TOP_LEFT, PATCH, SLICE, SPACING)
+    ]
+    facts = {
+        "layers": ["output"], "n": 3, "draws": 2, "seed": 1,
+        "scan": {
+            "kvp": 120.0, "views": 1152, "slice_thickness_mm": 1.5, "quanta_at_centre": 3e4,
+            "starved_share": 0.0, "backend": "numba", "backend_reason": "CPU", "window": "hann",
+        },
+        "verdict": {"label": "no", "holds": False, "sentence": "No.", "reasons": []},
+        "patch": {
+            "shape": list(PATCH), "spacing_mm": list(SPACING), "centre_mm": middle[::-1],
+            "slice_spacing_mm": list(SPACING), "slice_number": 1,
+        },
+    }  # fmt: skip
+    study = Study("target-domain", "chen", 10.0, facts)
+    samples = patch + np.arange(6, dtype=np.float32).reshape(3, 2, 1, 1) * 100
+    study.arrays = {
+        "slice": hu, "y": patch, "x": patch + 1, "fx": patch + 2, "ybar": samples[:, 0],
+        "rescanned": samples[:, 1], "xprime": samples, "distance": np.ones((3, 2)),
+        "null_distance": np.ones((4, 2)),
+    }  # fmt: skip
+    return study
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run on the middle one of three slices that lie anywhere in the patient."""
+    study = target_study()
+    slices = np.stack([np.zeros(SLICE, np.float32), study.arrays["slice"], np.zeros(SLICE)])
+    write_series(
+        tmp_path / "images", slices, spacing=SPACING, slice_thickness=1.5, kvp=120.0, mas=150.0,
+        positions=[(-47.0, 12.0, 30.0 + 1.5 * k) for k in range(3)], series_description="body",
+    )  # fmt: skip
+    source = read_images(tmp_path / "images")
+    out = tmp_path / "OUT"
+    write_series(out / "mas-010", slices, like=source, series_description="low dose", mas=10.0)
+    record = {
+        "command": "ctxai target-domain",
+        "seed": 1,
+        "configuration": {"images": str(tmp_path / "images")},
+        "inputs": digest_files(source.files),
+    }
+    write_run(out, record=record, studies=[study], seconds=1.0)
+    return out
+
+
+def patient_position(ds, row, col):
+    """The patient's (x, y, z) of a pixel, from the file alone [mm]."""
+    across, down = np.reshape(np.array(ds.ImageOrientationPatient, float), (2, 3))
+    row_step, col_step = map(float, ds.PixelSpacing)
+    return (
+        np.array(ds.ImagePositionPatient, float) + col * col_step * across + row * row_step * down
+    )
+
+
+def test_every_image_becomes_a_series_in_its_place(run):
+    files = export_dicom(run)
+    names = {path.relative_to(run / "dicom" / "target-domain-chen-mas-010") for path in files}
+    assert len(names) == len(files) == 3 + 3 + 3 + 6
+    study = target_study()
+    folder = run / "dicom" / "target-domain-chen-mas-010"
+    for name, image in (
+        ("y", study.arrays["y"]),
+        ("ybar/002", study.arrays["ybar"][1]),
+        ("xprime/003-002", study.arrays["xprime"][2, 1]),
+    ):
+        ds = pydicom.dcmread(folder / name / "slice-001.dcm")
+        assert np.array_equal(ds.pixel_array, image)
+        assert list(ds.ImageType)[:2] == ["DERIVED", "SECONDARY"]
+        assert name in ds.SeriesDescription
+    assert len({pydicom.dcmread(path).SeriesInstanceUID for path in files}) == len(files)
+
+    whole = pydicom.dcmread(run / "mas-010" / "slice-002.dcm")
+    part = pydicom.dcmread(folder / "y" / "slice-001.dcm")
+    row, col = np.argwhere(part.pixel_array == 900)[0]
+    np.testing.assert_allclose(
+        patient_position(part, row, col), patient_position(whole, *MARK), atol=1e-6
+    )
+
+
+def test_exposure_is_said_of_what_was_scanned_alone(run):
+    export_dicom(run)
+    folder = run / "dicom" / "target-domain-chen-mas-010"
+    for name, exposure in (("x", 10.0), ("xprime/001-001", 10.0), ("y", None), ("ybar/001", None)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            images = read_images(folder / name)
+        assert images.mas == exposure
+        assert images.kvp == 120.0
+
+
+def test_series_belong_to_the_input_where_it_is_still_there(run, tmp_path):
+    low_dose = pydicom.dcmread(run / "mas-010" / "slice-002.dcm")
+    original = pydicom.dcmread(tmp_path / "images" / "slice-002.dcm")
+    path = run / "dicom" / "target-domain-chen-mas-010" / "fx" / "slice-001.dcm"
+
+    export_dicom(run)
+    ds = pydicom.dcmread(path)
+    assert ds.FrameOfReferenceUID == low_dose.FrameOfReferenceUID
+    assert ds.StudyInstanceUID == low_dose.StudyInstanceUID
+    assert ds.SourceImageSequence[0].ReferencedSOPInstanceUID == original.SOPInstanceUID
+
+    shutil.rmtree(tmp_path / "images")
+    export_dicom(run)
+    ds = pydicom.dcmread(path)
+    assert ds.SourceImageSequence[0].ReferencedSOPInstanceUID == low_dose.SOPInstanceUID
+
+    shutil.rmtree(run / "mas-010")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="low-dose series"):
+        export_dicom(run)
+    assert path.read_bytes() == before
+
+
+def test_other_images_at_the_inputs_place_are_not_taken_for_it(run, tmp_path):
+    shutil.copy(tmp_path / "images" / "slice-001.dcm", tmp_path / "images" / "slice-002.dcm")
+    (tmp_path / "images" / "slice-003.dcm").unlink()
+    (tmp_path / "images" / "slice-001.dcm").unlink()
+    low_dose = pydicom.dcmread(run / "mas-010" / "slice-002.dcm")
+    export_dicom(run)
+    path = run / "dicom" / "target-domain-chen-mas-010" / "fx" / "slice-001.dcm"
+    reference = pydicom.dcmread(path).SourceImageSequence[0].ReferencedSOPInstanceUID
+    assert reference == low_dose.SOPInstanceUID
+
+
+def test_figures_are_written_in_both_forms_and_the_same_each_time(run):
+    files = export_figures(run)
+    assert {path.suffix for path in files} == {".png", ".svg"}
+    assert len(files) == 8  # scene, samples, sd, distances
+    first = {path: path.read_bytes() for path in files}
+    for path, content in first.items():
+        if path.suffix == ".svg":
+            root = ElementTree.fromstring(content)
+            assert root.tag.endswith("svg")
+        else:
+            assert content.startswith(b"\x89PNG")
+    again = export_figures(run)
+    assert {path: path.read_bytes() for path in again} == first
+
+
+def test_the_command_exports_what_is_asked(run, capsys):
+    assert main(["report", str(run), "--dicom"]) == 0
+    assert "15 files" in capsys.readouterr().out
+    assert (run / "report.html").exists()
+    assert not (run / "figures").exists()
+
+
+def test_another_form_is_refused():
+    with pytest.raises(DataError, match="png or svg"):
+        written(new_figure(1, 1), "jpg")
