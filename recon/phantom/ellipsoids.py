@@ -1,26 +1,22 @@
 """Phantoms made of ellipsoids, whose line integrals on a helix are known exactly.
 
-With ``M`` the matrix that turns an ellipsoid about its centre c into the unit sphere, a ray from s
-in the direction d (of length one) runs inside it over
-
-    2 √(B² - A·C) / A,   A = |Md|²,  B = Md·M(s - c),  C = |M(s - c)|² - 1,
-
-the distance of the roots of ``|M(s + u·d - c)|² = 1``. Rays run from the flying focal spot of each
-view to points of its detector, as `recon.scan_geometry` has them.
+Rays run from the flying focal spot of each view to points of its detector, as `recon.scan_geometry`
+has them; `recon.phantom.ellipsoid_rays` has the equation.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numba import njit, prange
 
 from ..errors import DataError
 from ..lazy_views import LazyViews
 from ..scan_geometry import HelicalScan
+from .ellipsoid_rays import project
 
 __all__ = ["Ellipsoid", "EllipsoidPhantom", "EllipsoidViews", "water_with_inserts"]
 
@@ -77,12 +73,15 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class EllipsoidPhantom:
-    """A sum of ellipsoids with exact projections on a helix.
+    """Ellipsoids with exact projections on a helix.
 
     Parameters
     ----------
     ellipsoids : sequence of Ellipsoid
-        At least one; where they overlap, their values add.
+        At least one.
+    overlap : {"add", "replace"}
+        Where ellipsoids overlap, their values add, or the last of them counts alone, as in a
+        picture that is painted over; then no value may be negative.
 
     Examples
     --------
@@ -95,6 +94,7 @@ class EllipsoidPhantom:
     """
 
     ellipsoids: Sequence[Ellipsoid]
+    overlap: str = "add"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ellipsoids", tuple(self.ellipsoids))
@@ -104,6 +104,28 @@ class EllipsoidPhantom:
                 where="ellipsoids",
                 expected="at least one Ellipsoid",
             )
+        if self.overlap not in ("add", "replace"):
+            raise DataError("no such overlap", expected="add or replace", got=self.overlap)
+        if self.overlap == "replace" and min(e.value for e in self.ellipsoids) < 0.0:
+            raise DataError(
+                "what replaces another value must not be negative", where="ellipsoids",
+                expected="values ≥ 0", got=min(e.value for e in self.ellipsoids),
+            )  # fmt: skip
+
+    def values(self, x: Any, y: Any, z: Any) -> np.ndarray:
+        """Return the value at points [mm], whose coordinates broadcast; 0 outside."""
+        x, y, z = (np.asarray(v, dtype=np.float64) for v in (x, y, z))
+        found = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape))
+        for e in self.ellipsoids:
+            (a, b, c), cosine, sine = e.axes, math.cos(e.angle), math.sin(e.angle)
+            u, v = x - e.centre[0], y - e.centre[1]
+            flat = ((u * cosine + v * sine) / a) ** 2 + ((v * cosine - u * sine) / b) ** 2
+            inside = flat + ((z - e.centre[2]) / c) ** 2 <= 1.0
+            if self.overlap == "replace":
+                found[inside] = e.value
+            else:
+                found[inside] += e.value
+        return found
 
     def line_integrals(
         self, helical: HelicalScan, subrays: int | tuple[int, int] = 1
@@ -140,8 +162,9 @@ class EllipsoidPhantom:
         within = (fine % rows + 0.5) / rows - 0.5
         height = np.repeat(helical.row_heights, rows) - within * helical.row_pitch
         out = np.empty(helical.shape, dtype=np.float32)
-        _project(
+        project(
             np.array([e.row() for e in self.ellipsoids]),
+            self.overlap == "replace",
             helical.sources(),
             helical.angles,
             helical.z,
@@ -187,49 +210,33 @@ class EllipsoidViews(LazyViews):
 
     @property
     def range(self) -> tuple[float, float]:
-        """Bounds of the line integrals."""
+        """Bounds of the line integrals.
+
+        Where values replace each other, a ray sees at most what it sees where each ellipsoid is
+        drawn out along z and the larger values lie on top.
+        """
+        if self.phantom.overlap == "replace":
+            return 0.0, self._highest()
         far = 2 * math.sqrt(1 + (self.helical.collimation / self.helical.src_iso) ** 2)
         parts = [e.value * max(e.axes[:2]) * far for e in self.phantom.ellipsoids]
         return min(sum(v for v in parts if v < 0), 0.0), sum(v for v in parts if v > 0)
 
+    def _highest(self) -> float:
+        g = self.helical
+        drawn_out = [
+            replace(e, axes=(*e.axes[:2], math.inf))
+            for e in sorted(self.phantom.ellipsoids, key=lambda e: e.value)
+        ]
+        turn = g[: g.views_per_rotation : max(g.views_per_rotation // 144, 1)]
+        flat = replace(turn, z=0.0, shift_z=0.0, n_rows=1, row_offset=0.0, focal_spot="FFSNONE")
+        most = EllipsoidPhantom(drawn_out, overlap="replace").line_integrals(flat).max()
+        height = np.abs(g.row_heights).max() + g.row_pitch + np.abs(g.shift_z).max()
+        # five per cent for rays between those of the turn
+        return float(1.05 * most * math.hypot(1, height / (g.src_det - abs(g.shift_radius).max())))
+
     def make(self, start: int, stop: int) -> np.ndarray:
         """Calculate the views from ``start`` up to ``stop``."""
         return self.phantom.line_integrals(self.helical[start:stop], self.subrays)
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _project(table, sources, angles, z, src_iso, src_det, gamma, height, sub_rows, sub_cols, out):  # type: ignore[no-untyped-def]
-    views, rows, cols = out.shape
-    share = 1.0 / (sub_rows * sub_cols)
-    for v in prange(views):
-        sx, sy, sz = sources[v]
-        cx, cy = -src_iso * math.sin(angles[v]), -src_iso * math.cos(angles[v])
-        for r in range(rows):
-            for c in range(cols):
-                total = 0.0
-                for j in range(c * sub_cols, (c + 1) * sub_cols):
-                    dx = cx + src_det * math.sin(angles[v] + gamma[j]) - sx
-                    dy = cy + src_det * math.cos(angles[v] + gamma[j]) - sy
-                    for i in range(r * sub_rows, (r + 1) * sub_rows):
-                        dz = z[v] + height[i] - sz
-                        length = math.sqrt(dx * dx + dy * dy + dz * dz)
-                        for e in range(table.shape[0]):
-                            x, y, h = sx - table[e, 0], sy - table[e, 1], sz - table[e, 2]
-                            cosine, sine = table[e, 6], table[e, 7]
-                            px = (x * cosine + y * sine) * table[e, 3]
-                            py = (y * cosine - x * sine) * table[e, 4]
-                            pz = h * table[e, 5]
-                            qx = (dx * cosine + dy * sine) * table[e, 3]
-                            qy = (dy * cosine - dx * sine) * table[e, 4]
-                            qz = dz * table[e, 5]
-                            a = qx * qx + qy * qy + qz * qz
-                            b = px * qx + py * qy + pz * qz
-                            # a·(1 - squared distance of the ray from the sphere's centre)
-                            wx, wy, wz = px - b / a * qx, py - b / a * qy, pz - b / a * qz
-                            inside = 1.0 - (wx * wx + wy * wy + wz * wz)
-                            if inside > 0.0:
-                                total += 2.0 * table[e, 8] * length * math.sqrt(inside / a)
-                out[v, r, c] = total * share
 
 
 def water_with_inserts(mu_water: float, *, diameter: float = 240.0) -> EllipsoidPhantom:

@@ -85,6 +85,37 @@ def test_rays_within_an_element_average_over_it():
     assert np.abs(averaged - phantom.line_integrals(g)).max() > 1e-3
 
 
+def heap(overlap="replace"):
+    """Six ellipsoids that cover parts of one another, one of them nothing but a hole."""
+    rng = np.random.default_rng(4)
+    parts = [
+        Ellipsoid(
+            centre=tuple(rng.uniform(-25, 25, 3)), axes=tuple(rng.uniform(10, 40, 3)),
+            angle=rng.uniform(0, 3), value=value,
+        )
+        for value in (0.02, 0.035, 0.01, 0.05, 0.0, 0.03)
+    ]  # fmt: skip
+    return EllipsoidPhantom(parts, overlap=overlap)
+
+
+@pytest.mark.parametrize("overlap", ["replace", "add"])
+def test_where_ellipsoids_overlap(overlap):
+    """Against the values at points along each ray; the order of the ellipsoids matters."""
+    g, phantom = helix(), heap(overlap)
+    p = phantom.line_integrals(g)
+    sources, columns = g.sources(), g.elements()
+    u = (np.arange(20001) + 0.5) / 20001
+    for v, r, c in np.ndindex(10, 6, 40):
+        if (v + r + c) % 7 == 0:
+            ray = columns[v, c] + [0, 0, g.row_heights[r]] - sources[v]
+            points = phantom.values(*(sources[v][:, None] + ray[:, None] * u))
+            counted = np.linalg.norm(ray) * points.mean()
+            assert p[v, r, c] == pytest.approx(counted, abs=6 * ELLIPSOIDS["counted"])  # six
+    if overlap == "replace":
+        turned = EllipsoidPhantom(phantom.ellipsoids[::-1], overlap="replace")
+        assert np.abs(turned.line_integrals(g) - p).max() > 0.1
+
+
 def test_views_come_in_any_pieces():
     views = water_with_inserts(0.02).views(helix())
     whole = views[:]
@@ -92,6 +123,9 @@ def test_views_come_in_any_pieces():
     np.testing.assert_array_equal(views[4], whole[4])
     low, high = views.range
     assert low <= whole.min() and whole.max() <= high and views[2:2].shape == (0, 6, 40)
+    high = heap().views(helix(n_rows=30)).range[1]
+    highest = heap().line_integrals(helix(n_rows=30), (2, 5)).max()
+    assert highest <= high <= 2 * highest
 
 
 def test_scanners_are_those_of_the_literature():
@@ -136,6 +170,8 @@ def test_a_measurement_has_the_noise_of_its_quanta():
         lambda: Ellipsoid(centre=(0, 0, 0), axes=(1, 0, 1), value=1),
         lambda: Ellipsoid(centre=(0, math.nan, 0), axes=(1, 1, 1), value=1),
         lambda: EllipsoidPhantom([]),
+        lambda: EllipsoidPhantom([BALL], overlap="or"),
+        lambda: EllipsoidPhantom([ROD], overlap="replace"),  # negative
         lambda: EllipsoidPhantom([BALL]).line_integrals(helix(), subrays=0),
         lambda: water_with_inserts(0.02, diameter=1200).line_integrals(helix()),
         lambda: simulate_scan(
