@@ -1,91 +1,30 @@
-"""R⁻¹: HU values, position, short and truncated scans, gradients, and what is refused."""
+"""R⁻¹ of full and half circles: HU values, position, agreement with the reference, gradients."""
 
 import numpy as np
 import pytest
 import torch
 from ellipse_truth import BODY, MU_WATER, fan_sinogram, integrals, raster
+from fbp_scenes import (
+    FINE,
+    GRID,
+    SCENES,
+    circle,
+    disc,
+    even_part,
+    relative,
+    rmse_inside,
+    signed,
+    small_fan,
+)
 from tolerances import FBP
 
-from recon.errors import DataError
 from recon.filtering import cubic_weights, interleaves, plan_fbp, ramp_response
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial
 from recon.operator import operator
-from recon.redundancy import redundancy_weights
-from recon.truncation import extrapolate, widened
 from recon.units import mu_to_hu
 from recon.windows import Kernel
 
-FINE = ImageGrid(shape=(512, 512), spacing=(400 / 512, 400 / 512))
-
-
-def circle(views):
-    return np.arange(views) * (2 * np.pi / views)
-
-
-def small_fan(views=36, detector="arc", **changes):
-    values = {"n_cols": 40, "col_pitch": 3.0, "src_iso": 120.0, "src_det": 220.0, **changes}
-    return FanBeam(angles=circle(views) + 0.05, detector=detector, **values)
-
-
-GRID = ImageGrid(shape=(17, 21), spacing=(2.1, 1.7), centre=(4.0, -3.0))
-SCENES = {
-    "arc": small_fan(),
-    "flat, odd number of views": small_fan(views=35, detector="flat", col_offset=0.25),
-    "arc, clockwise": FanBeam(
-        angles=-circle(36),
-        n_cols=40,
-        col_pitch=3.0,
-        src_iso=120.0,
-        src_det=220.0,
-        col_offset=-1.125,
-    ),
-    "arc, short scan": FanBeam(
-        angles=0.4 + circle(36)[:23], n_cols=40, col_pitch=3.0, src_iso=120.0, src_det=220.0
-    ),
-    "flat, long scan, clockwise": FanBeam(
-        angles=1.0 - circle(36)[:31],
-        n_cols=40,
-        col_pitch=3.0,
-        src_iso=120.0,
-        src_det=220.0,
-        detector="flat",
-        col_offset=0.25,
-    ),
-    "parallel, more than half": ParallelBeam(angles=circle(36)[:25], n_cols=60, col_pitch=1.0),
-    "parallel, half circle": ParallelBeam(angles=circle(36)[:18], n_cols=60, col_pitch=1.0),
-    "parallel, full circle": ParallelBeam(
-        angles=circle(30), n_cols=60, col_pitch=1.0, col_offset=0.25
-    ),
-}
 scenes = pytest.mark.parametrize("geometry", SCENES.values(), ids=SCENES.keys())
-
-
-def signed(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def relative(a, b):
-    return float((a.double() - b.double()).norm() / b.double().norm())
-
-
-def disc(grid, x, y, radius):
-    return np.hypot(grid.x[None, :] - x, grid.y[:, None] - y) < radius
-
-
-def even_part(grid):
-    """Pixels of the body at least 8 mm away from every insert and from its edge."""
-    x, y, a, b, *_ = BODY[0]
-    inside = ((grid.x[None, :] - x) / (a - 10)) ** 2 + ((grid.y[:, None] - y) / (b - 10)) ** 2 < 1
-    for x, y, a, b, *_ in BODY[1:]:
-        inside &= ~disc(grid, x, y, max(a, b) + 8)
-    return inside
-
-
-def rmse_inside(hu, truth, grid):
-    """Root mean square error over the body, its outermost 5 % left out."""
-    x, y, a, b, *_ = BODY[0]
-    inside = ((grid.x[None, :] - x) / a) ** 2 + ((grid.y[:, None] - y) / b) ** 2 < 0.95**2
-    return float(np.sqrt(np.mean((hu - truth)[inside] ** 2)))
 
 
 @pytest.fixture(scope="module", params=["arc", "flat", "shifted arc"])
@@ -214,118 +153,6 @@ def test_gradcheck_of_the_reference_fbp(views):
     assert torch.autograd.gradcheck(lambda q: A.fbp(q, "hann"), p)
 
 
-MEDIUM = ImageGrid(shape=(256, 256), spacing=(400 / 256, 400 / 256))
-
-
-def scan(views, *, first=0.0, turn=1, **changes):
-    """Some views, a 1152nd of a circle apart, of a scanner like the Flash."""
-    values = {"n_cols": 736, "col_pitch": 1.2858, "src_iso": 595.0, "src_det": 1085.6, **changes}
-    return FanBeam(angles=first + turn * np.arange(views) * (2 * np.pi / 1152), **values)
-
-
-def measured_hu(geometry, **options):
-    sinogram = torch.from_numpy(fan_sinogram(BODY, geometry, 3).astype(np.float32))
-    return mu_to_hu(operator(geometry, MEDIUM).fbp(sinogram, **options), MU_WATER).double().numpy()
-
-
-@pytest.fixture(scope="module")
-def medium_truth():
-    return mu_to_hu(raster(BODY, MEDIUM).astype(np.float64), MU_WATER)
-
-
-@pytest.fixture(scope="module")
-def full_circle_rmse(medium_truth):
-    return rmse_inside(measured_hu(scan(1152)), medium_truth, MEDIUM)
-
-
-@pytest.mark.parametrize(
-    "geometry",
-    [
-        scan(740, first=0.3),
-        scan(740, first=1.0, turn=-1, detector="flat"),
-        scan(1000, first=2.0, turn=-1, col_offset=0.25),
-        scan(1400, first=-1.0),
-    ],
-    ids=["short", "short, clockwise, flat", "310°", "more than a turn"],
-)
-def test_any_range_beyond_180_degrees_and_the_fan(geometry, medium_truth, full_circle_rmse):
-    hu = measured_hu(geometry)
-    assert abs(hu[even_part(MEDIUM)].mean()) < FBP["water of small images [HU]"]
-    for insert, value in ((1, 100.0), (2, -100.0)):
-        x, y, radius, *_ = BODY[insert]
-        found = hu[disc(MEDIUM, x, y, 0.7 * radius)].mean()
-        assert found == pytest.approx(value, abs=FBP["insert [HU]"])
-    ratio = rmse_inside(hu, medium_truth, MEDIUM) / full_circle_rmse
-    assert ratio < FBP["rmse of a short scan, ratio"]
-
-
-def test_the_weights_of_one_line_sum_to_one():
-    geometry = scan(800, first=0.2, turn=-1)
-    step = -2 * np.pi / 1152
-    weights = redundancy_weights(geometry, step)
-    theta, t = np.broadcast_arrays(*geometry.rays())
-    # the same line seen again: half a turn and twice the fan angle later, from the mirrored column
-    again = theta + np.pi
-    beta = again + np.arcsin(t / 595.0)
-    view = (beta - geometry.angles[0]) / step
-    for turn in (-1152, 0, 1152):
-        at = view + turn
-        inside = (at > 0) & (at < 799)
-        low = np.floor(at[inside]).astype(int)
-        mirrored = weights[:, ::-1]
-        column = np.broadcast_to(np.arange(736), t.shape)[inside]
-        share = at[inside] - low
-        partner = (1 - share) * mirrored[low, column] + share * mirrored[low + 1, column]
-        # linear interpolation of weights that change within 20 degrees
-        np.testing.assert_allclose(weights[inside] + partner, 1.0, atol=1e-3)
-    assert weights.min() >= 0
-    assert weights.max() <= 1
-
-
-def test_a_body_wider_than_the_detector(medium_truth):
-    geometry = scan(1152, n_cols=300)
-    radius = 0.9 * 595 * np.sin(150 * 1.2858 / 1085.6)
-    inside = even_part(MEDIUM) & disc(MEDIUM, 0, 0, radius)
-    cut = (measured_hu(geometry) - medium_truth)[inside]
-    continued = (measured_hu(geometry, extrapolated=True) - medium_truth)[inside]
-    assert cut.mean() > 100  # what it is good for
-    assert abs(continued.mean()) < FBP["truncated, bias [HU]"]
-    assert continued.std() < FBP["truncated, sd [HU]"]
-
-
-@pytest.mark.parametrize("geometry", list(SCENES.values())[:3] + list(SCENES.values())[-1:])
-def test_continued_projections_of_an_object_within_the_detector_change_nothing(geometry):
-    A, wide = operator(geometry, GRID), widened(geometry)
-    assert wide.n_cols > geometry.n_cols
-    np.testing.assert_allclose(
-        np.intersect1d(wide.columns.round(9), geometry.columns.round(9)), geometry.columns.round(9)
-    )
-    p = A(torch.rand(17, *GRID.shape))
-    p[..., :4] = 0
-    p[..., -4:] = 0
-    extra = (wide.n_cols - geometry.n_cols) // 2
-    assert torch.equal(extrapolate(p, geometry)[..., extra:-extra], p)
-    assert extrapolate(p, geometry)[..., :extra].abs().max() == 0
-    assert relative(A.fbp(p, extrapolated=True), A.fbp(p)) < FBP["transform"]
-    assert A.fbp(p[:, None], extrapolated=True).shape == (17, 1, *GRID.shape)
-
-
-def test_no_gradient_flows_through_a_continuation():
-    A = operator(SCENES["arc"], GRID)
-    p = torch.ones(36, 40, requires_grad=True)
-    with pytest.raises(DataError, match=r"no gradient.*detach"):
-        A.fbp(p, extrapolated=True)
-    assert torch.isfinite(A.fbp(p.detach(), extrapolated=True)).all()
-
-
-def test_gradcheck_of_a_short_scan():
-    geometry = small_fan(n_cols=8, col_pitch=14.0)
-    geometry = FanBeam(**{**vars(geometry), "angles": circle(12)[:8]})
-    A = operator(geometry, ImageGrid(shape=(4, 3), spacing=(8.0, 7.0)), backend="reference")
-    p = signed(1, 8, 8).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda q: A.fbp(q, "hann"), p)
-
-
 def test_interleaved_rays_reach_the_reference_and_their_transpose():
     geometry = small_fan(col_offset=0.25)
     fast, slow = operator(geometry, GRID), operator(geometry, GRID, backend="reference")
@@ -338,28 +165,6 @@ def test_interleaved_rays_reach_the_reference_and_their_transpose():
     (out * x).sum().backward()
     difference = float((out.detach() * x).double().sum() - (p.detach() * p.grad).double().sum())
     assert abs(difference) < FBP["transpose"] * float(out.detach().norm() * x.norm())
-
-
-@pytest.mark.parametrize(
-    ("angles", "beam", "message"),
-    [
-        (circle(36)[:19], "fan", r"expected at least 210.5°.*180° and the fan.*got 190°"),
-        (circle(36) + 0.02 * (np.arange(36) == 9), "fan", "not equally spaced"),
-        ([0.0, 1.0, 2.0], "parallel", "too few rays"),
-        (circle(36)[:9], "parallel", "expected at least 180°, got 90°"),
-    ],
-    ids=["too short", "uneven", "three views", "quarter circle"],
-)
-def test_scans_without_an_fbp_are_refused(angles, beam, message):
-    values = {"angles": angles, "n_cols": 40, "col_pitch": 3.0}
-    if beam == "fan":
-        geometry = FanBeam(**values, src_iso=120.0, src_det=220.0)
-    else:
-        geometry = ParallelBeam(**values)
-    A = operator(geometry, GRID)
-    A(torch.zeros(GRID.shape))  # projecting is possible all the same
-    with pytest.raises(DataError, match=message):
-        A.fbp(torch.zeros(geometry.shape))
 
 
 def test_a_small_region_needs_few_filtered_samples():
