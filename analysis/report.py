@@ -56,7 +56,7 @@ def render(run: Run) -> str:
 def _study(study: Study, before: Study | None) -> str:
     """Pictures and numbers of one study; the scene is not shown again after the study before."""
     seen = before is not None and (study.denoiser, study.mas) == (before.denoiser, before.mas)
-    kind = "Target domain" if study.kind == "target-domain" else "Invariances"
+    kind = study.kind.replace("-", " ").capitalize()
     figures = "\n".join(
         f"<figure><img alt='{html.escape(picture.alt, quote=True)}' "
         f"src='data:image/png;base64,{base64.b64encode(picture.draw()).decode()}'>"
@@ -90,6 +90,8 @@ def _done(study: Study) -> str:
             "judged by ‖x' - f(x)‖, the rms over the patch, beside what scanning the true y "
             "again gives."
         )
+    if study.kind != "invariances":
+        return f"{scanned} {text(facts.get('done', ''))}".strip()
     layers = ", ".join(facts["layers"])
     return (
         f"{scanned} After each of the layers {text(layers)} {facts['n']} images x̄ were sampled "

@@ -55,8 +55,7 @@ def of_study(study: Study, *, scene: bool = True) -> list[Picture]:
     if not {"slice", "x", "y", "fx"} <= study.arrays.keys():
         return []
     window = fit_window(study.arrays["y"])
-    kinds = {"target-domain": _targets, "invariances": _layers}
-    rest = kinds[study.kind](study, window) if study.kind in kinds else []
+    rest = _KINDS[study.kind](study, window) if study.kind in _KINDS else []
     return [_scene(study, window), *rest] if scene else rest
 
 
@@ -245,3 +244,9 @@ def _targets(study: Study, window: Window) -> list[Picture]:
             "Distances of x' from f(x) for sampled anatomies beside the true anatomy",
         ),
     ]
+
+
+_KINDS: dict[str, Callable[[Study, Window], list[Picture]]] = {
+    "invariances": _layers,
+    "target-domain": _targets,
+}

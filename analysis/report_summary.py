@@ -92,7 +92,8 @@ def _range(values: Sequence[float]) -> str:
 
 def _asked(studies: Sequence[Study]) -> str:
     """What the run asked, in a few sentences."""
-    questions = " ".join(_QUESTION.get(kind, "") for kind in _each([s.kind for s in studies]))
+    asked = _each([s.facts.get("question", _QUESTION.get(s.kind, "")) for s in studies])
+    questions = " ".join(filter(None, asked))
     names = _each([who(study) for study in studies])
     doses = _and([f"{mas:g}" for mas in sorted(_each([study.mas for study in studies]))])
     of = f"denoiser{'s' * (len(names) > 1)} {_and(names)}"
@@ -103,8 +104,8 @@ def _done(studies: Sequence[Study]) -> str:
     """What was done, in one or two sentences."""
     if not studies:
         return ""
-    facts, scan = studies[0].facts, studies[0].facts.get("scan", {})
-    patch = facts.get("patch", {})
+    facts = studies[0].facts
+    scan, patch = facts["scan"], facts["patch"]
     side = " × ".join(f"{n * s:g}" for n, s in zip(patch["shape"], patch["spacing_mm"]))
     doses = _and([f"{mas:g}" for mas in sorted(_each([study.mas for study in studies]))])
     counts = [study.facts["n"] for study in studies if "n" in study.facts]

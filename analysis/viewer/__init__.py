@@ -3,11 +3,11 @@
 `pack` turns images into text for the page, `sets` says which images of a study belong together,
 `section` makes the HTML. The page's own program is `numbers.js` (decoding and statistics),
 `picture.js` (drawing), `page.js` (what is shown) and `controls.js` (mouse, keys, address); its look
-is `page.css`.
+is `page.css`. `page` puts them together.
 """
 
 from .pack import Packer, unpack
-from .section import policy, section, style
+from .page import policy, section, style
 from .sets import image_sets
 
 __all__ = ["Packer", "image_sets", "policy", "section", "style", "unpack"]

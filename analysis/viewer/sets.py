@@ -94,7 +94,7 @@ def _set(
         "mas": study.mas,
         "layer": layer,
         "sampler": sampler,
-        "sampler_word": _SAMPLERS.get(sampler, sampler),
+        "sampler_word": _sampler_word(study, layer, sampler),
         "sample_word": word,
         "shown": shown,
         "total": total,
@@ -106,6 +106,13 @@ def _set(
         "distance": [] if distance is None else [round(float(d), 2) for d in distance[:shown]],
         "distance_word": distance_word,
     }
+
+
+def _sampler_word(study: Study, layer: str, sampler: str) -> str:
+    """What drew the samples, where the study says so, and whether they were projected."""
+    said = study.facts.get("sampler", "")
+    name = said.get(layer, "") if isinstance(said, Mapping) else said
+    return ", ".join(filter(None, [str(name), _SAMPLERS.get(sampler, sampler)]))
 
 
 def _sd(samples: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The viewer's part of a page: controls, data, program and look."""
+"""The viewer in a page: controls, data, program and look."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
 from ..figures import fit_window
 from ..run_store import Study
 from .pack import Packer
-from .sets import image_sets
+from .sets import MOST_SAMPLES, image_sets
 
 __all__ = ["policy", "script", "section", "style"]
 
 _SCRIPTS = ("numbers.js", "picture.js", "page.js", "controls.js")
+
+HEAVIEST = 5_000_000
+"""Characters of images in a page, so that it stays below 8 MB with its pictures."""
 
 
 @cache
@@ -46,28 +50,34 @@ def policy() -> str:
     )
 
 
-def section(studies: Sequence[Study]) -> str:
+def section(studies: Sequence[Study], *, heaviest: int = HEAVIEST) -> str:
     """HTML of the viewer with the images of all studies, or nothing if there are none.
 
     Parameters
     ----------
     studies : sequence of Study
+    heaviest : int
+        Characters that the images may take; above it, fewer samples are shown of each set.
     """
-    packer = Packer()
-    found = [(study, image_sets(study, packer)) for study in studies]
-    seen = [(study, sets) for study, sets in found if sets]
-    if not seen:
+    shown = [study for study in studies if {"x", "y", "fx"} <= study.arrays.keys()]
+    if not shown:
         return ""
-    data = {
-        "sets": [one for _, sets in seen for one in sets],
-        "stacks": packer.stacks,
-        "view": _first_view(seen[0][0]),
-    }
+    sets, stacks = _packed(shown, MOST_SAMPLES)
+    weight = sum(len(stack["data"]) for stack in stacks.values())
+    if weight > heaviest:
+        sets, stacks = _packed(shown, max(1, int(MOST_SAMPLES * heaviest / weight)))
+    data = {"sets": sets, "stacks": stacks, "view": _first_view(shown[0])}
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return (
         f"{_FRAME}<script type='application/json' id='viewer-data'>{text}</script>\n"
         f"<script>{script()}</script>\n"
     )
+
+
+def _packed(studies: Sequence[Study], most: int) -> tuple[list[Any], dict[str, Any]]:
+    """All sets with at most so many samples each, and their stacks."""
+    packer = Packer()
+    return [one for study in studies for one in image_sets(study, packer, most=most)], packer.stacks
 
 
 def _first_view(study: Study) -> dict[str, float]:
