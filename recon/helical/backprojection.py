@@ -1,4 +1,4 @@
-# mypy: disable-error-code="call-arg"
+# mypy: disable-error-code="call-arg, var-annotated"
 """Backprojection of parallel views whose rows were seen from a helix, sixteen slices at once.
 
 A voxel is seen from the spot at the distance ``ell = foot + x sin θ + y cos θ`` in the plane. Its

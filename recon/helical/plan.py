@@ -24,10 +24,21 @@ from ..geometry import FanBeam, ImageGrid
 from ..scan_geometry import HelicalScan
 from .lookup import table_width
 
-__all__ = ["FLAT", "HelicalPlan", "StateRays", "measured_radius", "plan_helical", "row_weights"]
+__all__ = [
+    "FLAT",
+    "TAPS",
+    "HelicalPlan",
+    "StateRays",
+    "measured_radius",
+    "plan_helical",
+    "row_weights",
+]
 
 FLAT = 0.6
 """Share Q of the detector's half height on which rows count fully (Stierstorfer et al. 2004)."""
+
+TAPS = 8
+"""Views of a state that a parallel ray is interpolated from."""
 
 _LEAST_SLICE = 1.25  # of the distance of neighbouring samples along z
 
@@ -147,9 +158,12 @@ def _views_of_states(geometry: HelicalScan) -> list[np.ndarray]:
             got=f"state {number[wrong] + 1} instead of {wrong % count + 1}",
         )
     steps = np.diff(geometry.angles)
-    if len(steps) < 3 or not ((steps > 0).all() or (steps < 0).all()):
+    if len(number) < TAPS * count or not ((steps > 0).all() or (steps < 0).all()):
         raise DataError(
-            "view angles do not run in one sense", expected="4 or more views in scan order"
+            "the views do not make up a turn",
+            where="angles",
+            expected=f"at least {TAPS * count} views in scan order, turning in one sense",
+            got=f"{len(number)} views",
         )
     views = np.arange(len(number))
     if steps[0] < 0:
@@ -225,8 +239,8 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     # parallel views whose rays all lie between the views measured
     half = math.ceil(g.views_per_rotation / (2 * len(states)) - 1e-9)
     step = math.pi / half
-    low = max(s.angles[0] + s.off.max() for s in states)
-    high = min(s.angles[-1] + s.off.min() for s in states)
+    low = max(s.angles[TAPS // 2 - 1] + s.off.max() for s in states)
+    high = min(s.angles[-TAPS // 2] + s.off.min() for s in states)
     low = states[0].angles[0] + math.ceil((low - states[0].angles[0]) / step - 1e-6) * step
     spread = (len(states) - 1) / len(states)
     count = math.floor((high - low) / step - spread + 1e-6) + 1

@@ -1,10 +1,10 @@
 """From views as they are measured to filtered parallel views, in one pass through the scan.
 
 Views enter a ring once, in the order of growing angle. Each parallel view of each focal-spot state
-takes its rays from them by cubic interpolation along the views and along the columns, all detector
-rows at once; they are weighted by the cosine of the cone angle, ramp-filtered along t
-(:mod:`recon.filtering`), weighted by row and summed up over the rows. The running sums stay in a
-second ring for as long as slices need them.
+takes its rays from them by interpolation along the views (a windowed sinc, for a state has only
+its own views) and along the columns (cubic), all detector rows at once; they are weighted by the
+cosine of the cone angle, ramp-filtered along t (:mod:`recon.filtering`), weighted by row and summed
+up over the rows. The running sums stay in a second ring for as long as slices need them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,34 @@ import numpy as np
 
 from ..backends.filter_fft import filter_tables, filter_views
 from ..errors import DataError
-from ..scan import LineIntegrals
+from ..scan import VIEWS_AT_ONCE, LineIntegrals
 from ..windows import Window
 from .lookup import LANES
-from .plan import HelicalPlan
+from .plan import TAPS, HelicalPlan
 
-__all__ = ["ParallelStream"]
+__all__ = ["ParallelStream", "sinc_weights"]
 
 _AT_ONCE = 32  # parallel angles that are made together
-_SPARE = 4  # views that interpolation takes around those it needs
+_FRACTIONS = 1024  # of a view
+_KAISER = 4.0
+
+
+def sinc_weights(fraction: np.ndarray) -> np.ndarray:
+    """Weights (n, 8) of the views around a place between the fourth and the fifth of them.
+
+    A sinc in a Kaiser window, with the sum 1: flat within 1 % up to 0.35 cycles a view, where cubic
+    interpolation has lost 20 %.
+
+    Examples
+    --------
+    >>> sinc_weights(np.array([0.0])).round(6)[0].tolist()
+    [-0.0, 0.0, -0.0, 1.0, 0.0, -0.0, 0.0, -0.0]
+    """
+    at = np.arange(TAPS) - (TAPS // 2 - 1) - np.asarray(fraction)[:, None]
+    room = np.clip(1 - (2 * at / TAPS) ** 2, 0.0, 1.0)
+    weight = np.sinc(at) * np.i0(_KAISER * np.sqrt(room))
+    normalised: np.ndarray = weight / weight.sum(axis=1, keepdims=True)
+    return normalised
 
 
 class ParallelStream:
@@ -53,13 +72,14 @@ class ParallelStream:
         self.room = room
         self._source = line_integrals
         self._tables = filter_tables(plan.filter, window)
+        self._taps = sinc_weights(np.linspace(0.0, 1.0, _FRACTIONS + 1)).astype(np.float32)
         states, fine = len(plan.states), plan.filter.n_fine
         self.rows = np.zeros((room, states, fine, plan.table), np.float32)
         self.source_z = np.zeros((room, states, fine), np.float32)
         self.next = 0  # first angle that is not made yet
         off = np.concatenate([s.off for s in plan.states])
         span = (float(np.ptp(off)) + (_AT_ONCE + 1) * plan.theta_step) / self._view_step()
-        self._kept = (int(span) + 3 * _SPARE + 3) * states
+        self._kept = (int(span) + 2 * TAPS) * states
         cols = plan.geometry.n_cols
         self._ring = np.zeros((self._kept, cols, plan.table), np.float32)
         self._read = 0  # views in the order of growing angle that were read so far
@@ -78,29 +98,35 @@ class ParallelStream:
 
     def advance(self, stop: int) -> None:
         """Make all angles before ``stop``."""
+        stride = len(self.plan.states)
         while self.next < stop:
-            count = min(_AT_ONCE, stop - self.next)
-            numbers = np.arange(self.next, self.next + count)
-            for s in range(len(self.plan.states)):
-                self._make(numbers, s)
-            self.next += count
+            numbers = np.arange(self.next, min(self.next + _AT_ONCE, stop))
+            places = [self._places(numbers, s) for s in range(stride)]
+            low = min(int(first.min()) for first, _ in places) * stride
+            high = (max(int(first.max()) for first, _ in places) + TAPS) * stride
+            self._load(low, min(high, self.plan.geometry.shape[0]))
+            for s, (first, fraction) in enumerate(places):
+                self._make(numbers, s, first, fraction)
+            self.next += len(numbers)
 
-    def _make(self, numbers: np.ndarray, s: int) -> None:
+    def _places(self, numbers: np.ndarray, s: int) -> tuple[np.ndarray, np.ndarray]:
+        """First of the state's views that each column takes, and the way between two of them."""
+        state = self.plan.states[s]
+        theta = self.plan.theta(numbers, s)
+        count = len(state.views)
+        place = np.interp(theta[:, None] - state.off, state.angles, np.arange(count, dtype=float))
+        first = np.floor(place).astype(np.int64) - (TAPS // 2 - 1)
+        first = np.clip(first, 0, count - TAPS)
+        way = np.clip(place - first - (TAPS // 2 - 1), 0.0, 1.0)
+        return first, np.rint(way * _FRACTIONS).astype(np.int64)
+
+    def _make(self, numbers: np.ndarray, s: int, first: np.ndarray, fraction: np.ndarray) -> None:
         plan, state = self.plan, self.plan.states[s]
-        theta = plan.theta(numbers, s)
-        place = np.interp(
-            theta[:, None] - state.off, state.angles, np.arange(len(state.angles), dtype=float)
-        )
-        first = np.clip(np.floor(place).astype(np.int64) - 1, 0, len(state.views) - 4)
-        way = (place - first).astype(np.float32)
-        stride = len(plan.states)
-        low, high = int(first.min()) * stride, (int(first.max()) + 4) * stride
-        self._load(low, min(high, plan.geometry.shape[0]))
         registers = plan.table // 16
         blocks = len(numbers) * registers
         _rebin(
-            self._ring, first, way, stride, s, state.col_first, state.col_weight, state.cone,
-            self._parallel[:blocks],
+            self._ring, first, fraction, self._taps, len(plan.states), s, state.col_first,
+            state.col_weight, state.cone, self._parallel[:blocks],
         )  # fmt: skip
         ramp, tables = plan.filter, self._tables
         filter_views(
@@ -110,7 +136,7 @@ class ParallelStream:
         )  # fmt: skip
         slots = numbers % self.room
         _sum_rows(self._filtered[:blocks], plan.weights, slots, s, self.rows)
-        angles = theta[:, None] - state.fine_off
+        angles = plan.theta(numbers, s)[:, None] - state.fine_off
         self.source_z[slots, s] = np.interp(angles, state.angles, state.source_z)
 
     def _load(self, low: int, high: int) -> None:
@@ -119,8 +145,7 @@ class ParallelStream:
         backward = self.plan.geometry.angles[0] > self.plan.geometry.angles[-1]
         self._read = max(self._read, low)
         while self._read < high:
-            stop = min(self._read + 64, max(high, min(low + self._kept, total)), total)
-            stop = min(stop, low + self._kept)
+            stop = min(self._read + VIEWS_AT_ONCE, high)
             if backward:
                 views = self._source[total - stop : total - self._read][::-1]
             else:
@@ -147,7 +172,9 @@ def _transpose(views, first, ring):
 
 
 @nb.njit(parallel=True, cache=True, error_model="numpy")
-def _rebin(ring, first, way, stride, state, col_first, col_weight, cone, parallel):
+def _rebin(
+    ring, first, fraction, taps, stride, state, col_first, col_weight, cone, parallel
+):  # fmt: skip
     """Parallel views (angles·registers, t, 16) of one state, all rows of a ray at once."""
     room, cols, table = ring.shape
     count = first.shape[0]
@@ -156,19 +183,12 @@ def _rebin(ring, first, way, stride, state, col_first, col_weight, cone, paralle
     for j in nb.prange(count):
         fan = np.empty((cols, table), np.float32)
         for c in range(cols):
-            x = way[j, c]
-            one, two, three = x - np.float32(1.0), x - np.float32(2.0), x - np.float32(3.0)
-            w0 = -one * two * three / np.float32(6.0)
-            w1 = x * two * three / np.float32(2.0)
-            w2 = -x * one * three / np.float32(2.0)
-            w3 = x * one * two / np.float32(6.0)
-            k = first[j, c] * stride + state
-            v0 = ring[k % room, c]
-            v1 = ring[(k + stride) % room, c]
-            v2 = ring[(k + 2 * stride) % room, c]
-            v3 = ring[(k + 3 * stride) % room, c]
-            for r in range(table):
-                fan[c, r] = w0 * v0[r] + w1 * v1[r] + w2 * v2[r] + w3 * v3[r]
+            fan[c] = np.float32(0.0)
+            for tap in range(taps.shape[1]):
+                weight = taps[fraction[j, c], tap]
+                view = ring[((first[j, c] + tap) * stride + state) % room, c]
+                for r in range(table):
+                    fan[c, r] += weight * view[r]
         for m in range(n_t):
             c = col_first[m]
             w0, w1, w2, w3 = (
