@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from recon.geometry_audit import AuditLine
     from recon.scan import Scan
 
-__all__ = ["scan_figure", "scan_metrics"]
+__all__ = ["audit_table", "scan_figure", "scan_metrics"]
 
 _DPI = 110
 _INK = "#1d2430"
@@ -18,8 +20,24 @@ _ACCENT = "#b3541e"
 _MOST_VIEWS = 2000  # drawn of a scan: more than there are pixels
 
 
-def scan_metrics(scan: Scan) -> list[dict[str, Any]]:
-    """Numbers of a scan with their units, a row each."""
+def audit_table(audit: Sequence[AuditLine]) -> list[str]:
+    """Return the lines of a geometry audit: what it would be, how far rays differ, the verdict."""
+    if not audit:
+        return ["geometry audit  cannot be told: no opposite rays in so short a scan"]
+    width = max(len(line.name) for line in audit)
+    noise = f"opposite rays differ by (quanta alone: {audit[0].noise:.4f})"
+    return [
+        f"{'geometry audit':<{width}}  {noise}",
+        *(
+            f"  {line.name:<{width}}  {line.residual:.4f}  {line.verdict}"
+            + (f", {line.detail}" if line.detail else "")
+            for line in audit
+        ),
+    ]
+
+
+def scan_metrics(scan: Scan, audit: Sequence[AuditLine] = ()) -> list[dict[str, Any]]:
+    """Numbers of a scan, and of its geometry audit, with their units, a row each."""
     g = scan.geometry
     centre, edge = scan.photons[:, g.n_cols // 2], scan.photons[:, [0, -1]]
     values: list[tuple[str, float, str, str]] = [
@@ -40,6 +58,10 @@ def scan_metrics(scan: Scan) -> list[dict[str, Any]]:
     ]
     if scan.ctdi_vol is not None:
         values.append(("ctdi_vol", scan.ctdi_vol, "mGy", "dose index, as stated"))
+    values += [
+        (f"audit: {line.name}", line.residual, "", f"rms of opposite rays: {line.verdict}")
+        for line in audit
+    ]
     return [
         {"name": name, "value": f"{value:.9g}", "unit": unit, "meaning": meaning}
         for name, value, unit, meaning in values

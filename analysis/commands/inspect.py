@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,10 @@ def inspect(
 ) -> None:
     """Print geometry, exposure, focal spots, span and quanta of a projection scan, and draw it.
 
-    Reads the headers of all views, in seconds, and checks them as `ctxai verify` does.
+    Reads the headers of all views, in seconds, and checks them as `ctxai verify` does. Then asks
+    some 400 views whether the geometry is true: rays that run along one line from opposite sides
+    should agree. The table says by how much they differ as the files state the geometry, and with
+    what is often mistaken in it, the column centre, the row order and the signs of the focal spot.
 
     Example: ctxai inspect SCAN --out OUT
 
@@ -33,7 +37,9 @@ def inspect(
     if out is not None:
         out = commands.require_out(out)
 
+    from analysis.scan_figures import audit_table
     from recon.ctpd import read_scan
+    from recon.geometry_audit import geometry_audit
 
     found = read_scan(scan, progress="headers")
     for note in found.notes:
@@ -42,6 +48,12 @@ def inspect(
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         print(f"{name:<{width}}  {value}")
+    audit = geometry_audit(found)
+    for line in audit_table(audit):
+        print(line)
+    if audit and audit[0].verdict == "does not fit":
+        better = ", ".join(a.name for a in audit[1:] if a.verdict == "fits") or "none of the others"
+        commands.current().note(f"the geometry as stated does not fit the data; fits: {better}")
     if out is None:
         return
 
@@ -50,7 +62,7 @@ def inspect(
 
     with run_folder(out) as folder:
         write_atomic(folder / "scan.png", scan_figure(found))
-        write_csv(folder / "metrics.csv", scan_metrics(found))
+        write_csv(folder / "metrics.csv", scan_metrics(found, audit))
         write_json(
             folder / "run.json",
             {
@@ -58,6 +70,7 @@ def inspect(
                 "versions": versions(),
                 "configuration": {"command": "inspect", "scan": str(scan), "out": str(out)},
                 "scan": dict(pairs),
+                "audit": [asdict(line) for line in audit],
                 "notes": commands.current().notes,
             },
         )
