@@ -2,7 +2,7 @@
 # mypy: disable-error-code="call-arg, var-annotated"
 """Time R, Rᵀ and R⁻¹ against other projectors: the same job, in one process, on the CPU.
 
-    python scripts/benchmark.py            three tables, half a minute to three minutes
+    python scripts/benchmark.py            three tables, in one to four minutes
     python scripts/benchmark.py --json     the same for machines
 
 The job: 512² pixels over 400 mm, 736 columns × 1.2858 mm, 1152 views over 360°, 595/1085.6 mm. Ours
@@ -109,6 +109,11 @@ def body() -> EllipsePhantom:
     return inserts_phantom(MU).shifted(7.3, 4.1)
 
 
+def say(what: str) -> None:
+    """Tell on standard error what is measured next, and how busy the machine is."""
+    print(f"{what} (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
+
+
 def time_all(repeats: int, image: np.ndarray) -> list[dict[str, Any]]:
     """Seconds per slice and ratios to ASTRA of each job; the median and the range of repeats."""
     A = operator(scanner("arc"), GRID)
@@ -129,7 +134,8 @@ def time_all(repeats: int, image: np.ndarray) -> list[dict[str, Any]]:
     taken: dict[str, list[float]] = {name: [] for name in ours}
     against: dict[str, list[float]] = {name: [] for name in ours}
     theirs: dict[str, list[float]] = {"forward": [], "adjoint": []}
-    for _ in range(repeats):
+    for repeat in range(repeats):
+        say(f"ours and ASTRA, {repeat + 1} of {repeats}")
         if astra is not None:
             theirs["forward"].append(seconds(lambda: astra.forward(image)))
             theirs["adjoint"].append(seconds(astra.adjoint))
@@ -253,13 +259,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
     image, repeats = body().raster(GRID, supersample=8), max(asked.repeats, 1)
-    report = {
-        "machine": machine(),
-        "speed": time_all(repeats, image),
-        "floor": floor(),
-        "peers": compare(image, scanner("arc"), GRID, min(repeats, 3)),
-        "accuracy": accuracy(image),
-    }
+    report: dict[str, Any] = {"machine": machine(), "speed": time_all(repeats, image)}
+    say("the floor")
+    report["floor"] = floor()
+    report["peers"] = compare(image, scanner("arc"), GRID, min(repeats, 2), say)
+    say("accuracy")
+    report["accuracy"] = accuracy(image)
+    report["machine"]["load after"] = round(os.getloadavg()[0], 2)
     print(json.dumps(report, indent=2) if asked.json else tables(report))
 
 

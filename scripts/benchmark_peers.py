@@ -133,7 +133,9 @@ PEERS: dict[str, tuple[str, Callable[[np.ndarray, FanBeam, ImageGrid], Job] | No
 """Module and driver of each; tomosipo has none, for it projects on CUDA alone."""
 
 
-def compare(image: np.ndarray, fan: FanBeam, grid: ImageGrid, repeats: int) -> dict[str, Any]:
+def compare(
+    image: np.ndarray, fan: FanBeam, grid: ImageGrid, repeats: int, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Time the peers, each next to our 16 slices; rows of the table, and why others are missing."""
     flat = replace(fan, detector="flat")
     A = operator(flat, grid)
@@ -147,6 +149,7 @@ def compare(image: np.ndarray, fan: FanBeam, grid: ImageGrid, repeats: int) -> d
         elif not importable(module):
             missing.append(f"{name} (not installed)")
         else:
+            say(name)
             job = driver(image, flat, grid)
             job.run()
             part = truth[:: job.every]

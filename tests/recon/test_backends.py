@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from recon.backends import BACKENDS, make_backend, simd
+from recon.backends import BACKENDS, astra, make_backend, simd
 from recon.errors import BackendUnavailable, DataError
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam
 from recon.operator import operator
@@ -88,6 +88,52 @@ def test_every_backend_has_the_same_face():
 
 def test_the_narrowest_vector_that_holds_the_stack_is_taken():
     assert [simd.width_for(n) for n in (1, 2, 15, 16, 40)] == [1, 16, 16, 16, 16]
+
+
+class StandIn:
+    """ASTRA's 3D projectors by name and rules, but ours inside: no GPU is needed."""
+
+    def __init__(self, geometry):
+        self.A = operator(geometry, GRID)
+        self.deleted = []
+
+    def create(self, description):
+        self.kernel = description["ProjectionKernel"]
+        return 7
+
+    def direct_FP(self, made, volume, out):
+        self.hand_over(made, self.A, volume, out)
+
+    def direct_BP(self, made, rays, out):
+        self.hand_over(made, self.A.T, rays, out)
+
+    def hand_over(self, made, job, given, out):
+        assert made == 7
+        for tensor in (given, out):
+            assert tensor.is_contiguous()
+            assert tensor.dtype == torch.float32
+            assert not tensor.requires_grad
+        assert len(given) == len(out) == 1  # one slice, one row of the detector
+        out.copy_(job(given))
+
+    def delete(self, made):
+        self.deleted.append(made)
+
+
+@pytest.mark.parametrize("geometry", [FAN, FLAT, PARALLEL], ids=["arc", "flat", "parallel"])
+def test_astra_is_handed_what_it_takes_slice_by_slice(monkeypatch, geometry):
+    inside = StandIn(geometry)
+    monkeypatch.setattr(astra, "_astra", lambda: types.SimpleNamespace(projector3d=inside))
+    backend = astra.AstraBackend(geometry, GRID)
+    assert inside.kernel == ("matched_bp" if geometry is FAN else "2d_weighting")
+    x = torch.rand(3, 16, 16).transpose(1, 2).requires_grad_()
+    p = inside.A(x.detach())
+    assert torch.equal(backend.forward(x), p)
+    assert torch.equal(backend.adjoint(p.requires_grad_()), inside.A.T(p).detach())
+    p = p.detach()
+    torch.testing.assert_close(backend.fbp(p, "hann"), inside.A.fbp(p, "hann"), rtol=0, atol=1e-5)
+    del backend
+    assert inside.deleted == [7]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

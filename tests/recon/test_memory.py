@@ -51,10 +51,10 @@ FIRST = """
 import time
 import numpy, torch, numba
 began = time.perf_counter()
-from recon.geometry import ImageGrid, flash_axial
-from recon.operator import operator
+import recon
 imported = time.perf_counter()
-A = operator(flash_axial(views=288), ImageGrid(shape=(128, 128), spacing=(2.0, 2.0)))
+grid = recon.ImageGrid(shape=(128, 128), spacing=(2.0, 2.0))
+A = recon.operator(recon.flash_axial(views=288), grid)
 p = A(torch.full((128, 128), 0.02))
 forward = time.perf_counter()
 A.fbp(p), A.T(p)
@@ -78,5 +78,5 @@ def test_first_results_compiled_and_from_the_disk_cache(tmp_path):
     _, forward, rest = seconds(tmp_path)
     assert forward + rest < COLD["compile one operator [s]"]
     assert list(tmp_path.glob("*.machine-code"))
-    _, forward, _ = seconds(tmp_path)
-    assert forward < COLD["first result from the disk cache [s]"]
+    imported, forward, _ = seconds(tmp_path)
+    assert imported + forward < COLD["first result from the disk cache [s]"]
