@@ -79,7 +79,7 @@ def _set(
     arrays = study.arrays
     first = [_tile("y, high dose", packer.add(arrays["y"]))]
     if "slice" in arrays:
-        first.append(_tile("slice, patch outlined", packer.add(arrays["slice"]), look="slice"))
+        first.append(_tile("slice", packer.add(arrays["slice"]), look="slice"))
     y, x, fx = (packer.add(arrays[name]) for name in ("y", "x", "fx"))
     known = [
         first,
@@ -167,7 +167,7 @@ def _target(study: Study, packer: Packer, most: int) -> dict[str, Any]:
         study, packer, columns, layer="output", sampler="plain", word="ȳ", shown=shown,
         total=len(samples), verdict=study.facts.get("verdict"),
         distance=None if distance is None else distance.mean(1),
-        distance_word="‖x' - f(x)‖, mean over the noise draws,",
+        distance_word="‖x' - f(x)‖, mean over the noise draws (the first is shown),",
     )  # fmt: skip
 
 

@@ -139,9 +139,7 @@ def test_the_page_holds_every_image_of_the_run(page, studies):
             assert not tiles[label]["minus"]
             expected = study.arrays[name].reshape(-1, ROWS, COLS)
             np.testing.assert_allclose(images[tiles[label]["of"]], expected, atol=KEPT, rtol=0)
-        assert np.array_equal(
-            images[tiles["slice, patch outlined"]["of"]][0], study.arrays["slice"]
-        )
+        assert np.array_equal(images[tiles["slice"]["of"]][0], study.arrays["slice"])
     assert len(data["sets"][0]["distance"]) == SAMPLES
 
 
