@@ -2,20 +2,18 @@
 
 The norm ‖·‖ of an image in HU is the rms over its pixels. A sample x̄ stands for the same output
 as x if ‖f(x̄) - f(x)‖ is small; small against what? Against a tolerance τ that was asked for, or
-else against the change of the output when nothing but the noise of x is drawn again.
+else against the change of the output when nothing but the noise of x is drawn again. Then: do the
+samples vary as much as they could, and does the layer hide anything at all?
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
-from recon.errors import DataError
+from .fidelity_numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
 
 __all__ = [
+    "Evidence",
     "Spread",
     "Verdict",
     "apply",
@@ -26,117 +24,6 @@ __all__ = [
     "rms",
     "sample_sd",
 ]
-
-_CHUNK = 64
-
-
-@torch.no_grad()
-def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """f of (..., H, W) images, given to it as (B, 1, H, W) in chunks; the same shape returns.
-
-    Raises
-    ------
-    DataError
-        If f returns another shape, or values that are not finite.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from analysis.fidelity import apply
-    >>> apply(lambda x: x + 1.0, torch.zeros(5, 2, 3, 3)).mean()
-    tensor(1.)
-    """
-    flat = images.reshape(-1, 1, *images.shape[-2:])
-    parts = []
-    for part in flat.split(_CHUNK):
-        out = f(part)
-        if tuple(out.shape) != tuple(part.shape):
-            raise DataError(
-                "the denoiser does not return images of the shape it is given",
-                expected=tuple(part.shape),
-                got=tuple(out.shape),
-            )
-        parts.append(out)
-    out = torch.cat(parts)
-    if not bool(torch.isfinite(out).all()):
-        raise DataError("the denoiser returns values that are not finite")
-    return out.reshape(images.shape)
-
-
-def rms(difference: Tensor, dims: int = 2) -> Tensor:
-    """Root mean square over the last dimensions: ‖·‖ of each image.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from analysis.fidelity import rms
-    >>> rms(torch.tensor([[[3.0, -3.0]], [[0.0, 0.0]]])).tolist()
-    [3.0, 0.0]
-    """
-    return difference.double().square().flatten(-dims).mean(-1).sqrt().float()
-
-
-def sample_sd(samples: Tensor) -> Tensor:
-    """Standard deviation over samples, (n, H, W) → (H, W); zero for a single sample."""
-    if len(samples) < 2:
-        return torch.zeros_like(samples[0])
-    return samples.double().std(0).float()
-
-
-def coverage(samples: Tensor, truth: Tensor, band: tuple[float, float] = (0.05, 0.95)) -> float:
-    """Share of pixels whose true value lies inside the samples' quantile band.
-
-    Parameters
-    ----------
-    samples : Tensor, (n, H, W)
-    truth : Tensor, (H, W)
-    band : (low, high)
-        Quantiles, linearly interpolated.
-
-    See Also
-    --------
-    ideal_coverage : what exact samples would give.
-    """
-    at = torch.tensor(band, dtype=torch.float64, device=samples.device)
-    low, high = torch.quantile(samples.double(), at, dim=0)
-    return float(((truth >= low) & (truth <= high)).double().mean())
-
-
-def ideal_coverage(n: int) -> float:
-    """Share inside the 5–95 % band of n samples if the truth were one more sample like them.
-
-    ``1 - 2 (0.05 (n - 1) + 1) / (n + 1)`` for linearly interpolated quantiles: exact for a uniform
-    distribution, 0.02 too low for a normal one at n = 6 and right within 0.005 from n = 24.
-
-    Examples
-    --------
-    >>> from analysis.fidelity import ideal_coverage
-    >>> round(ideal_coverage(24), 3), round(ideal_coverage(250), 3)
-    (0.828, 0.893)
-    """
-    return 1.0 - 2.0 * (0.05 * (n - 1) + 1.0) / (n + 1)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median and range of one number over samples."""
-
-    median: float
-    low: float
-    high: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Tensor) -> Spread:
-        """Of a flat tensor of values."""
-        values = values.flatten().double()
-        return cls(
-            float(values.quantile(0.5)), float(values.min()), float(values.max()), values.numel()
-        )
-
-    def named(self) -> tuple[tuple[str, float], ...]:
-        """The three numbers, each with the word for it."""
-        return ("median", self.median), ("smallest", self.low), ("largest", self.high)
 
 
 @dataclass(frozen=True)
@@ -149,7 +36,54 @@ class Verdict:
     reasons: list[str] = field(default_factory=list)
 
 
-_TOO_NARROW = 0.5  # of the ideal coverage: below it the samples understate what is possible
+_TOO_NARROW = 0.5  # of the ideal coverage, or of the reference's sd: below it samples understate
+_INJECTIVE = 0.02  # of all dimensions: a layer with a smaller near-null space hides next to nothing
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Local ground truth beside a set of samples: what the layer hardly sees around x.
+
+    Attributes
+    ----------
+    energy, gain : float
+        Of the samples' deviations x̄ - x: share of their energy in the near-null space of the
+        layer's Jacobian, and ‖J d‖/‖d‖; means over samples.
+    white_energy, white_gain : float
+        The same of white noise.
+    dimension, entries : float, int
+        Dimensions of the near-null space, and of the image.
+    sd_ratio : float, optional
+        Standard deviation of the samples over that of the reference, scans of the true anatomy
+        projected to the same tolerance.
+    """
+
+    energy: float
+    gain: float
+    white_energy: float
+    white_gain: float
+    dimension: float
+    entries: int
+    sd_ratio: float | None = None
+
+    @property
+    def injective(self) -> bool:
+        """Whether the layer represents next to everything."""
+        return self.dimension < _INJECTIVE * self.entries
+
+    def reasons(self) -> list[str]:
+        """The numbers in words."""
+        said = [
+            f"{self.energy:.0%} of the samples' deviation from x lies where the layer hardly sees "
+            f"anything, against {self.white_energy:.0%} of white noise; its near-null space has "
+            f"{self.dimension:.0f} of {self.entries} dimensions"
+        ]
+        if self.sd_ratio is not None:
+            said.append(
+                f"the samples differ among themselves {self.sd_ratio:.2f} times as much as scans "
+                "of the true anatomy that were brought to the same tolerance"
+            )
+        return said
 
 
 def judge_invariances(
@@ -160,6 +94,7 @@ def judge_invariances(
     tolerance_hu: float | None = None,
     feature_ratio: float | None = None,
     feature_limit: float = 1.0,
+    evidence: Evidence | None = None,
 ) -> Verdict:
     """Are the samples of a layer invariances of it?
 
@@ -175,6 +110,14 @@ def judge_invariances(
         The tolerance at the output that was asked for [HU].
     feature_ratio : float, optional
         Median ‖Φ(x̄) - z‖ over that of redrawn noise, and the most that is allowed.
+    evidence : Evidence, optional
+        What the layer hardly sees, measured.
+
+    Returns
+    -------
+    Verdict
+        Labelled "not invariances", "as good as injective" (of the layer, whether or not the samples
+        are within the tolerance), "invariances, but too narrow" or "invariances".
 
     Examples
     --------
@@ -205,6 +148,22 @@ def judge_invariances(
         f"the 5–95 % band of the samples covers {covered:.0%} of x's pixels; exact samples would "
         f"cover {ideal:.0%}"
     )
+    injective = evidence is not None and evidence.injective
+    narrow = covered < _TOO_NARROW * ideal
+    if evidence is not None:
+        reasons += evidence.reasons()
+        narrow = narrow or (evidence.sd_ratio is not None and evidence.sd_ratio < _TOO_NARROW)
+    if injective:
+        keeps = same_output and same_features
+        here = "within" if keeps else "beyond"
+        return Verdict(
+            "as good as injective",
+            keeps,
+            "This layer is as good as injective here: it represents next to everything, so there "
+            f"are hardly other images to be found. What the samples differ by is {here} the "
+            "tolerance.",
+            reasons,
+        )
     if not (same_output and same_features):
         what = "output" if not same_output else "layer's representation"
         return Verdict(
@@ -213,7 +172,7 @@ def judge_invariances(
             f"These samples are not invariances: they change the {what} by more than {by}.",
             reasons,
         )
-    if covered < _TOO_NARROW * ideal:
+    if narrow:
         return Verdict(
             "invariances, but too narrow",
             True,

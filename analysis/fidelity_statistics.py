@@ -1,0 +1,219 @@
+"""Statistics that exact samples would pass: noise power, ranks of the truth, normal latents."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ctxai.invariance_model import InvarianceModel
+from recon.errors import DataError
+
+__all__ = [
+    "BANDS",
+    "LatentFigures",
+    "RankHistogram",
+    "fixed_features",
+    "latent_figures",
+    "noise_power_ratio",
+    "rank_histogram",
+]
+
+BANDS = ((0.0, 0.06), (0.06, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))
+"""Radial frequencies [cycles/pixel] over which a noise power spectrum is averaged."""
+
+_WIDTHS = (0.0, 1.0, 2.0, 4.0)  # pixels; from single pixels to the size of an organ's texture
+
+
+def noise_power_ratio(samples: Tensor, noise: Tensor) -> Tensor:
+    """Noise power spectrum of samples over that of real noise, in radial bands.
+
+    Both are deviations from their own mean, under a Hann window, with the mean's loss of
+    1/(n - 1) restored (the ensemble estimate of ICRU Report 87, 2012).
+
+    Parameters
+    ----------
+    samples : Tensor, (n, H, W)
+        [HU], n ≥ 2.
+    noise : Tensor, (m, H, W)
+        Scans of one anatomy [HU], m ≥ 2.
+
+    Returns
+    -------
+    Tensor, (5,)
+        Ratio in each of `BANDS`; 1 if samples vary as the noise does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity_statistics import noise_power_ratio
+    >>> draws = torch.randn(200, 32, 32, generator=torch.Generator().manual_seed(1))
+    >>> noise_power_ratio(3.0 * draws, draws).round(decimals=3)
+    tensor([9., 9., 9., 9., 9.])
+    """
+    if len(samples) < 2 or len(noise) < 2:
+        raise DataError(
+            "a spectrum needs deviations",
+            expected="at least 2 samples and 2 draws of the noise",
+            got=f"{len(samples)} and {len(noise)}",
+        )
+    return (_band_power(samples) / _band_power(noise)).float()
+
+
+def _band_power(images: Tensor) -> Tensor:
+    rows, cols = images.shape[-2:]
+    window = torch.hann_window(rows, periodic=False)[:, None] * torch.hann_window(
+        cols, periodic=False
+    )
+    deviation = (images - images.mean(0)).double().cpu() * window
+    power = torch.fft.fft2(deviation).abs().square().sum(0) / (len(images) - 1)
+    radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
+    return torch.stack([power[(radius >= low) & (radius < high)].mean() for low, high in BANDS])
+
+
+def fixed_features(shape: tuple[int, int], *, count: int = 8, seed: int = 0) -> Tensor:
+    """Fixed linear features of an image: smoothed random patterns of norm 1, (count, H, W).
+
+    The widths of the smoothing go from none to 4 pixels, so that fine and coarse structure is
+    asked for alike.
+
+    Examples
+    --------
+    >>> from analysis.fidelity_statistics import fixed_features
+    >>> fixed_features((16, 16)).square().sum((1, 2)).round(decimals=4)
+    tensor([1., 1., 1., 1., 1., 1., 1., 1.])
+    """
+    generator = torch.Generator().manual_seed(seed)
+    patterns = []
+    for k in range(count):
+        pattern = torch.fft.fft2(torch.randn(shape, generator=generator))
+        radius = torch.fft.fftfreq(shape[0])[:, None].square() + torch.fft.fftfreq(shape[1]) ** 2
+        width = _WIDTHS[k % len(_WIDTHS)]
+        pattern = torch.fft.ifft2(pattern * torch.exp(-2 * (math.pi * width) ** 2 * radius)).real
+        patterns.append(pattern / pattern.norm())
+    return torch.stack(patterns)
+
+
+@dataclass(frozen=True)
+class RankHistogram:
+    """Ranks of the truth's features among those of samples.
+
+    Attributes
+    ----------
+    counts : Tensor
+        Images in each bin, ``(features, bins)``; flat if the samples are exact, high at the ends
+        if they are too much alike.
+    p : Tensor
+        Of a χ² test of flatness for each feature, ``(features,)``.
+    """
+
+    counts: Tensor
+    p: Tensor
+
+
+def rank_histogram(truth: Tensor, samples: Tensor, *, bins: int = 10, seed: int) -> RankHistogram:
+    """Rank histograms of features over images (Hamill, Mon. Weather Rev. 129, 2001).
+
+    Parameters
+    ----------
+    truth : Tensor, (images, features)
+        Features of the true images.
+    samples : Tensor, (images, n, features)
+        The same of n samples for each.
+    bins : int
+        Bins of the histogram; ranks are spread over them at random where n + 1 is no multiple.
+    seed : int
+        Of that, and of the order of ties.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity_statistics import rank_histogram
+    >>> normal = torch.randn(300, 25, 1, generator=torch.Generator().manual_seed(1))
+    >>> exact = rank_histogram(normal[:, 0], normal[:, 1:], seed=1)
+    >>> narrow = rank_histogram(normal[:, 0], 0.5 * normal[:, 1:], seed=1)
+    >>> bool(exact.p > 0.01), bool(narrow.p < 1e-6)
+    (True, True)
+    """
+    from scipy.stats import chi2
+
+    images, n, features = samples.shape
+    if tuple(truth.shape) != (images, features):
+        raise DataError(
+            "features of the truth do not fit those of the samples",
+            expected=(images, features),
+            got=tuple(truth.shape),
+        )
+    if images < 5 * bins:
+        raise DataError(
+            "too few images for a χ² test", expected=f"at least 5 for each of {bins} bins",
+            got=images,
+        )  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    below = (samples < truth[:, None]).sum(1).double()
+    equal = (samples == truth[:, None]).sum(1).double()
+    place = torch.rand(truth.shape, generator=generator, dtype=torch.float64).to(below)
+    level = (below + place * (equal + 1.0)) / (n + 1.0)
+    slot = (level * bins).long().clamp_max(bins - 1)
+    counts = torch.stack([(slot == b).sum(0) for b in range(bins)], dim=1)
+    expected = images / bins
+    statistic = ((counts - expected) ** 2 / expected).sum(1)
+    p = chi2.sf(statistic.cpu().numpy(), bins - 1)
+    return RankHistogram(counts=counts, p=torch.as_tensor(p))
+
+
+@dataclass(frozen=True)
+class LatentFigures:
+    """v = t(z̄ | z) of images with their own z, which a trained cINN makes standard normal.
+
+    Attributes
+    ----------
+    mean, sd : float
+        Over all images and dimensions.
+    ks : float
+        Kolmogorov–Smirnov distance of all entries from the standard normal distribution.
+    inversion : float
+        Rms of ``t⁻¹(v | z) - z̄``, in units of the spread of z̄.
+    """
+
+    mean: float
+    sd: float
+    ks: float
+    inversion: float
+
+
+@torch.no_grad()
+def latent_figures(
+    model: InvarianceModel, x: Tensor, images: Tensor, *, seed: int
+) -> LatentFigures:
+    """Latent normality and inversion error of a cINN on pairs that it was not trained on.
+
+    Parameters
+    ----------
+    model : InvarianceModel
+    x : Tensor, (B, C, H, W)
+        Inputs of the network, whose z the cINN is given.
+    images : Tensor, (B, C, H, W)
+        Images of the model's domain that belong to them: x itself, or y.
+    seed : int
+        Of the posterior samples z̄.
+    """
+    posterior = model.vae.encode(images)
+    noise = torch.randn(posterior.loc.shape, generator=torch.Generator().manual_seed(seed))
+    latent = posterior.loc + posterior.scale * noise.to(posterior.loc)
+    z = model.represent(x)
+    v, _ = model.cinn(latent, z)
+    back = model.cinn.inverse(v, z)
+    spread = latent.std().clamp_min(1e-12)
+    flat = v.double().flatten().sort().values.cpu()
+    normal = torch.distributions.Normal(0.0, 1.0).cdf(flat)
+    steps = torch.arange(len(flat) + 1, dtype=torch.float64) / len(flat)
+    ks = torch.maximum((steps[1:] - normal).max(), (normal - steps[:-1]).max())
+    return LatentFigures(
+        mean=float(flat.mean()),
+        sd=float(flat.std()),
+        ks=float(ks),
+        inversion=float(((back - latent) / spread).double().square().mean().sqrt()),
+    )
