@@ -51,7 +51,8 @@ pre { background: var(--wash); padding: .7rem .9rem; white-space: pre-wrap;
   word-break: break-word; }
 td code { word-break: break-all; }
 @media screen and (max-width: 50rem) { main { padding: 1rem; }
-  .summary { grid-template-columns: 1fr; } .summary dt { margin-top: .4rem; } .answers th, .answers td { white-space: normal !important; } }
+  .summary { grid-template-columns: 1fr; } .summary dt { margin-top: .4rem; }
+  .answers th, .answers td { white-space: normal !important; } }
 @media print { body, main { background: #fff; } body { font-size: 10.5pt; }
   main { padding: 0; max-width: none; } figure, tr { break-inside: avoid; }
   a { color: inherit; text-decoration: none; }

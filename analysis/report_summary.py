@@ -109,7 +109,7 @@ def _done(studies: Sequence[Study]) -> str:
     side = " × ".join(f"{n * s:g}" for n, s in zip(patch["shape"], patch["spacing_mm"]))
     doses = _and([f"{mas:g}" for mas in sorted(_each([study.mas for study in studies]))])
     counts = [study.facts["n"] for study in studies if "n" in study.facts]
-    drawn = f"; {_range(counts)} samples were drawn for each layer" if counts else ""
+    drawn = f"; {_range(counts)} samples were drawn for each set" if counts else ""
     sent = (
         " Each sampled anatomy was scanned and denoised again."
         if any(study.kind == "target-domain" for study in studies)
