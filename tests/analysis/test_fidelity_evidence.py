@@ -1,0 +1,177 @@
+"""Curves, spectra, ranks, latents and the evidence of a layer, where the answer is known."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from analysis.fidelity import Evidence, Spread, ideal_coverage, judge_invariances
+from analysis.fidelity_curve import DiversityCurve, diversity_curve
+from analysis.fidelity_evidence import LayerEvidence
+from analysis.fidelity_statistics import (
+    fixed_features,
+    latent_figures,
+    noise_power_ratio,
+    rank_histogram,
+)
+from analysis.run_store import Study
+from ctxai.cinn import ConditionalINN
+from ctxai.invariance_model import InvarianceModel
+from ctxai.vae import VAE
+from ctxai.wiretap import Wiretap
+from recon.errors import DataError
+
+# 60 images × 40 samples of white noise in rings of 20 pixels and more: 3 %, three times
+SPECTRUM = 0.1
+# what a tolerance takes from each pixel of a block: sums of 4 pixels in float32, 16 samples
+CURVE = 0.02
+
+
+def normal(*shape, seed=1):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def low_pass(x):
+    """2×2 means, as large as the image: 3 of 4 dimensions are unseen."""
+    return F.interpolate(F.avg_pool2d(x, 2), scale_factor=2)
+
+
+def test_curve_of_a_linear_layer_is_the_closed_form():
+    """What 2×2 means do not see stays; what they see shrinks to the tolerance."""
+    x, starts = 50.0 * normal(16, 16), 50.0 * normal(16, 16, 16, seed=2)
+    curve = diversity_curve(low_pass, x, starts, (1.0, 4.0, 8.0))
+    assert curve.tolerance == [1.0, 4.0, 8.0] and curve.pulled == [0, 0, 0]
+    assert all(c <= t for c, t in zip(curve.consistency, curve.tolerance))
+    unseen = starts - low_pass(starts[:, None])[:, 0]
+    apart = float(unseen.double().var(0).mean().sqrt())
+    for row in curve.rows():
+        # each seen component keeps at most its residual, and those differ between samples
+        most = (apart**2 + (row["tolerance"] * 1.2) ** 2) ** 0.5
+        assert apart * (1 - CURVE) < row["sd"] < most
+    assert curve.sd == sorted(curve.sd)
+    assert curve.sd[0] < curve.sd_at(curve.consistency[1]) == pytest.approx(curve.sd[1])
+
+
+def test_curve_is_read_only_where_it_was_measured():
+    curve = DiversityCurve([1.0, 3.0], [0.9, 2.7], [10.0, 13.0], [0, 0])
+    assert curve.sd_at(1.8) == pytest.approx(11.5)
+    with pytest.raises(DataError, match="not measured there"):
+        curve.sd_at(3.0)
+    with pytest.raises(DataError, match="at least 2"):
+        diversity_curve(low_pass, torch.zeros(4, 4), torch.zeros(1, 4, 4))
+
+
+def test_spectrum_tells_smooth_samples_from_noise():
+    noise = normal(60, 48, 48)
+    same = noise_power_ratio(normal(40, 48, 48, seed=2), noise)
+    assert (same - 1.0).abs().max() < SPECTRUM * 2
+    blurred = F.avg_pool2d(normal(40, 52, 52, seed=3), 5, 1)
+    ratio = noise_power_ratio(blurred, noise)
+    assert ratio[0] > 5 * ratio[2] and ratio[-1] < 0.1
+
+
+def test_ranks_of_exact_samples_are_flat_and_of_narrow_or_shifted_ones_are_not():
+    features = fixed_features((24, 24))
+    images = normal(200, 25, 24, 24, seed=4)
+    read = torch.einsum("fhw,inhw->inf", features, images)
+    exact = rank_histogram(read[:, 0], read[:, 1:], seed=1)
+    assert exact.counts.shape == (8, 10) and (exact.counts.sum(1) == 200).all()
+    assert (exact.p > 0.01).all()
+    narrow = rank_histogram(read[:, 0], 0.5 * read[:, 1:], seed=1)
+    shifted = rank_histogram(read[:, 0], read[:, 1:] + 0.7, seed=1)
+    assert (narrow.p < 1e-4).all() and (shifted.p < 1e-4).all()
+    ends = narrow.counts[:, [0, -1]].sum(1)
+    assert (ends > narrow.counts[:, 4:6].sum(1)).all()
+    with pytest.raises(DataError, match="too few images"):
+        rank_histogram(read[:20, 0], read[:20, 1:], seed=1)
+
+
+def test_ties_count_as_flat():
+    same = rank_histogram(torch.zeros(200, 1), torch.zeros(200, 24, 1), seed=1)
+    assert same.p[0] > 0.01
+
+
+def model_of(f, layer="output", side=16):
+    torch.manual_seed(0)
+    vae = VAE(shape=(side, side), latent=6, widths=(8,), scale=100.0)
+    tap = Wiretap(f, layer)
+    shape = tuple(tap.phi(torch.zeros(1, 1, side, side)).shape[1:])
+    cinn = ConditionalINN(latent=6, condition_shape=shape, blocks=2, hidden=8, embedding=4)
+    return InvarianceModel(wiretap=tap, vae=vae, cinn=cinn)
+
+
+def test_latents_that_the_flow_maps_to_normal_numbers_are_called_normal():
+    model = model_of(low_pass)
+    x = 100.0 * normal(300, 1, 16, 16)
+    with torch.no_grad():
+        latent = model.vae.encode(x).loc
+        model.cinn.fit_scales(latent, low_pass(x))
+        before = latent_figures(model, x, x, seed=1)
+    assert before.inversion < 1e-4
+    assert abs(before.mean) < 0.3 and before.ks < 0.5
+    far = latent_figures(model, x, 10.0 * x, seed=1)
+    assert far.ks > before.ks and far.sd > 2 * before.sd
+
+
+def evidence_of(f, **change):
+    x = 50.0 * normal(16, 16)
+    study = Study("invariances", "f", 10.0, {})
+    given = {"layer": "output", "tolerance_hu": 3.0, "seed": 1} | change
+    redrawn = x + 40.0 * normal(14, 16, 16, seed=5)
+    return x, study, LayerEvidence(study, model_of(f, given["layer"]), x, redrawn, **given)
+
+
+def value(study, quantity, sampler):
+    [row] = [r for r in study.metrics if (r["quantity"], r["sampler"]) == (quantity, sampler)]
+    return float(row["value"])
+
+
+def test_evidence_of_a_low_pass():
+    """Deviations that 2×2 means do not see are near-null altogether, smooth ones not at all."""
+    x, study, layer = evidence_of(low_pass)
+    assert layer.white.dimension == pytest.approx(192, abs=12)
+    fine = normal(6, 16, 16, seed=7)
+    fine = 60.0 * (fine - low_pass(fine[:, None])[:, 0])
+    unseen = layer.of(x + fine, sampler="fine", projected=True)
+    seen = layer.of(x + low_pass(fine[:, None].abs())[:, 0], sampler="coarse")
+    assert unseen.energy == pytest.approx(1.0, abs=1e-3) and unseen.gain < 1e-3
+    assert seen.energy < 1e-3 and seen.gain == pytest.approx(1.0, rel=1e-3)
+    assert unseen.white_energy == pytest.approx(0.75, abs=0.05) and not unseen.injective
+    # the reference keeps the unseen 3/4 of 40 HU of noise; 60 HU are 1.5 times as much
+    assert layer.reference_sd == pytest.approx(40.0 * 0.75**0.5, rel=0.1)
+    assert unseen.sd_ratio == pytest.approx(1.5, rel=0.15)
+    assert value(study, "near-null dimension", "white noise") == pytest.approx(192, abs=12)
+    assert value(study, "near-null energy of x̄ - x", "fine") == pytest.approx(1.0, abs=1e-3)
+    assert value(study, "inversion error of the cINN", "VAE_x + cINN") < 1e-3
+    assert sum("noise power" in row["quantity"] for row in study.metrics) == 10
+
+
+def test_a_layer_that_keeps_everything_is_as_good_as_injective():
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1)).requires_grad_(False)
+    with torch.no_grad():  # x = relu(x) - relu(-x)
+        net[0].weight.copy_(torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1))
+        net[0].bias.zero_()
+        net[2].weight.copy_(torch.tensor([1.0, -1.0]).reshape(1, 2, 1, 1))
+        net[2].bias.zero_()
+    x, _, layer = evidence_of(net, layer="1")
+    found = layer.of(x + normal(3, 16, 16), sampler="any")
+    assert found.injective and found.dimension == 0 and layer.reference_sd is None
+    noise = Spread(35.0, 30.0, 40.0, 24)
+    for distance, holds in ((30.0, True), (60.0, False)):
+        spread = Spread(distance, distance, distance, 24)
+        verdict = judge_invariances(spread, noise, covered=0.8, evidence=found)
+        assert verdict.label == "as good as injective" and verdict.holds == holds
+        assert any("0 of 256 dimensions" in reason for reason in verdict.reasons)
+
+
+def test_the_verdict_weighs_the_spread_at_equal_tolerance():
+    spread, noise = Spread(2.9, 2.0, 3.0, 24), Spread(35.0, 30.0, 40.0, 24)
+    facts = {"energy": 0.8, "gain": 0.1, "white_energy": 0.5, "white_gain": 0.4}
+    facts |= {"dimension": 2000.0, "entries": 4096}
+    for ratio, label in ((0.9, "invariances"), (0.2, "invariances, but too narrow")):
+        evidence = Evidence(**facts, sd_ratio=ratio)
+        verdict = judge_invariances(
+            spread, noise, covered=ideal_coverage(24), tolerance_hu=3.0, evidence=evidence
+        )
+        assert verdict.label == label and verdict.holds
+        assert any(f"{ratio:.2f} times" in reason for reason in verdict.reasons)
