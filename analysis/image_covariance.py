@@ -1,0 +1,241 @@
+r"""The noise of a reconstructed patch as a covariance matrix, for every exposure at once.
+
+The logarithm of a ray that counts ``N = a N0 e^-p`` quanta at an exposure of a mAs (N0 for 1 mAs)
+behind electronics of σe quanta has the variance
+
+.. math:: σ² = e^p / (a N0) + σ_e² e^{2p} / (a N0)²
+
+(Yu et al., J. Comput. Assist. Tomogr. 36, 2012). Rays are independent and FBP, B, is linear, so
+the image noise has the covariance ``B diag(σ²) Bᵀ``. It is a polynomial in 1/a: two matrices, of
+the quanta and of the electronics, give it at every exposure. Only rays that cross the patch, and
+those 32 columns around them, matter: the ramp filter's response has fallen by (32π)² there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recon.errors import DataError
+from recon.geometry import FanBeam, ImageGrid
+from recon.operator import Operator, operator
+
+from .scanner import SliceScanner
+
+__all__ = ["ImageCovariance", "crossing_columns", "ray_variance", "with_columns"]
+
+MARGIN = 32
+"""Columns kept on both sides of the rays that cross a patch."""
+
+_CHUNK = 16
+_LARGEST = 4096  # pixels of a patch whose two matrices are kept: 64 MB each
+
+Product = Callable[[Tensor], Tensor]
+
+
+def crossing_columns(geometry: FanBeam, grid: ImageGrid, margin: int = MARGIN) -> slice:
+    """Columns in which a ray of some view crosses a grid, and a margin on both sides.
+
+    Examples
+    --------
+    >>> from analysis.image_covariance import crossing_columns
+    >>> from recon.geometry import ImageGrid, flash_axial
+    >>> crossing_columns(flash_axial(), ImageGrid(shape=(10, 10), spacing=(1.0, 1.0)))
+    slice(326, 412, None)
+    """
+    x = np.array([grid.x[0] - grid.spacing[1] / 2, grid.x[-1] + grid.spacing[1] / 2])
+    y = np.array([grid.y[0] - grid.spacing[0] / 2, grid.y[-1] + grid.spacing[0] / 2])
+    radius = float(np.hypot(*np.meshgrid(x, y)).max())
+    if radius >= geometry.src_iso:
+        raise DataError("the patch reaches the focal spot's orbit", where="grid", got=grid)
+    edge = float(np.arcsin(radius / geometry.src_iso))
+    low, high = geometry.column_of(np.array([-edge, edge]))
+    first = max(0, int(np.floor(low)) - margin)
+    last = min(geometry.n_cols - 1, int(np.ceil(high)) + margin)
+    return slice(first, last + 1)
+
+
+def with_columns(geometry: FanBeam, columns: slice) -> FanBeam:
+    """The same scanner with some of its columns only.
+
+    Examples
+    --------
+    >>> from analysis.image_covariance import with_columns
+    >>> from recon.geometry import flash_axial
+    >>> flash = flash_axial()
+    >>> bool(abs(with_columns(flash, slice(9, 20)).fan_angles - flash.fan_angles[9:20]).max() < 1e-9)
+    True
+    """
+    count = columns.stop - columns.start
+    shift = columns.start + (count - 1) / 2 - (geometry.n_cols - 1) / 2
+    return replace(geometry, n_cols=count, col_offset=geometry.col_offset + shift)
+
+
+def ray_variance(p: Tensor, photons: np.ndarray, electronic_noise: float) -> tuple[Tensor, Tensor]:
+    """Variance of each ray's logarithm by the quanta and by the electronics, at 1 mAs.
+
+    At a mAs it is ``quantum / a + electronic / a²``.
+
+    Parameters
+    ----------
+    p : Tensor, (..., views, cols)
+        Noise-free line integrals.
+    photons : ndarray, (cols,)
+        Incident quanta at 1 mAs.
+    electronic_noise : float
+        σe [quanta].
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from analysis.image_covariance import ray_variance
+    >>> quantum, electronic = ray_variance(torch.zeros(1, 1), np.array([100.0]), 3.0)
+    >>> round(quantum.item(), 6), round(electronic.item(), 6)
+    (0.01, 0.0009)
+    """
+    inverse = p.double().exp() / torch.as_tensor(photons, dtype=torch.float64, device=p.device)
+    return inverse, (electronic_noise * inverse).square()
+
+
+class ImageCovariance:
+    """Covariance Σ of the noise of a patch [HU²] at any exposure.
+
+    Parameters
+    ----------
+    reconstruct : Operator
+        Of the rays and the patch's grid.
+    quantum, electronic : Tensor, (views, cols)
+        Variance of the rays at 1 mAs; see :func:`ray_variance`.
+    window : str
+        Apodisation of the FBP.
+    mu_water : float
+        [1/mm].
+    dense : bool
+        Compute the two matrices once (patches up to 64²), rather than filter and backproject for
+        every product.
+    progress : bool
+        A bar on stderr while they are computed.
+
+    Raises
+    ------
+    DataError
+        If dense matrices are asked for a patch of more than 4096 pixels.
+    """
+
+    def __init__(
+        self,
+        reconstruct: Operator,
+        quantum: Tensor,
+        electronic: Tensor,
+        *,
+        window: str,
+        mu_water: float,
+        dense: bool = True,
+        progress: bool = False,
+    ) -> None:
+        self.grid = reconstruct.grid
+        self.operator = reconstruct
+        self.window = window
+        self.hu = 1000.0 / mu_water
+        self.parts = (quantum, electronic)
+        self.matrices: tuple[Tensor, Tensor] | None = None
+        if dense:
+            self.matrices = self._matrices(progress)
+
+    @classmethod
+    def of(
+        cls,
+        scanner: SliceScanner,
+        change: Tensor | None = None,
+        *,
+        dense: bool = True,
+        progress: bool = False,
+    ) -> ImageCovariance:
+        """Of a patch of a slice, and of the mean of two hypotheses if its anatomy may change.
+
+        Parameters
+        ----------
+        scanner : SliceScanner
+        change : Tensor, (H, W), optional
+            Change of the patch [HU]; the variance is the mean of those with and without it.
+        """
+        columns = crossing_columns(scanner.geometry, scanner.patch_grid)
+        photons = scanner.photons(1.0)[columns]
+        hypotheses = [scanner.p[..., columns]]
+        if change is not None:
+            shift = scanner.patch_operator(change * (scanner.mu_water / 1000.0))
+            hypotheses.append(hypotheses[0] + shift[..., columns])
+        parts = [ray_variance(p, photons, scanner.electronic_noise) for p in hypotheses]
+        quantum, electronic = (sum(part) / len(parts) for part in zip(*parts))
+        return cls(
+            operator(with_columns(scanner.geometry, columns), scanner.patch_grid),
+            quantum,
+            electronic,
+            window=scanner.window,
+            mu_water=scanner.mu_water,
+            dense=dense,
+            progress=progress,
+        )
+
+    def times(self, mas: float) -> Product:
+        """The product ``v ↦ Σ v`` at an exposure [mAs], for images (n, H, W) [HU]."""
+        if self.matrices is None:
+            variance = (self.parts[0] / mas + self.parts[1] / mas**2).float()
+            return lambda v: self._through(v, [variance])[0].to(v.dtype)
+        sigma = self.matrices[0] / mas + self.matrices[1] / mas**2
+        return lambda v: (v.flatten(1).to(sigma) @ sigma).reshape(v.shape).to(v.dtype)
+
+    def variance(self, mas: float) -> Tensor:
+        """Variance of each pixel (H, W) [HU²] at an exposure [mAs]; from the matrices."""
+        if self.matrices is None:
+            raise DataError("the matrices were not computed", where="dense", expected="True")
+        quantum, electronic = (matrix.diagonal().double() for matrix in self.matrices)
+        return (quantum / mas + electronic / mas**2).reshape(self.grid.shape)
+
+    def _through(self, images: Tensor, variances: list[Tensor]) -> list[Tensor]:
+        """``B diag(σ²) Bᵀ`` of images (n, H, W), for several variances of the rays."""
+        out: list[list[Tensor]] = [[] for _ in variances]
+        blank = torch.zeros(1, *self.operator.geometry.shape, requires_grad=True)
+        for part in images.float().split(_CHUNK):
+            rays = blank.expand(len(part), -1, -1).detach().requires_grad_()
+            with torch.enable_grad():
+                image = self.operator.fbp(rays, window=self.window)
+            (spread,) = torch.autograd.grad(image, rays, part * self.hu)
+            for images_out, variance in zip(out, variances):
+                noise = self.operator.fbp(spread * variance, window=self.window)
+                images_out.append(noise * self.hu)
+        return [torch.cat(parts) for parts in out]
+
+    def _matrices(self, progress: bool) -> tuple[Tensor, Tensor]:
+        rows, cols = self.grid.shape
+        count = rows * cols
+        if count > _LARGEST:
+            raise DataError(
+                "the patch is too large for a matrix of its noise",
+                where="dense",
+                expected=f"at most {_LARGEST} pixels",
+                got=f"{rows} × {cols}",
+                remedy="dense=False",
+            )
+        matrices = torch.empty(2, count, count)
+        # quanta and electronics differ by orders of magnitude: each is scaled to about 1
+        scales = [float(part.mean()) or 1.0 for part in self.parts]
+        variances = [(part / scale).float() for part, scale in zip(self.parts, scales, strict=True)]
+        bar = tqdm(
+            range(0, count, _CHUNK), desc="noise covariance", disable=not progress, leave=False
+        )
+        for first in bar:
+            unit = torch.zeros(min(_CHUNK, count - first), count)
+            unit[torch.arange(len(unit)), first + torch.arange(len(unit))] = 1.0
+            unit = unit.reshape(-1, rows, cols)
+            for matrix, scale, noise in zip(matrices, scales, self._through(unit, variances)):
+                matrix[first : first + len(unit)] = noise.flatten(1) * scale
+        for matrix in matrices:
+            matrix += matrix.T.clone()
+            matrix *= 0.5
+        return matrices[0], matrices[1]

@@ -1,0 +1,242 @@
+r"""Lesions: put into an anatomy, recovered or not, and what it costs to hide one.
+
+A lesion is a disc with a soft edge, ``l(r) = c / (1 + exp((r - r_0) / w))``.
+
+*Cost of hiding.* Which change δ of the image, as little surprising as possible to the noise Σ,
+makes the network give the same output with the lesion as without it?
+
+.. math:: δ^* = \arg\min_δ\, δᵀ Σ^{-1} δ \quad\text{s.t.}\quad ‖f(x + l + δ) - f(x)‖ ≤ τ
+
+Its cost ``√(δ*ᵀ Σ⁻¹ δ*)`` is in units of d' and stands beside the lesion's own ``√(lᵀ Σ⁻¹ l)``,
+which is what it costs to remove it. Around an image it is a Tikhonov problem in the metric of Σ,
+``δ = -ΣJᵀ (JΣJᵀ + λI)⁻¹ r``, with λ such that the output just comes within τ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from recon.errors import DataError
+from recon.geometry import ImageGrid
+
+from .detectability import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
+from .fidelity import apply, rms
+
+__all__ = ["Hiding", "Lesion", "contrast_recovery", "hiding_cost", "lesion_likeness"]
+
+_OUTER = 8  # linearisations of the network, at most
+_AIM = 0.95  # of τ, for the linearised residual
+_FINE = 0.1  # HU: tolerance of the lesion's own d', far below any noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesion:
+    """A disc with a soft edge.
+
+    Attributes
+    ----------
+    contrast : float
+        c [HU], of either sign.
+    radius : float
+        r₀ [mm].
+    place : (x, y)
+        Its centre [mm], in the axes of the slice.
+    edge : float
+        w [mm]; from 12 to 88 % of the contrast takes 4 w.
+
+    Examples
+    --------
+    >>> from analysis.lesions import Lesion
+    >>> from recon.geometry import ImageGrid
+    >>> grid = ImageGrid(shape=(9, 9), spacing=(1.0, 1.0))
+    >>> image = Lesion(contrast=20.0, radius=3.0).on(grid)
+    >>> image[4, 4].round().item(), image[4, 7].item()
+    (20.0, 10.0)
+    """
+
+    contrast: float
+    radius: float
+    place: tuple[float, float] = (0.0, 0.0)
+    edge: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("radius", "edge"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise DataError(f"{name} of a lesion", expected="mm > 0", got=getattr(self, name))
+        if not math.isfinite(self.contrast) or self.contrast == 0.0:
+            raise DataError("contrast of a lesion", expected="HU, not 0", got=self.contrast)
+
+    def distance(self, grid: ImageGrid) -> Tensor:
+        """Distance of each pixel from the lesion's centre (H, W) [mm]."""
+        x, y = grid.x - self.place[0], grid.y - self.place[1]
+        return torch.from_numpy(np.hypot(x[None, :], y[:, None]))
+
+    def on(self, grid: ImageGrid) -> Tensor:
+        """The lesion alone on a grid (H, W) [HU]."""
+        profile = torch.sigmoid((self.radius - self.distance(grid)) / self.edge)
+        return (self.contrast * profile).float()
+
+    def core(self, grid: ImageGrid) -> Tensor:
+        """Pixels well inside, (H, W): no nearer to the edge than half a pixel, at least one."""
+        distance = self.distance(grid)
+        reach = max(self.radius - 0.5 * max(grid.spacing), float(distance.min()))
+        return distance <= reach
+
+
+def contrast_recovery(
+    without: Tensor, with_lesion: Tensor, lesion: Lesion, grid: ImageGrid
+) -> float:
+    """Share of a lesion's contrast that pairs of images show in its core.
+
+    Parameters
+    ----------
+    without, with_lesion : Tensor, (n, H, W)
+        Images of the two anatomies [HU]; best with the same noise.
+    """
+    core = lesion.core(grid)
+    seen = (with_lesion - without)[..., core].double().mean()
+    return float(seen / lesion.on(grid)[core].double().mean())
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """What it takes to hide a lesion from a network.
+
+    Attributes
+    ----------
+    change : Tensor, (H, W)
+        δ* [HU].
+    cost, lesion : float
+        ``√(δ*ᵀ Σ⁻¹ δ*)`` and ``√(lᵀ Σ⁻¹ l)`` [d'].
+    left : float
+        ‖f(x + l + δ*) - f(x)‖ [HU].
+    hidden : bool
+        Whether that is at most τ, to within 1 %.
+    """
+
+    change: Tensor
+    cost: float
+    lesion: float
+    left: float
+    hidden: bool
+
+
+@torch.no_grad()
+def hiding_cost(
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    lesion: Tensor,
+    covariance: Product,
+    *,
+    tolerance_hu: float,
+) -> Hiding:
+    """Least surprising change that hides a lesion from a network.
+
+    Parameters
+    ----------
+    f : callable
+        The denoiser, (B, 1, H, W) to the same [HU].
+    x : Tensor, (H, W)
+        Low-dose image without the lesion [HU].
+    lesion : Tensor, (H, W)
+        What the lesion adds to x [HU].
+    covariance : callable
+        ``v ↦ Σ v`` of images (n, H, W) [HU²].
+    tolerance_hu : float
+        τ [HU], rms over the patch.
+
+    Returns
+    -------
+    Hiding
+        The network is linearised anew after each step, at most 8 times; ``hidden`` says whether
+        the output came within the tolerance.
+
+    Raises
+    ------
+    DataError
+        If the tolerance is not positive.
+    """
+    if not tolerance_hu > 0.0:
+        raise DataError("tolerance is not positive", where="tolerance_hu", got=tolerance_hu)
+    goal, aim = apply(f, x), _AIM * tolerance_hu
+    own = float(detectability(covariance, lesion[None], tolerances=[_FINE])[0, 0])
+    change, cost = torch.zeros_like(x), 0.0
+    for _ in range(_OUTER):
+        at = Jacobian(f, x + lesion + change)
+        if float(rms(at.value - goal)) <= 1.01 * tolerance_hu:
+            break
+        residual = at.value - goal - at.times_j(change[None])[0]
+        dual = _damped(at, covariance, residual, aim * math.sqrt(x.numel()))
+        change = -covariance(at.times_jt(dual[None]))[0]
+        cost = math.sqrt(-float((dual.double() * at.times_j(change[None])[0]).sum()))
+    left = float(rms(apply(f, x + lesion + change) - goal))
+    return Hiding(change, cost, own, left, left <= 1.01 * tolerance_hu)
+
+
+def _damped(at: Jacobian, covariance: Product, residual: Tensor, aim: float) -> Tensor:
+    """``(JΣJᵀ + λI)⁻¹ r`` with the λ that leaves a residual of norm ``aim``."""
+
+    def noise(v: Tensor) -> Tensor:
+        return at.times_j(covariance(at.times_jt(v)))
+
+    def left(log_shift: float, krylov: Krylov) -> float:
+        shift = math.exp(log_shift)
+        parts = krylov.vectors[0] / (krylov.values + shift)
+        return shift * krylov.norm * float(np.linalg.norm(parts)) - aim
+
+    if float(residual.double().norm()) <= aim:
+        return torch.zeros_like(residual)
+    tolerance = 10.0
+    while True:
+        krylov = lanczos(noise, residual[None], tolerance=tolerance, keep=True)[0]
+        low, high = math.log(1e-6), math.log(1e3 * float(krylov.values.max()))
+        shift = math.exp(brentq(left, low, high, args=(krylov,))) if left(low, krylov) < 0 else 1e-6
+        if krylov.residual(math.sqrt(shift)) <= RESIDUAL or tolerance < 1e-2:
+            return krylov.solve(shift).reshape(residual.shape).to(residual)
+        tolerance = min(0.5 * tolerance, 0.9 * math.sqrt(shift))
+
+
+def lesion_likeness(samples: Tensor, x: Tensor, lesion: Tensor) -> tuple[Tensor, Tensor]:
+    """Which sampled images differ from x as a lesion would, anywhere in the patch.
+
+    The normalised cross-correlation of ``x̄ - x`` with the lesion, both of zero mean under the
+    lesion's window; the lesion must be small against the patch and centred in it.
+
+    Parameters
+    ----------
+    samples : Tensor, (n, H, W)
+        Sampled invariances x̄ or ȳ [HU].
+    x : Tensor, (H, W)
+        What they are compared with [HU].
+    lesion : Tensor, (H, W)
+        The lesion alone [HU].
+
+    Returns
+    -------
+    score : Tensor, (n,)
+        Largest correlation over the patch, -1 to 1: 1 is the lesion itself.
+    place : Tensor, (n, 2)
+        Row and column of the lesion's centre there.
+    """
+    inside = lesion.abs() > 0.02 * lesion.abs().max()
+    rows, cols = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
+    window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+    template = lesion[window].double()
+    template = template - template.mean()
+    size = template.shape
+    difference = (samples - x).double()
+    pieces = torch.nn.functional.unfold(difference[:, None], size)  # (n, window, places)
+    pieces = pieces - pieces.mean(1, keepdim=True)
+    norms = (pieces.norm(dim=1) * template.norm()).clamp_min(1e-12)
+    scores = torch.einsum("nwp,w->np", pieces, template.flatten()) / norms
+    best = scores.argmax(1)
+    wide = x.shape[1] - size[1] + 1
+    place = torch.stack([best // wide + size[0] // 2, best % wide + size[1] // 2], 1)
+    return scores.gather(1, best[:, None])[:, 0].float(), place

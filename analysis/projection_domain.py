@@ -1,0 +1,216 @@
+r"""What the scanner could tell apart, and who lost it: dose, reconstruction or network.
+
+For a truth y and another anatomy ȳ, the ray sums differ by ``Δp = R(ȳ - y)`` in noise of variance
+σ² (:func:`analysis.image_covariance.ray_variance`, the mean of both hypotheses). An ideal observer
+of the rays tells them apart with ``d'² = Σ Δp²/σ²``: nothing that is done to them afterwards can
+add to that. Of the image, and of the output of a network with the Jacobian J, a reader with a
+tolerance of τ HU keeps
+
+.. math:: d'_τ² = (JΔ)ᵀ (J Σ Jᵀ + τ² I)^{-1} (JΔ),  Δ = R^{-1} Δp,
+
+with J = I for the image (:mod:`analysis.detectability`). Without τ a network that is invertible
+loses nothing, however it changes the image: an observer of infinite precision would undo it. What
+a network takes away is what it puts below τ. J is taken at the low-dose image of y.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import brentq
+from torch import Tensor
+
+from recon.errors import DataError
+from recon.units import AIR_HU
+
+from .detectability import Jacobian, detectability
+from .fidelity import apply
+from .image_covariance import ImageCovariance, crossing_columns
+from .scanner import SliceScanner
+
+__all__ = ["DETECTED", "Pair", "components", "full_dose_threshold", "threshold"]
+
+DETECTED = 2.77
+"""d' that counts as detected: an AUC of 0.975."""
+
+BAND_EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Edges of the five bands, in units of the pixels' Nyquist frequency."""
+
+_LOW_PASS_MM = 2.0
+
+
+def components(change: Tensor, spacing: tuple[float, float]) -> dict[str, Tensor]:
+    """The whole change, its part coarser than 2 mm, and five bands that add up to it.
+
+    The low-pass is a Gaussian of 2 mm full width at half maximum. The bands are octaves of the
+    radial frequency of the patch, from a sixteenth of the pixels' Nyquist frequency.
+
+    Parameters
+    ----------
+    change : Tensor, (H, W)
+        ȳ - y [HU].
+    spacing : (sy, sx)
+        [mm].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.projection_domain import components
+    >>> list(components(torch.ones(8, 8), (1.0, 1.0)))[:4]
+    ['whole', 'below 2 mm removed', '0–0.31 lp/cm', '0.31–0.62 lp/cm']
+    """
+    sigma = [_LOW_PASS_MM / 2.3548 / s for s in spacing]
+    smooth = gaussian_filter(change.double().numpy(), sigma, mode="constant")
+    parts = {"whole": change, "below 2 mm removed": torch.from_numpy(smooth).to(change)}
+    spectrum = torch.fft.fft2(change.double())
+    fy, fx = (torch.fft.fftfreq(n, s) for n, s in zip(change.shape, spacing, strict=True))
+    radial = torch.hypot(fy[:, None], fx[None, :])
+    nyquist = 0.5 / max(spacing)
+    edges = [0.0, *(share * nyquist for share in BAND_EDGES), math.inf]
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = (radial >= low) & (radial < high)
+        name = (
+            f"{10 * low:.2g}–{10 * high:.2g} lp/cm"
+            if high < math.inf
+            else (f"above {10 * low:.2g} lp/cm")
+        )
+        parts[name] = torch.fft.ifft2(spectrum * inside).real.to(change)
+    return parts
+
+
+class Pair:
+    """A truth and another anatomy in its patch, and what tells them apart at every stage.
+
+    Parameters
+    ----------
+    scanner : SliceScanner
+        The slice y, with the patch in which it changes (up to 64² pixels).
+    ybar : Tensor, (H, W)
+        The other anatomy of the patch [HU].
+    progress : bool
+        Bars on stderr.
+
+    Attributes
+    ----------
+    names : list of str
+        Parts of the change: "whole", the low-passed one, and five bands.
+    change, signal : Tensor, (parts, H, W)
+        ȳ - y, and R⁻¹R(ȳ - y) [HU].
+    covariance : ImageCovariance
+        Noise of the patch, the mean of both hypotheses.
+
+    Raises
+    ------
+    DataError
+        If ȳ does not lie on the patch's grid or is y itself.
+    """
+
+    def __init__(self, scanner: SliceScanner, ybar: Tensor, *, progress: bool = False) -> None:
+        if tuple(ybar.shape) != tuple(scanner.patch_grid.shape):
+            raise DataError(
+                "the anatomy does not lie on the patch's grid",
+                where="ybar",
+                expected=tuple(scanner.patch_grid.shape),
+                got=tuple(ybar.shape),
+            )
+        change = ybar.cpu().clamp(min=AIR_HU) - scanner.y.cpu()
+        if not bool(change.abs().max() > 0):
+            raise DataError("the two anatomies are the same", where="ybar")
+        parts = components(change, scanner.patch_grid.spacing)
+        self.scanner = scanner
+        self.names = list(parts)
+        self.change = torch.stack(list(parts.values()))
+        self.covariance = ImageCovariance.of(scanner, change, progress=progress)
+        A = self.covariance.operator
+        rays = A(self.change * (scanner.mu_water / 1000.0))
+        self.signal = A.fbp(rays, window=scanner.window) * self.covariance.hu
+        self._energy = rays.double().square()
+
+    def before(self, mas: float) -> np.ndarray:
+        """Ideal d' of the rays at an exposure [mAs], for each part (parts,)."""
+        quantum, electronic = self.covariance.parts
+        variance = quantum / mas + electronic / mas**2
+        return (self._energy / variance).sum((1, 2)).sqrt().numpy()
+
+    def after_reconstruction(
+        self, mas: float, tolerances: Sequence[float], *, parts: slice = slice(None)
+    ) -> np.ndarray:
+        """d'_τ of the image at an exposure [mAs], (parts, tolerances)."""
+        return detectability(self.covariance.times(mas), self.signal[parts], tolerances=tolerances)
+
+    def after_network(
+        self,
+        f: Callable[[Tensor], Tensor],
+        x: Tensor,
+        mas: float,
+        tolerances: Sequence[float],
+        *,
+        parts: slice = slice(None),
+    ) -> np.ndarray:
+        """d'_τ of the output at an exposure [mAs], (parts, tolerances), f linearised at x."""
+        at, noise = Jacobian(f, x), self.covariance.times(mas)
+        return detectability(
+            lambda v: at.times_j(noise(at.times_jt(v))),
+            at.times_j(self.signal[parts]),
+            tolerances=tolerances,
+        )
+
+    def nonlinearity(self, f: Callable[[Tensor], Tensor], x: Tensor) -> float:
+        """``‖f(x + Δ) - f(x) - JΔ‖ / ‖f(x + Δ) - f(x)‖`` for the whole change: 0 if f is linear."""
+        at = Jacobian(f, x)
+        moved = apply(f, x + self.signal[0]) - at.value
+        return float((moved - at.times_j(self.signal[:1])[0]).norm() / moved.norm())
+
+    def crossing_share(self) -> float:
+        """Share of the detector's columns that were needed."""
+        columns = crossing_columns(self.scanner.geometry, self.scanner.patch_grid)
+        return (columns.stop - columns.start) / self.scanner.geometry.n_cols
+
+
+def full_dose_threshold(pair: Pair, full: float, *, part: int = 0) -> str:
+    """Exposure [mAs] at which the rays alone reach d' = 2.77, or "<1" or ">full"."""
+
+    def above(log_mas: float) -> float:
+        return float(pair.before(math.exp(log_mas))[part]) - DETECTED
+
+    if above(0.0) >= 0.0:
+        return "<1"
+    if above(math.log(full)) < 0.0:
+        return ">full"
+    return f"{math.exp(brentq(above, 0.0, math.log(full), xtol=1e-4)):.3g}"
+
+
+def threshold(mas: Sequence[float], d: Sequence[float]) -> str:
+    """Exposure [mAs] at which a curve reaches d' = 2.77 to stay there, or "<1" or ">full".
+
+    log d' is interpolated linearly in log mAs, exact for d' proportional to a power of the
+    exposure.
+
+    Parameters
+    ----------
+    mas : sequence of float
+        Exposures in rising order, from 1 mAs to the full dose.
+    d : sequence of float
+        d' at each.
+
+    Examples
+    --------
+    >>> from analysis.projection_domain import threshold
+    >>> threshold([1.0, 100.0], [0.277, 2770.0])
+    '3.16'
+    >>> threshold([1.0, 100.0], [3.0, 30.0]), threshold([1.0, 100.0], [0.1, 1.0])
+    ('<1', '>full')
+    """
+    values = np.log(np.maximum(np.asarray(d, float), 1e-12) / DETECTED)
+    if values[-1] < 0.0:
+        return ">full"
+    below = np.flatnonzero(values < 0.0)
+    if not len(below):
+        return "<1"
+    k = int(below[-1])
+    low, high = math.log(mas[k]), math.log(mas[k + 1])
+    return f"{math.exp(low - (high - low) * values[k] / (values[k + 1] - values[k])):.3g}"

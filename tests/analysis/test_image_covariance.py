@@ -1,0 +1,115 @@
+"""The noise of a patch as a matrix: against the dense product, against sampled noise, any dose."""
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.image_covariance import ImageCovariance, crossing_columns, ray_variance, with_columns
+from analysis.scanner import SliceScanner
+from recon.errors import DataError
+from recon.geometry import ImageGrid, flash_axial
+
+TOLERANCES = {
+    # rays outside the margin are left out: (32π)⁻² of the filter's peak, squared and summed
+    "cropped detector, rel": 1e-4,
+    # 400 draws of 256 correlated pixels: 0.5 % of a mean variance, and the logarithm's curvature
+    # at 2,000 quanta and more
+    "sampled variance, rel": 0.03,
+    # float32 sums
+    "matrix against product, rel": 1e-5,
+}
+
+
+@pytest.fixture(scope="module")
+def scanner(body):
+    grid = ImageGrid(shape=(16, 12), spacing=(1.0, 1.5), centre=(21.0, -14.0))
+    return SliceScanner(
+        body, (2.0, 2.0), kvp=120.0, slice_thickness=1.5, patch_grid=grid, seed=1,
+        geometry=flash_axial(views=144),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def covariance(scanner):
+    return ImageCovariance.of(scanner)
+
+
+def dense_backprojector(scanner):
+    """B as (pixels, rays), from the whole detector, by its transpose."""
+    rows, cols = scanner.patch_grid.shape
+    unit = torch.eye(rows * cols).reshape(-1, rows, cols)
+    rays = torch.zeros(len(unit), *scanner.geometry.shape, requires_grad=True)
+    image = scanner.patch_operator.fbp(rays, window=scanner.window)
+    (spread,) = torch.autograd.grad(image, rays, unit * 1000.0 / scanner.mu_water)
+    return spread.flatten(1).double().numpy()
+
+
+@pytest.mark.parametrize("mas", [0.0005, 50.0])
+def test_it_is_the_dense_product_over_all_rays(scanner, covariance, mas):
+    """At 0.0005 mAs the electronic noise rules, at 50 mAs the quanta."""
+    B = dense_backprojector(scanner)
+    counts = scanner.photons(mas)[None, :] * np.exp(-scanner.p.double().numpy())
+    variance = (1 / counts + scanner.electronic_noise**2 / counts**2).ravel()
+    expected = (B * variance) @ B.T
+    assert (scanner.electronic_noise**2 / counts > 1).mean() > 0.1 or mas > 1
+    identity = torch.eye(192).reshape(-1, 16, 12)
+    found = covariance.times(mas)(identity).flatten(1).double().numpy()
+    limit = TOLERANCES["cropped detector, rel"] * expected.max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=limit)
+    np.testing.assert_allclose(covariance.variance(mas).flatten(), np.diag(expected), rtol=1e-3)
+
+
+def test_it_is_the_variance_of_sampled_noise(scanner, covariance):
+    x = scanner.low_dose(50.0, draws=400)
+    ratio = float(x.double().var(0).mean() / covariance.variance(50.0).mean())
+    assert abs(ratio - 1) < TOLERANCES["sampled variance, rel"]
+
+
+def test_products_without_a_matrix_are_the_same(scanner, covariance):
+    change = torch.zeros(16, 12)
+    change[4:9, 2:6] = 400.0
+    with_matrix, without = (ImageCovariance.of(scanner, change, dense=d) for d in (True, False))
+    v = torch.randn(3, 16, 12, generator=torch.Generator().manual_seed(2))
+    a, b = with_matrix.times(7.0)(v), without.times(7.0)(v)
+    assert float((a - b).norm() / b.norm()) < TOLERANCES["matrix against product, rel"]
+    # the mean of both hypotheses: a denser patch is noisier
+    assert float(with_matrix.variance(7.0).mean() / covariance.variance(7.0).mean()) > 1.005
+    with pytest.raises(DataError, match="matrices"):
+        without.variance(7.0)
+
+
+def test_columns_that_cross_the_patch_are_kept():
+    """Every ray that the projector gives to a patch lies within the columns, without a margin."""
+    from recon.operator import operator
+
+    geometry = flash_axial(views=36)
+    grid = ImageGrid(shape=(8, 8), spacing=(2.0, 2.0), centre=(-60.0, 35.0))
+    seen = operator(geometry, grid)(torch.ones(8, 8)).amax(0).nonzero()[:, 0]
+    columns = crossing_columns(geometry, grid, margin=0)
+    assert columns.start <= seen.min() <= columns.start + 3
+    assert columns.stop - 4 <= seen.max() < columns.stop
+    part = with_columns(geometry, columns)
+    np.testing.assert_allclose(part.fan_angles, geometry.fan_angles[columns], atol=1e-12)
+    with pytest.raises(DataError, match="orbit"):
+        crossing_columns(geometry, ImageGrid(shape=(8, 8), spacing=(9.0, 9.0), centre=(570.0, 0.0)))
+
+
+def test_variance_of_a_ray_is_that_of_its_samples():
+    from recon.dose import sample_transmission
+
+    p = torch.full((400, 100), 3.0)
+    photons = np.full(100, 500.0)  # at 1 mAs; 30 mAs leave 750 quanta
+    quantum, electronic = ray_variance(p[:1], photons, 20.0)
+    expected = float((quantum / 30 + electronic / 900).mean())
+    noisy = sample_transmission(p, photons=30 * photons, electronic_noise=20.0, seed=3)
+    assert float(noisy.double().var()) == pytest.approx(expected, rel=0.03)  # 40,000 samples
+
+
+def test_a_patch_too_large_for_a_matrix_is_refused(scanner):
+    grid = ImageGrid(shape=(65, 64), spacing=(1.0, 1.0))
+    large = SliceScanner(
+        scanner.hu, scanner.spacing, kvp=120.0, slice_thickness=1.5, patch_grid=grid, seed=1,
+        geometry=scanner.geometry,
+    )  # fmt: skip
+    with pytest.raises(DataError, match="dense=False"):
+        ImageCovariance.of(large)
