@@ -35,13 +35,14 @@ def small_helix(
     count = round(length / abs(feed) * views) + 1
     z = (np.arange(count) - (count - 1) / 2) * feed / views
     shifts = np.array(_SHIFTS[focal_spot])[np.arange(count) % len(_SHIFTS[focal_spot])]
-    values = dict(
-        angles=0.3 + np.arange(count) * (2 * math.pi / views), z=z, src_iso=595.0, src_det=1085.6,
-        n_rows=rows, n_cols=736 // coarse, row_pitch=0.6 * 1085.6 / 595,
-        col_pitch=coarse * 1.285839, views_per_rotation=views, col_offset=-1.125 / coarse,
-        shift_angle=shifts[:, 0], shift_z=shifts[:, 1], shift_radius=shifts[:, 2],
-        focal_spot=focal_spot, stated_pitch=pitch,
-    )  # fmt: skip
+    values = {
+        "angles": 0.3 + np.arange(count) * (2 * math.pi / views), "z": z, "src_iso": 595.0,
+        "src_det": 1085.6, "n_rows": rows, "n_cols": 736 // coarse,
+        "row_pitch": 0.6 * 1085.6 / 595, "col_pitch": coarse * 1.285839,
+        "views_per_rotation": views, "col_offset": -1.125 / coarse, "shift_angle": shifts[:, 0],
+        "shift_z": shifts[:, 1], "shift_radius": shifts[:, 2], "focal_spot": focal_spot,
+        "stated_pitch": pitch,
+    }  # fmt: skip
     return HelicalScan(**{**values, **changes})
 
 
