@@ -1,0 +1,244 @@
+"""`ctxai recon` and `ctxai simulate` on small scans, from files to DICOM."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numba
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+from small_scans import BALL, write_small
+
+from analysis.main import main
+from recon.ctpd import read_scan
+from recon.dicom_image import read_images
+from recon.scan_dose import at_dose
+
+COMMANDS = {
+    # the ball's centre of mass, pixels of 3 mm and slices of 1 mm: measured 0.3 mm
+    "place of the ball [mm]": 1.0,
+    # added against predicted noise: 13 pixels across, 9 slices that overlap; measured 2 %
+    "added noise, rel": 0.15,
+}
+SMALL = ["--matrix", "64", "--fov", "192", "--slice-thickness", "1.5"]
+TRUTH = {  # signs of x, y, z of the scanner in the patient's left, posterior, superior
+    "HFS": (1, 1, 1), "HFP": (-1, -1, 1), "FFS": (-1, 1, -1), "FFP": (1, -1, -1),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scan_folder(tmp_path_factory):
+    return write_small(tmp_path_factory.mktemp("scans") / "scan", seed=3)
+
+
+def rows(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def ball_in_patient(folder):
+    """Centre of mass of what is dense, in patient coordinates, from the files alone."""
+    total, moment = 0.0, np.zeros(3)
+    for file in sorted(folder.glob("*.dcm")):
+        ds = pydicom.dcmread(file)
+        mass = np.maximum(ds.pixel_array.astype(float) - 400.0, 0.0)
+        (sy, sx) = ds.PixelSpacing
+        along_row, along_col = np.reshape(ds.ImageOrientationPatient, (2, 3)).astype(float)
+        i, j = np.indices(mass.shape)
+        corner = np.array(ds.ImagePositionPatient, dtype=float)
+        places = corner + along_row * sx * j[..., None] + along_col * sy * i[..., None]
+        total += mass.sum()
+        moment += (mass[..., None] * places).sum(axis=(0, 1))
+    return moment / total
+
+
+@pytest.mark.parametrize("position", TRUTH)
+def test_an_off_centre_ball_lands_in_its_octant(position, tmp_path):
+    folder = write_small(tmp_path / "scan", position=position)
+    out = tmp_path / "out"
+    assert main(["recon", str(folder), "--out", str(out), *SMALL, "--z-range", "-2", "9"]) == 0
+    expected = np.array(TRUTH[position]) * np.array(BALL)
+    found = ball_in_patient(out)
+    assert (np.sign(found) == np.sign(expected)).all()
+    assert found == pytest.approx(expected, abs=COMMANDS["place of the ball [mm]"])
+
+
+def test_recon_writes_a_series_with_its_record(scan_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    argv = ["recon", str(scan_folder), "--out", str(out), *SMALL, "--centre", "10", "-6"]
+    assert main(argv) == 0
+    assert "slices of 64²" in capsys.readouterr().out
+    images = read_images(out)
+    heights = images.positions[:, 2]
+    assert np.allclose(np.diff(heights), 1.0) and heights[0] == round(heights[0])
+    assert heights[0] < -1 and heights[-1] > 1
+    assert images.positions[0, :2] == pytest.approx([10 - 94.5, -6 - 94.5])
+    assert images.mas == pytest.approx(200) and images.kvp == 120
+    middle = images.hu[len(images) // 2]
+    assert abs(middle[28:36, 26:34].mean()) < 15  # water
+    names = {item.name for item in out.iterdir()}
+    assert {"run.json", "metrics.csv", "overview.png", "slice-001.dcm"} <= names
+    assert len(names) == 3 + len(images)
+    record = json.loads((out / "run.json").read_text())
+    assert record["configuration"]["matrix"] == 64 and record["slices"]["slices"] == len(images)
+    assert record["inputs"]["views"] == 288 and len(record["inputs"]["sha256"]) == 64
+    assert record["backend"]["name"] == "numba" and record["versions"]["numba"]
+    numbers = {row["name"]: float(row["value"]) for row in rows(out / "metrics.csv")}
+    assert numbers["slices"] == len(images) and numbers["z_first"] == heights[0]
+    picture = np.asarray(Image.open(io.BytesIO((out / "overview.png").read_bytes())).convert("L"))
+    assert picture.shape[1] > 1000 and picture.std() > 10
+    assert main(argv) == 2  # the folder is full
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_a_preview_is_much_the_same_image(scan_folder, tmp_path):
+    heights = ["--z-range", "-1", "1"]
+    for name, more in (("full", []), ("preview", ["--preview"])):
+        argv = ["recon", str(scan_folder), "--out", str(tmp_path / name), *SMALL, *heights, *more]
+        assert main(argv) == 0
+    full, preview = read_images(tmp_path / "full"), read_images(tmp_path / "preview")
+    assert np.corrcoef(full.hu.ravel(), preview.hu.ravel())[0, 1] > 0.99
+    assert not np.array_equal(full.hu, preview.hu)
+    assert "preview" in pydicom.dcmread(preview.files[0]).SeriesDescription
+
+
+@pytest.fixture(scope="module")
+def simulated(scan_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("simulated") / "out"
+    argv = ["simulate", str(scan_folder), "--mas", "20", "50", "--dose-fraction", "0.25", "1"]
+    assert main([*argv, "--out", str(out), "--projections", *SMALL]) == 0
+    return out
+
+
+def test_simulate_writes_a_series_for_each_exposure(simulated, scan_folder):
+    assert sorted(item.name for item in simulated.iterdir()) == [
+        "mas-020", "mas-050", "mas-200", "metrics.csv", "overview.png", "run.json",
+    ]  # fmt: skip
+    assert read_images(simulated / "mas-020").mas == pytest.approx(20)
+    record = json.loads((simulated / "run.json").read_text())
+    assert record["seed"] == 1 and record["configuration"]["dose_fraction"] == [0.25, 1]
+    assert [level["mas"] for level in record["exposures"]] == pytest.approx([200, 50, 20])
+
+
+def test_the_noise_is_what_the_rays_predict(simulated):
+    found = {(float(row["mas"]), row["name"]): float(row["value"]) for row in rows(
+        simulated / "metrics.csv"
+    )}  # fmt: skip
+    for mas in (20.0, 50.0):
+        assert found[mas, "added_noise_sd"] == pytest.approx(
+            found[mas, "added_noise_expected"], rel=COMMANDS["added noise, rel"]
+        )
+        assert 0 <= found[mas, "starved_share"] < 1e-3
+    assert found[200.0, "added_noise_sd"] == found[200.0, "added_noise_expected"] == 0
+    assert found[20.0, "noise_sd"] > 1.3 * found[50.0, "noise_sd"] > 1.6 * found[200.0, "noise_sd"]
+
+
+def test_the_projections_are_those_of_at_dose(simulated, scan_folder):
+    scan = read_scan(scan_folder)
+    low = at_dose(scan, mas=20, seed=1)
+    back = read_scan(simulated / "mas-020" / "projections")
+    assert back.mas == pytest.approx(20) and back.geometry.shape == scan.geometry.shape
+    step = back.line_integrals.scale[0]
+    np.testing.assert_allclose(back.line_integrals[:], low.line_integrals[:], atol=0.51 * step)
+    np.testing.assert_allclose(back.photons, scan.photons / 10, rtol=1e-6)
+
+
+def test_any_number_of_threads_gives_the_same_bytes(scan_folder, tmp_path):
+    def run(threads):
+        out = tmp_path / f"threads-{threads}"
+        argv = ["simulate", str(scan_folder), "--mas", "15", "--out", str(out), *SMALL]
+        before = numba.get_num_threads(), torch.get_num_threads()
+        try:
+            numba.set_num_threads(threads)
+            torch.set_num_threads(threads)
+            assert main([*argv, "--z-range", "0", "2", "--projections"]) == 0
+        finally:
+            numba.set_num_threads(before[0])
+            torch.set_num_threads(before[1])
+        files = sorted((out / "mas-015").rglob("*.dcm"))
+        return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+    one, two = run(1), run(min(2, numba.config.NUMBA_NUM_THREADS))
+    assert len(one) == 3 + 288 and one == two
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["recon", "SCAN", "--fov", "0"], "--fov"),
+        (["recon", "SCAN", "--matrix", "0"], "--matrix"),
+        (["recon", "SCAN", "--slice-increment", "-1"], "--slice-increment"),
+        (["recon", "SCAN", "--window", "sharp"], "window"),
+        (["recon", "SCAN", "--z-range", "5", "-5"], "--z-range"),
+        (["recon", "SCAN", "--z-range", "0", "500"], "within"),
+        (["recon", "SCAN", "--centre", "nan", "0"], "--centre"),
+        (["recon", "SCAN", "--device", "cuda"], "cuda"),
+        (["recon", "NOWHERE"], "no such folder"),
+        (["simulate", "SCAN", "--mas", "201", *SMALL], "200 mAs"),
+        (["simulate", "SCAN", "--mas", "0"], "--mas"),
+        (["simulate", "SCAN", "--dose-fraction", "1.5", *SMALL], "dose_fraction"),
+        (["simulate", "SCAN", "--mas", "10", "--seed", "-1"], "--seed"),
+        (["simulate", "SCAN", "--mas", "10", "--electronic-noise", "-1"], "σe"),
+        (["simulate", "SCAN"], "--mas"),
+    ],
+)
+def test_bad_usage_is_one_line(argv, words, scan_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    named = {"SCAN": str(scan_folder), "NOWHERE": str(tmp_path / "nowhere")}
+    assert main([*(named.get(word, word) for word in argv), "--out", str(out)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and words in error[0]
+    assert not out.exists() and list(tmp_path.iterdir()) == []
+
+
+def test_a_scan_that_breaks_on_the_way_leaves_nothing(tmp_path, capsys):
+    """A file that is shortened after the headers were read: one line, no half series."""
+    folder = write_small(tmp_path / "scan")
+    out = tmp_path / "out"
+    from recon import view_files
+
+    kept = view_files.ViewFiles._read
+
+    def broken(self, view, out):
+        if view == 150:
+            Path(self.paths[view]).write_bytes(b"")
+        return kept(self, view, out)
+
+    view_files.ViewFiles._read = broken
+    try:
+        assert main(["recon", str(folder), "--out", str(out), *SMALL]) == 2
+    finally:
+        view_files.ViewFiles._read = kept
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ctxai:")]
+    assert len(error) == 1 and "shortened" in error[0]
+    assert not out.exists() and [item.name for item in tmp_path.iterdir()] == ["scan"]
+
+
+@pytest.mark.parametrize("command", ["recon", "simulate"])
+def test_help_teaches_with_an_example(command, capsys):
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"Example: ctxai {command} SCAN" in said
+    for word in ("--fov", "--slice-thickness", "--z-range", "--window", "--preview"):
+        assert word in said
+
+
+def test_what_is_assumed_is_said_aloud(tmp_path, capsys):
+    """Without PhotonStatistics the quanta are the tube model's; without a position it is HFS."""
+    folder = write_small(tmp_path / "scan", seed=3)
+    for file in folder.iterdir():
+        ds = pydicom.dcmread(file)
+        del ds[0x7033, 0x1065]
+        del ds.PatientPosition
+        ds.save_as(file)
+    out = tmp_path / "out"
+    argv = ["simulate", str(folder), "--mas", "50", "--out", str(out), *SMALL]
+    assert main([*argv, "--z-range", "0", "0"]) == 0
+    error = capsys.readouterr().err
+    notes = json.loads((out / "run.json").read_text())["notes"]
+    for words in ("tube model", "HFS assumed"):
+        assert words in error and any(words in note for note in notes)
+    assert pydicom.dcmread(out / "mas-050" / "slice-001.dcm").PatientPosition == "HFS"
