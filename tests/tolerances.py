@@ -37,7 +37,7 @@ DOSE: dict[str, float] = {
 
 # added noise is Gaussian: it does not carry the third moment of the Poisson part, which shows at
 # low counts (published: 1.5 to 2.3 % of the sd at 23 counts)
-DOSE_SD_AT_COUNTS: dict[int, float] = {124: 0.006, 50: 0.012, 23: 0.025}
+DOSE_SD_AT_COUNTS: dict[int, float] = {124: 0.006, 50: 0.01, 23: 0.025}
 
 DOSE_IMAGE: dict[str, float] = {
     # float32 filter and finite number of taps

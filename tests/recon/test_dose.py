@@ -58,6 +58,7 @@ def test_log_bias_and_variance_of_many_counts():
     )
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.25])
 @pytest.mark.parametrize(
     ("counts", "sigma", "sd", "bias"),
     [  # the sd and bias of the true distribution at the lower dose
@@ -69,8 +70,10 @@ def test_log_bias_and_variance_of_many_counts():
         (23, 3.0, 0.265, None),
     ],
 )
-def test_a_reduced_measurement_is_distributed_as_a_measurement_at_low_dose(counts, sigma, sd, bias):
-    fraction, p = 0.1, torch.full((1000, 1000), 1.5, dtype=torch.float64)
+def test_a_reduced_measurement_is_distributed_as_a_measurement_at_low_dose(
+    counts, sigma, sd, bias, fraction
+):
+    p = torch.full((1000, 1000), 1.5, dtype=torch.float64)
     n0 = counts / fraction * math.exp(1.5)
     full = sample_transmission(p, photons=n0, electronic_noise=sigma, seed=4)
     low = insert_noise(full, photons=n0, dose_fraction=fraction, electronic_noise=sigma, seed=5)
