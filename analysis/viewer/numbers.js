@@ -2,7 +2,8 @@
 
 /** Inflate a packed stack: low bytes of all pixels, then high bytes, of int16 in units of a step. */
 async function inflate(stack) {
-  const packed = Uint8Array.from(atob(stack.data), (letter) => letter.charCodeAt(0));
+  const letters = atob(stack.data), packed = new Uint8Array(letters.length);
+  for (let i = 0; i < packed.length; i++) packed[i] = letters.charCodeAt(i);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const planes = new Uint8Array(await new Response(stream).arrayBuffer());
   const n = planes.length / 2;
