@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,12 +15,10 @@ Organ = tuple[float, tuple[float, float, float], tuple[float, float, float], flo
 MARROW, CORTEX, DISC, CARTILAGE, CANAL, MUSCLE = 220.0, 650.0, 80.0, 110.0, 15.0, 55.0
 
 
-def organ(
-    hu: float, centre: Sequence[float], axes: Sequence[float], turn: float = 0.0
-) -> list[Organ]:
+def organ(hu: float, centre: ArrayLike, axes: ArrayLike, turn: float = 0.0) -> list[Organ]:
     """Return one ellipsoid, as a list to be joined with others."""
-    (x, y, z), (a, b, c) = centre, axes
-    return [(hu, (x, y, z), (a, b, c), turn)]
+    (x, y, z), (a, b, c) = np.asarray(centre, dtype=float), np.asarray(axes, dtype=float)
+    return [(hu, (float(x), float(y), float(z)), (float(a), float(b), float(c)), float(turn))]
 
 
 def beads(hu: float, path: ArrayLike, width: float, height: float, step: float) -> list[Organ]:
