@@ -1,13 +1,58 @@
-"""Phantoms: ellipses with exact line integrals, and random slices that look like CT."""
+"""Phantoms: what is scanned is known, so that what comes back can be judged.
+
+- Slices: `random_slice` draws a thorax, an abdomen or a head that looks like CT; `EllipsePhantom`
+  is made of ellipses, with exact line integrals for fans and parallel beams.
+- Bodies on a helix: `EllipsoidPhantom` is made of ellipsoids, with exact line integrals from the
+  flying focal spot; `body` has a water cylinder with inserts, a thorax, an abdomen and a head.
+- Volumes on a helix: `VoxelPhantom` interpolates between voxels in HU; `read_volume` reads them
+  from a NumPy archive or a CT series.
+
+>>> from recon.phantom import body
+>>> from recon.scanners import flash_helical
+>>> body("thorax", 0.0193).views(flash_helical(length=38.4)).shape
+(1153, 64, 736)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .anatomy import ANATOMIES, random_slice
 from .ellipses import Ellipse, EllipsePhantom, inserts_phantom, water_cylinder
 
+if TYPE_CHECKING:
+    from .bodies import BODIES, body
+    from .ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
+    from .volume_files import read_volume
+    from .voxels import VoxelPhantom
+
+_HELICAL = {  # compiled code is loaded when it is first used
+    "BODIES": "bodies",
+    "Ellipsoid": "ellipsoids",
+    "EllipsoidPhantom": "ellipsoids",
+    "VoxelPhantom": "voxels",
+    "body": "bodies",
+    "read_volume": "volume_files",
+    "water_with_inserts": "ellipsoids",
+}
+
 __all__ = [
     "ANATOMIES",
+    "BODIES",
     "Ellipse",
     "EllipsePhantom",
+    "Ellipsoid",
+    "EllipsoidPhantom",
+    "VoxelPhantom",
+    "body",
     "inserts_phantom",
     "random_slice",
+    "read_volume",
     "water_cylinder",
+    "water_with_inserts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HELICAL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HELICAL[name]}"), name)
