@@ -68,7 +68,8 @@ def with_columns(geometry: FanBeam, columns: slice) -> FanBeam:
     >>> from analysis.image_covariance import with_columns
     >>> from recon.geometry import flash_axial
     >>> flash = flash_axial()
-    >>> bool(abs(with_columns(flash, slice(9, 20)).fan_angles - flash.fan_angles[9:20]).max() < 1e-9)
+    >>> part = with_columns(flash, slice(9, 20))
+    >>> bool(abs(part.fan_angles - flash.fan_angles[9:20]).max() < 1e-9)
     True
     """
     count = columns.stop - columns.start

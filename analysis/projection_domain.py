@@ -15,6 +15,7 @@ a network takes away is what it puts below τ. J is taken at the low-dose image 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -29,10 +30,10 @@ from recon.units import AIR_HU
 
 from .detectability import Jacobian, detectability
 from .fidelity import apply
-from .image_covariance import ImageCovariance, crossing_columns
+from .image_covariance import ImageCovariance
 from .scanner import SliceScanner
 
-__all__ = ["DETECTED", "Pair", "components", "full_dose_threshold", "threshold"]
+__all__ = ["DETECTED", "Pair", "components", "threshold", "threshold_of_rays"]
 
 DETECTED = 2.77
 """d' that counts as detected: an AUC of 0.975."""
@@ -71,7 +72,7 @@ def components(change: Tensor, spacing: tuple[float, float]) -> dict[str, Tensor
     radial = torch.hypot(fy[:, None], fx[None, :])
     nyquist = 0.5 / max(spacing)
     edges = [0.0, *(share * nyquist for share in BAND_EDGES), math.inf]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (radial >= low) & (radial < high)
         name = (
             f"{10 * low:.2g}–{10 * high:.2g} lp/cm"
@@ -165,13 +166,8 @@ class Pair:
         moved = apply(f, x + self.signal[0]) - at.value
         return float((moved - at.times_j(self.signal[:1])[0]).norm() / moved.norm())
 
-    def crossing_share(self) -> float:
-        """Share of the detector's columns that were needed."""
-        columns = crossing_columns(self.scanner.geometry, self.scanner.patch_grid)
-        return (columns.stop - columns.start) / self.scanner.geometry.n_cols
 
-
-def full_dose_threshold(pair: Pair, full: float, *, part: int = 0) -> str:
+def threshold_of_rays(pair: Pair, full: float, *, part: int = 0) -> str:
     """Exposure [mAs] at which the rays alone reach d' = 2.77, or "<1" or ">full"."""
 
     def above(log_mas: float) -> float:

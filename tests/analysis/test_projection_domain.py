@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.detectability import Jacobian, auc, detectability, lanczos
+from analysis.detectability import detectability, lanczos
 from analysis.image_covariance import ImageCovariance
 from analysis.lesions import Lesion
-from analysis.projection_domain import Pair, components, full_dose_threshold, threshold
+from analysis.projection_domain import Pair, components, threshold, threshold_of_rays
 from analysis.scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
@@ -195,3 +195,38 @@ def test_fbp_loses_what_nps_and_mtf_predict(pixel, n, views, radius, edge, toler
     assert there == pytest.approx(there_expected, rel=limit)
     assert left == pytest.approx(left_expected, rel=limit)
     assert left / there == pytest.approx(left_expected / there_expected, rel=limit)
+
+
+def test_parts_add_up(scanner, pair):
+    assert pair.change[2:].sum(0).allclose(pair.change[0], atol=1e-3)
+    assert pair.change[1].abs().max() < pair.change[0].abs().max()
+    assert len(pair.names) == 7 and len(components(pair.change[0], (1.0, 1.0))) == 7
+
+
+def test_threshold_is_where_the_rays_reach_it(pair):
+    at = float(threshold_of_rays(pair, 1e4))
+    assert pair.before(at)[0] == pytest.approx(2.77, rel=0.01)
+    grid = np.geomspace(1.0, 1e4, 9)
+    assert float(threshold(grid, [pair.before(m)[0] for m in grid])) == pytest.approx(at, rel=0.01)
+    assert threshold_of_rays(pair, 1.001) in ("<1", ">full")
+
+
+def test_what_cannot_be_solved_is_said():
+    generator = torch.Generator().manual_seed(1)
+    signal = torch.randn(1, 8, 8, generator=generator)
+    spread = torch.logspace(0, 8, 64).reshape(8, 8)
+    with pytest.raises(DataError, match="residual"):
+        detectability(lambda v: spread * v, signal, tolerances=[1e-3], steps=5)
+    with pytest.raises(DataError, match="tolerance"):
+        detectability(lambda v: v, signal, tolerances=[0.0])
+    with pytest.raises(DataError, match="positive"):
+        detectability(lambda v: -v, signal, tolerances=[0.5])
+    solved = lanczos(lambda v: 3.0 * v, signal, tolerance=1.0, keep=True)[0].solve(1.0)
+    torch.testing.assert_close(solved.reshape(8, 8).float(), signal[0] / 4)
+
+
+def test_the_same_anatomy_is_refused(scanner):
+    with pytest.raises(DataError, match="same"):
+        Pair(scanner, scanner.y)
+    with pytest.raises(DataError, match="grid"):
+        Pair(scanner, torch.zeros(3, 3))

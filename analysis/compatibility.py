@@ -1,0 +1,111 @@
+r"""Could this output have come from that anatomy? A test against redrawn noise.
+
+Each sampled anatomy ȳ is scanned and denoised K times, giving x'. Under the null hypothesis, that
+the true anatomy y would have given the same images, they are drawn as the outputs of redrawn
+scans of y are. Two statistics tell an output from f(x):
+
+- the rms of x' - f(x) over the patch;
+- the maximum of ``|x' - f(x)| / sd``, smoothed with σ = 2 pixels, with the standard deviation of
+  each pixel over the null: it sees a small change that the rms does not.
+
+Each is averaged over the K draws and ranked among the means of random sets of K out of these draws
+and those of the null, which is exact under the null hypothesis (a permutation test); the larger of
+the two ranks is ranked again (Westfall and Young, Resampling-Based Multiple Testing, 1993), so
+that α holds for both together. An anatomy with p above α is *compatible* with the output: the scan
+does not rule it out. How much that means is said by the test's power, the share of lesions that
+it would have found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from recon.errors import DataError
+
+from .fidelity import rms
+
+__all__ = ["ALPHA", "NULL_DRAWS", "NullOutputs", "most_different"]
+
+ALPHA = 0.05
+NULL_DRAWS = 199
+_SETS = 999  # random sets of K draws; p is a multiple of 1/1000
+_SMOOTH = 2.0  # pixels
+
+
+@dataclass(frozen=True)
+class NullOutputs:
+    """Outputs of redrawn scans of the true anatomy, and the output that is asked about.
+
+    Parameters
+    ----------
+    fx : Tensor, (H, W)
+        f(x) [HU].
+    outputs : Tensor, (n, H, W)
+        f of n scans of the true y with fresh noise [HU]; 199 by convention.
+    seed : int
+        Of the random sets.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.compatibility import NullOutputs
+    >>> noise = torch.randn(200, 16, 16, generator=torch.Generator().manual_seed(0))
+    >>> null = NullOutputs(noise[0], noise[1:], seed=1)
+    >>> null.p_values(noise[1:9].reshape(1, 8, 16, 16) + 3.0)
+    array([0.001])
+    """
+
+    fx: Tensor
+    outputs: Tensor
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.outputs.ndim != 3 or len(self.outputs) < 19:
+            raise DataError(
+                "too few redrawn scans for a test at 5 %",
+                expected="(n, H, W) with n of 19 or more",
+                got=tuple(self.outputs.shape),
+            )
+
+    def statistics(self, images: Tensor) -> np.ndarray:
+        """Rms [HU] and largest smoothed deviation [sd] of images (..., H, W): (..., 2)."""
+        difference = (images - self.fx).cpu()
+        sd = self.outputs.double().std(0).clamp_min(1e-6).cpu()
+        deviation = (difference.double().abs() / sd).numpy()
+        flat = deviation.reshape(-1, *deviation.shape[-2:])
+        smooth = gaussian_filter(flat, (0.0, _SMOOTH, _SMOOTH), mode="reflect")
+        largest = smooth.max((1, 2)).reshape(deviation.shape[:-2])
+        return np.stack([rms(difference).double().numpy(), largest], -1)
+
+    def p_values(self, images: Tensor) -> np.ndarray:
+        """p of each group of draws, (groups, K, H, W) → (groups,)."""
+        null, found = self.statistics(self.outputs), self.statistics(images)
+        groups, draws = found.shape[:2]
+        random = np.random.default_rng(self.seed)
+        total = len(null) + draws
+        chosen = np.argsort(random.random((_SETS, total)), axis=1)[:, :draws]
+        p = np.empty(groups)
+        for g in range(groups):
+            pool = np.concatenate([found[g], null])
+            means = np.concatenate([found[g].mean(0)[None], pool[chosen].mean(1)])  # own set first
+            ranks = np.stack([_share_below(column) for column in means.T], 1).max(1)
+            p[g] = np.mean(ranks >= ranks[0])
+        return p
+
+
+def _share_below(values: np.ndarray) -> np.ndarray:
+    """Share of values that do not exceed each value."""
+    return np.searchsorted(np.sort(values), values, "right") / len(values)
+
+
+def most_different(
+    ybar: Tensor, y: Tensor, p: np.ndarray, *, count: int = 6, alpha: float = ALPHA
+) -> list[int]:
+    """Numbers of the compatible anatomies that differ most from the true one, in that order."""
+    distance = rms(ybar - y).cpu().numpy()
+    compatible = np.flatnonzero(p > alpha)
+    return [int(k) for k in compatible[np.argsort(-distance[compatible])][:count]]

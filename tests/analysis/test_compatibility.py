@@ -1,0 +1,70 @@
+"""The test of compatibility: right under the null hypothesis, and able to see a lesion."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.stats import kstest
+
+from analysis.compatibility import ALPHA, NULL_DRAWS, NullOutputs, most_different
+from analysis.lesions import Lesion
+from recon.errors import DataError
+from recon.geometry import ImageGrid
+
+GRID = ImageGrid(shape=(24, 24), spacing=(1.0, 1.0))
+REPEATS = 100
+
+
+def outputs(n, seed):
+    """Correlated noise whose sd varies over the patch, (n, 24, 24) [HU]."""
+    white = np.random.default_rng(seed).normal(0.0, 30.0, (n, *GRID.shape))
+    smooth = gaussian_filter(white, (0, 0.8, 0.8), mode="wrap")
+    return torch.from_numpy((smooth * np.linspace(0.5, 1.5, 24)).astype(np.float32))
+
+
+def null_hypothesis(draws):
+    """p of scans of the true anatomy, each beside a null and an output of its own."""
+    p = []
+    for repeat in range(REPEATS):
+        images = outputs(1 + NULL_DRAWS + 2 * draws, repeat)
+        null = NullOutputs(images[0], images[1 : 1 + NULL_DRAWS], seed=repeat)
+        p += null.p_values(images[1 + NULL_DRAWS :].reshape(2, draws, *GRID.shape)).tolist()
+    return np.array(p)
+
+
+@pytest.mark.parametrize("draws", [1, 8])
+def test_p_is_uniform_for_the_true_anatomy(draws):
+    """200 anatomies: 10 ± 3.1 are rejected at 5 %, and p is uniform within its scatter."""
+    p = null_hypothesis(draws)
+    assert 0.01 <= np.mean(p <= ALPHA) <= 0.10
+    assert kstest(p, "uniform").pvalue > 0.01
+
+
+def test_power_rises_with_contrast():
+    images = outputs(1 + NULL_DRAWS + 30 * 4, 5)
+    null = NullOutputs(images[0], images[1 : 1 + NULL_DRAWS], seed=1)
+    scans = images[1 + NULL_DRAWS :].reshape(30, 4, *GRID.shape)
+    power = []
+    for contrast in (0.001, 20.0, 60.0):
+        lesion = Lesion(contrast=contrast, radius=3.0, place=(-6.0, 0.0)).on(GRID)
+        power.append(np.mean(null.p_values(scans + lesion) <= ALPHA))
+    assert power[0] < 0.2 and power[0] <= power[1] < power[2] and power[2] > 0.9
+
+
+def test_a_small_change_is_seen_by_the_local_statistic_alone():
+    images = outputs(1 + NULL_DRAWS + 8, 6)
+    null = NullOutputs(images[0], images[1 : 1 + NULL_DRAWS], seed=1)
+    spot = torch.zeros(24, 24)
+    spot[10:14, 2:6] = 45.0  # where the noise is low
+    before, after = null.statistics(images[-8:]), null.statistics(images[-8:] + spot)
+    assert (after[:, 0] / before[:, 0]).mean() < 1.35
+    assert (after[:, 1] / before[:, 1]).mean() > 1.5
+    assert null.p_values((images[-8:] + spot)[None])[0] <= ALPHA
+
+
+def test_most_different_are_compatible_ones_in_order():
+    y = torch.zeros(4, 4)
+    ybar = torch.stack([y + c for c in (1.0, 9.0, 3.0, 5.0)])
+    assert most_different(ybar, y, np.array([0.5, 0.01, 0.2, 0.9]), count=2) == [3, 2]
+    with pytest.raises(DataError, match="redrawn"):
+        NullOutputs(y, ybar, seed=1)
