@@ -19,8 +19,8 @@ from .scanner import derived_seed
 
 __all__ = ["LayerEvidence"]
 
-_DEVIATIONS = 4  # samples whose deviation is looked at
-_REFERENCE = 12  # redrawn scans that are projected for comparison
+_DEVIATIONS = 3  # samples whose deviation is looked at
+_REFERENCE = 8  # redrawn scans that are projected for comparison
 
 
 class LayerEvidence:
