@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite
 import numba
@@ -70,6 +70,13 @@ def _folders() -> list[Path]:
     return [Path(__file__).parent / "__pycache__", home / "ctxai"]
 
 
+class _Array(NamedTuple):
+    """What an array argument must be."""
+
+    dtype: np.dtype
+    ndim: int
+
+
 class Kernel:
     """A compiled function, called as ``kernel(tag, tasks, *arguments, room=0)``.
 
@@ -84,17 +91,23 @@ class Kernel:
         functools.update_wrapper(self, function)
         self._function = function
         self._types = list(inspect.get_annotations(function).values())
+        self._kinds = [
+            _Array(np.dtype(kind.dtype.name), kind.ndim)
+            if isinstance(kind, types.Array)
+            else (float if isinstance(kind, types.Float) else int)
+            for kind in self._types
+        ]
         self._calls: dict[int, Callable[..., int]] = {}
 
     def __call__(self, tag: tuple[int, ...], tasks: int, *arguments: Any, room: int = 0) -> None:
         """Do all tasks, on as many threads as torch uses."""
         call = self._calls.get(len(tag)) or self._loaded(len(tag))
-        flat = self._flat(self._types[3:], arguments)
+        flat = self._flat(self._kinds[3:], arguments)
 
         def work(first: int, last: int) -> None:
             space = np.empty(room, np.float32)
             result = (ctypes.c_void_p * 2)()
-            head = self._flat(self._types[:1], (space,))
+            head = self._flat(self._kinds[:1], (space,))
             at = ctypes.addressof(result)
             if call(at, at + 8, *tag, *head, first, last, *flat):
                 raise RuntimeError(f"the kernel {self._function.__qualname__} failed")
@@ -108,11 +121,13 @@ class Kernel:
         if len(kinds) != len(arguments):
             raise TypeError(f"{name} takes {len(kinds)} arguments, not {len(arguments)}")
         for kind, value in zip(kinds, arguments):
-            if not isinstance(kind, types.Array):
-                flat.append(float(value) if isinstance(kind, types.Float) else int(value))
+            if not isinstance(kind, _Array):
+                flat.append(kind(value))
                 continue
-            if value.dtype.name != kind.dtype.name or value.ndim != kind.ndim:
-                raise TypeError(f"{name}: {kind} expected, not {value.ndim}-d {value.dtype}")
+            if value.dtype != kind.dtype or value.ndim != kind.ndim:
+                raise TypeError(
+                    f"{name}: {kind.ndim}-d {kind.dtype} expected, not {value.ndim}-d {value.dtype}"
+                )
             if not value.flags.c_contiguous:
                 raise TypeError(f"{name}: an array is not contiguous")
             flat += (None, None, value.size, value.itemsize, value.ctypes.data)
