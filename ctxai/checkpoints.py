@@ -37,6 +37,7 @@ CLASSES = {
     "Critic": "ctxai.critic",
     "VAE": "ctxai.vae",
     "ConditionalINN": "ctxai.cinn",
+    "FlowMatching": "ctxai.flow_matching",
 }
 """Networks that a file may hold, and the module that defines each (imported when needed)."""
 

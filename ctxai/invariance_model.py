@@ -1,4 +1,8 @@
-"""What it takes to sample the invariances of one layer: f split there, a VAE and a cINN."""
+"""What it takes to sample the invariances of one layer: f split there, and a trained sampler.
+
+Two samplers stand behind one interface: a VAE with a cINN in its latents, and flow matching in
+pixel space. Whoever samples asks either for ``represent(x)`` and ``generate(v, z)``.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from recon.errors import DataError
 
 from .cinn import ConditionalINN
 from .data import pick_domain
+from .flow_matching import FlowMatching
 from .vae import VAE
 from .wiretap import Wiretap
 
-__all__ = ["InvarianceModel", "Redraw"]
+__all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw"]
 
 Redraw = Callable[[Tensor, int, int], Tensor]
 """``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
@@ -23,7 +28,7 @@ Redraw = Callable[[Tensor, int, int], Tensor]
 
 @dataclass
 class InvarianceModel:
-    """Everything that sampling the invariances of one layer takes.
+    """Everything that sampling the invariances of one layer takes, with a VAE and a cINN.
 
     Attributes
     ----------
@@ -63,6 +68,31 @@ class InvarianceModel:
         """Dimensions of v."""
         return self.cinn.latent
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        return self.vae.shape
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return self.vae.channels
+
+    @property
+    def unit(self) -> str:
+        """Unit of the images."""
+        return self.vae.unit
+
+    @property
+    def sampler(self) -> str:
+        """What the sampler is called in tables."""
+        return f"VAE_{self.domain} + cINN"
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The trained networks of the sampler."""
+        return self.vae, self.cinn
+
     def represent(self, x: Tensor) -> Tensor:
         """z = Φ(x) of images ``(B, C, H, W)``."""
         return self.wiretap.phi(x)
@@ -70,3 +100,73 @@ class InvarianceModel:
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
         return self.vae.decode(self.cinn.inverse(v, z))
+
+
+@dataclass
+class FlowModel:
+    """The same with flow matching in pixel space in place of VAE and cINN.
+
+    Attributes
+    ----------
+    wiretap : Wiretap
+        The network, split after the layer: ``phi(x)`` gives z.
+    flow : FlowMatching
+        Trained for this layer and domain.
+    domain : "x" or "y"
+        Whether samples are inputs of the network (x̄) or targets of it (ȳ).
+    redraw : callable, optional
+        ``redraw(x, n, seed) -> (n, *x.shape)``: x with fresh noise, for a relative tolerance.
+    facts : dict
+        What is known of the training, for the record of a run.
+    """
+
+    wiretap: Wiretap
+    flow: FlowMatching
+    domain: str = "x"
+    redraw: Redraw | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pick_domain(("x", "y"), self.domain)
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of v: one for each pixel."""
+        return self.flow.latent
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        return self.flow.shape
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return self.flow.channels
+
+    @property
+    def unit(self) -> str:
+        """Unit of the images."""
+        return self.flow.unit
+
+    @property
+    def sampler(self) -> str:
+        """What the sampler is called in tables."""
+        return "flow matching"
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The trained networks of the sampler."""
+        return (self.flow,)
+
+    def represent(self, x: Tensor) -> Tensor:
+        """z = Φ(x) of images ``(B, C, H, W)``."""
+        return self.wiretap.phi(x)
+
+    def generate(self, v: Tensor, z: Tensor) -> Tensor:
+        """Images ``(n, C, H, W)`` of noise ``v (n, latent)`` for one z ``(1, ...)``."""
+        return self.flow.generate(v, z)
+
+
+Model = InvarianceModel | FlowModel
+"""Either sampler."""

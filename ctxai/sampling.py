@@ -10,8 +10,7 @@ from torch import Tensor
 from recon.errors import DataError
 
 from .fibre import project_to_fibre, rms
-from .invariance_model import InvarianceModel
-from .vae import VAE
+from .invariance_model import Model
 
 __all__ = ["Samples", "draw", "sample_invariances"]
 
@@ -51,13 +50,13 @@ class Samples:
         return int(self.pulled.sum())
 
 
-def _batched(x: Tensor, vae: VAE) -> Tensor:
+def _batched(x: Tensor, model: Model) -> Tensor:
     """View one image ``(H, W)``, a batch ``(B, H, W)`` or ``(B, C, H, W)`` as ``(B, C, H, W)``."""
-    expected = f"(..., {vae.shape[0]}, {vae.shape[1]}) with up to two leading dimensions"
-    if x.ndim not in (2, 3, 4) or (x.ndim < 4 and vae.channels != 1):
+    expected = f"(..., {model.shape[0]}, {model.shape[1]}) with up to two leading dimensions"
+    if x.ndim not in (2, 3, 4) or (x.ndim < 4 and model.channels != 1):
         raise DataError("not an image or a batch", where="x", expected=expected, got=tuple(x.shape))
-    batch = x.reshape(-1, vae.channels, *x.shape[-2:]) if x.ndim < 4 else x
-    if tuple(batch.shape[1:]) != (vae.channels, *vae.shape):
+    batch = x.reshape(-1, model.channels, *x.shape[-2:]) if x.ndim < 4 else x
+    if tuple(batch.shape[1:]) != (model.channels, *model.shape):
         raise DataError(
             "image does not fit the model",
             where="x",
@@ -85,9 +84,7 @@ def _coordinates(v: Tensor | None, n: int, latent: int, seed: int, x: Tensor) ->
     return v.to(x)
 
 
-def _check_tolerances(
-    model: InvarianceModel, tolerance: float | None, tolerance_hu: float | None
-) -> None:
+def _check_tolerances(model: Model, tolerance: float | None, tolerance_hu: float | None) -> None:
     if tolerance is None and tolerance_hu is None:
         return
     if tolerance is not None and tolerance_hu is not None:
@@ -116,19 +113,19 @@ def _check_tolerances(
             got="a model without redraw",
             remedy="give the model a redraw(x, n, seed), or use tolerance_hu at the output",
         )
-    if tolerance_hu is not None and (model.wiretap.layer != "output" or model.vae.unit != "HU"):
+    if tolerance_hu is not None and (model.wiretap.layer != "output" or model.unit != "HU"):
         raise DataError(
             "a tolerance in HU means something at the output of a CT network only",
             where="tolerance_hu",
             expected="layer 'output' and images in HU",
-            got=f"layer {model.wiretap.layer!r} and unit {model.vae.unit!r}",
+            got=f"layer {model.wiretap.layer!r} and unit {model.unit!r}",
             remedy="use tolerance=, a multiple of what redrawing the noise gives",
         )
 
 
-def _noise_reference(model: InvarianceModel, image: Tensor, z: Tensor, seed: int) -> Tensor:
+def _noise_reference(model: Model, image: Tensor, z: Tensor, seed: int) -> Tensor:
     """Median rms of ``Φ(x with redrawn noise) - z`` for one image ``(1, C, H, W)``."""
-    bare = image[0, 0] if model.vae.channels == 1 else image[0]
+    bare = image[0, 0] if model.channels == 1 else image[0]
     redrawn = model.redraw(bare, _REDRAWS, seed)  # type: ignore[misc]
     if tuple(redrawn.shape) != (_REDRAWS, *bare.shape):
         raise DataError(
@@ -143,7 +140,7 @@ def _noise_reference(model: InvarianceModel, image: Tensor, z: Tensor, seed: int
 
 @torch.no_grad()
 def draw(
-    model: InvarianceModel,
+    model: Model,
     x: Tensor,
     *,
     n: int = 250,
@@ -155,7 +152,7 @@ def draw(
     """Sample invariances and report how far each is from the fibre; see `sample_invariances`."""
     _check_tolerances(model, tolerance, tolerance_hu)
     x = torch.as_tensor(x, dtype=torch.float32)
-    batch = _batched(x, model.vae)
+    batch = _batched(x, model)
     v = _coordinates(v, n, model.latent, seed, x)
     images, violations, pulled, limits = [], [], [], []
     for image in batch.split(1):
@@ -197,7 +194,7 @@ def draw(
 
 
 def sample_invariances(
-    model: InvarianceModel,
+    model: Model,
     x: Tensor,
     *,
     n: int = 250,
@@ -206,18 +203,19 @@ def sample_invariances(
     tolerance_hu: float | None = None,
     seed: int,
 ) -> Tensor:
-    """Sample images that the layer represents as it represents x: ``x̄ = D(t⁻¹(v | Φ(x)))``.
+    """Sample images that the layer represents as it represents x.
 
-    Rombach, Esser and Ommer, ECCV 2020. What the trained networks give is an approximation; with a
-    tolerance every sample is moved onto the fibre ``‖Φ(x̄) - Φ(x)‖ ≤ tolerance`` (rms) by
-    `project_to_fibre`, and one that cannot be is pulled towards x. `draw` does the same and also
-    returns the violations and how many samples were pulled.
+    With a VAE and a cINN ``x̄ = D(t⁻¹(v | Φ(x)))`` (Rombach, Esser and Ommer, ECCV 2020), with flow
+    matching the end of the path that starts at the noise image v. What the trained networks give is
+    an approximation; with a tolerance every sample is moved onto the fibre
+    ``‖Φ(x̄) - Φ(x)‖ ≤ tolerance`` (rms) by `project_to_fibre`, and one that cannot be is pulled
+    towards x. `draw` does the same and also returns the violations and how many were pulled.
 
     Parameters
     ----------
-    model : InvarianceModel
+    model : InvarianceModel or FlowModel
     x : Tensor
-        One image ``(H, W)`` or a batch ``(B, H, W)`` or ``(B, C, H, W)`` in the unit of the VAE.
+        One image ``(H, W)`` or a batch ``(B, H, W)`` or ``(B, C, H, W)`` in the model's unit.
     n : int
         Number of samples for each image.
     v : Tensor, optional

@@ -7,6 +7,7 @@ digest differs from the manifest is refused before a network is built from it.
     chen.safetensors               denoiser f
     vae_x.safetensors              representation of low-dose images (vae_y: of high-dose images)
     cinn-chen-output-x.safetensors cINN of f's layer, in the latents of VAE_x
+    flow-chen-output-x.safetensors flow matching for the same layer, of low-dose images
 """
 
 from __future__ import annotations
@@ -18,10 +19,23 @@ from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
 from .checkpoints import load_module
-from .invariance_model import InvarianceModel
+from .invariance_model import FlowModel, InvarianceModel, Model
 from .wiretap import Wiretap
 
-__all__ = ["SHIPPED", "WeightSet", "cinn_name", "load", "load_model", "vae_name"]
+__all__ = [
+    "SAMPLERS",
+    "SHIPPED",
+    "WeightSet",
+    "cinn_name",
+    "flow_name",
+    "load",
+    "load_model",
+    "sampler_name",
+    "vae_name",
+]
+
+SAMPLERS = ("flow", "cinn")
+"""Flow matching in pixel space, and VAE + cINN; the one that is measured better comes first."""
 
 
 def vae_name(domain: str) -> str:
@@ -32,6 +46,20 @@ def vae_name(domain: str) -> str:
 def cinn_name(denoiser: str, layer: str, domain: str) -> str:
     """File stem of the cINN of a denoiser's layer in a domain's latents."""
     return f"cinn-{denoiser}-{layer}-{domain}"
+
+
+def flow_name(denoiser: str, layer: str, domain: str) -> str:
+    """File stem of the flow of a denoiser's layer, for images of a domain."""
+    return f"flow-{denoiser}-{layer}-{domain}"
+
+
+def sampler_name(sampler: str, denoiser: str, layer: str, domain: str) -> str:
+    """File stem of the network trained for a layer, "flow" or "cinn"."""
+    if sampler not in SAMPLERS:
+        raise DataError(
+            "no such sampler", where="sampler", expected=" or ".join(SAMPLERS), got=sampler
+        )
+    return (flow_name if sampler == "flow" else cinn_name)(denoiser, layer, domain)
 
 
 class WeightSet:
@@ -85,10 +113,21 @@ class WeightSet:
         module, facts = load_module(self.folder / f"{name}.safetensors", digest=digests[name])
         return module.eval().requires_grad_(False), facts
 
+    def best_sampler(self, denoiser: str, layer: str, domain: str) -> str | None:
+        """The first of :data:`SAMPLERS` that the set holds for a layer, if it holds one."""
+        names = (sampler_name(sampler, denoiser, layer, domain) for sampler in SAMPLERS)
+        return next((sampler for sampler, name in zip(SAMPLERS, names) if name in self), None)
+
     def load_model(
-        self, denoiser: str, layer: str, domain: str, *, f: Any = None
-    ) -> InvarianceModel:
-        """Wiretap, VAE and cINN of a denoiser's layer, ready to be sampled.
+        self,
+        denoiser: str,
+        layer: str,
+        domain: str,
+        *,
+        f: Any = None,
+        sampler: str | None = None,
+    ) -> Model:
+        """A denoiser's layer with its trained sampler, ready to be sampled.
 
         Parameters
         ----------
@@ -100,15 +139,20 @@ class WeightSet:
             Samples of the low-dose image, or of the high-dose image.
         f : callable, optional
             The denoiser itself; loaded from the set when not given.
+        sampler : {"flow", "cinn"}, optional
+            Flow matching, or VAE and cINN; the better one that the set holds by default.
         """
         if f is None:
             f, _ = self.load(denoiser)
-        vae, _ = self.load(vae_name(domain))
-        cinn, facts = self.load(cinn_name(denoiser, layer, domain))
+        if sampler is None:
+            sampler = self.best_sampler(denoiser, layer, domain) or "cinn"
+        network, facts = self.load(sampler_name(sampler, denoiser, layer, domain))
         facts = {**facts, "weights": str(self.manifest["recipe"]["name"])}
-        return InvarianceModel(
-            wiretap=Wiretap(f, layer), vae=vae, cinn=cinn, domain=domain, facts=facts
-        )
+        wiretap = Wiretap(f, layer)
+        if sampler == "flow":
+            return FlowModel(wiretap=wiretap, flow=network, domain=domain, facts=facts)
+        vae, _ = self.load(vae_name(domain))
+        return InvarianceModel(wiretap=wiretap, vae=vae, cinn=network, domain=domain, facts=facts)
 
     def seal(self, *, recipe: dict[str, Any], figures: dict[str, Any]) -> None:
         """Write the manifest over the files that lie in the folder."""

@@ -46,7 +46,7 @@ def test_no_autoencoder_has_collapsed(domain: str) -> None:
 
 
 def test_models_fit_together() -> None:
-    model = SHIPPED.load_model("yang", "4", "x")
+    model = SHIPPED.load_model("yang", "4", "x", sampler="cinn")
     assert isinstance(model, InvarianceModel)
     z = model.represent(torch.zeros(1, 1, 64, 64))
     assert tuple(z.shape[1:]) == model.cinn.condition_shape
