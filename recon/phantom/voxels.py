@@ -256,11 +256,17 @@ def _project(mu, places, sources, angles, z, src_iso, src_det, gamma, height, ou
                 else:
                     for s in range(first, last + 1):
                         line[s] = mu[k, m, s] + w * (mu[k, m + 1, s] - mu[k, m, s])
-                # above and below the volume: its layers of air
-                for r in range(rows):
-                    f = np.float32(min(max(top - r * step, 0.0), nz - 1.0))
-                    i = min(np.int32(f), np.int32(nz - 2))
-                    total[r] += line[i] + (f - i) * (line[i + 1] - line[i])
+                top32, step32 = np.float32(top), np.float32(step)
+                if bottom >= 0.01 and top <= nz - 1.01:
+                    for r in range(rows):
+                        f = top32 - np.float32(r) * step32
+                        i = np.int32(f)
+                        total[r] += line[i] + (f - np.float32(i)) * (line[i + 1] - line[i])
+                else:  # above and below the volume: its layers of air
+                    for r in range(rows):
+                        f = np.float32(min(max(top - r * step, 0.0), nz - 1.0))
+                        i = min(np.int32(f), np.int32(nz - 2))
+                        total[r] += line[i] + (f - np.float32(i)) * (line[i + 1] - line[i])
             plane = math.sqrt(dx * dx + dy * dy)
             for r in range(rows):
                 dz = z[v] + height[r] - spot_z
