@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Time the whole way from the files of a scan to a DICOM series at a lower dose, stage by stage.
+
+    python scripts/benchmark_scan.py                   30 rotations, 300 slices of 512²
+    python scripts/benchmark_scan.py --rotations 6     a fifth of it
+    python scripts/benchmark_scan.py --json            the same for machines
+
+The job: a Flash scan (736 × 64, z-flying focal spot, pitch 1, 1152 views a turn) of a water
+cylinder is written to files first, which is not timed. Then it is read, brought to a quarter of its
+dose, rebinned and filtered, backprojected to slices that span the whole scan, and written as a
+DICOM series. Files that were just written lie in the memory of the system: a disk may be slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+import recon
+from recon.helical import covered, reconstruct, slabs
+from recon.lazy_views import LazyViews
+from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
+from recon.scan_dose import at_dose
+from recon.scan_geometry import HelicalScan
+from recon.scan_simulation import simulate_scan
+from recon.scanners import flash_helical
+
+MU = 0.0192
+GRID = recon.ImageGrid(shape=(512, 512), spacing=(500 / 512, 500 / 512))
+
+
+class Cylinder(LazyViews):
+    """Line integrals of a cylinder about the axis: all views of a focal spot are the same."""
+
+    range = (0.0, 7.0)
+
+    def __init__(self, geometry: HelicalScan) -> None:
+        water = Ellipsoid(centre=(0, 0, 0), axes=(150, 150, np.inf), value=MU)
+        self._shape = geometry.shape
+        self._views = EllipsoidPhantom([water]).line_integrals(geometry[:2])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Views, rows and columns."""
+        return self._shape
+
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Views from ``start`` up to ``stop``."""
+        return self._views[np.arange(start, stop) % 2]
+
+
+class Timer:
+    """Seconds on the clock, and those of all processor cores together."""
+
+    def __init__(self) -> None:
+        self.clock = self.cores = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.clock += time.perf_counter() - self._began[0]
+        self.cores += time.process_time() - self._began[1]
+
+    def __sub__(self, other: Timer) -> Timer:
+        rest = Timer()
+        rest.clock, rest.cores = self.clock - other.clock, self.cores - other.cores
+        return rest
+
+
+class Timed(LazyViews):
+    """Views whose making is timed."""
+
+    def __init__(self, views: Any) -> None:
+        self.timer, self._views = Timer(), views
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Views, rows and columns."""
+        views, rows, cols = self._views.shape
+        return views, rows, cols
+
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Views from ``start`` up to ``stop``."""
+        with self.timer:
+            return self._views[start:stop]
+
+
+def timed(owner: Any, name: str) -> Timer:
+    """Add up the time that a function takes from now on."""
+    timer, function = Timer(), getattr(owner, name)
+
+    def within(*args: Any, **kwargs: Any) -> Any:
+        with timer:
+            return function(*args, **kwargs)
+
+    setattr(owner, name, within)
+    return timer
+
+
+def make_files(folder: Path, rotations: float) -> None:
+    """Write the scan."""
+    geometry = flash_helical(length=rotations * 38.4)
+    scan = simulate_scan(
+        Cylinder(geometry), geometry, mas=100, kvp=120, mu_water=MU, name="cylinder", seed=None,
+        vendor="SIEMENS",
+    )  # fmt: skip
+    recon.write_scan(scan, folder)
+
+
+def measure(folder: Path, out: Path, slices: int) -> dict[str, Any]:
+    """Run the job on a scan in files and return seconds, rates and memory."""
+    whole, opened, reconstructed, written = Timer(), Timer(), Timer(), Timer()
+    with whole:
+        with opened:
+            scan = recon.read_scan(folder)
+        files = Timed(scan.line_integrals)
+        low = at_dose(scan.changed(line_integrals=files), dose_fraction=0.25, seed=1)
+        noisy = Timed(low.line_integrals)
+        stream, back = timed(slabs.ParallelStream, "advance"), timed(slabs, "backproject")
+        z = np.linspace(*covered(scan.geometry, GRID), slices)
+        thickness = float(z[1] - z[0])
+        with reconstructed:
+            images = reconstruct(
+                low.changed(line_integrals=noisy), grid=GRID, z=z, slice_thickness=thickness,
+                progress=True,
+            )  # fmt: skip
+        with written:
+            recon.write_series(
+                out, images, spacing=GRID.spacing, slice_thickness=thickness, positions=z,
+                series_description="benchmark", kvp=scan.kvp, mas=low.mas, kernel="hann",
+            )  # fmt: skip
+    stages = {
+        "open": opened,
+        "read": files.timer,
+        "dose": noisy.timer - files.timer,
+        "rebin and filter": stream - noisy.timer,
+        "backproject": back,
+        "rest": reconstructed - stream - back,
+        "write DICOM": written,
+        "all": whole,
+    }
+    g = scan.geometry
+    inside = np.hypot(GRID.x[None, :], GRID.y[:, None]) <= 250.0
+    # each voxel is seen for collimation / feed turns
+    updates = float(inside.sum()) * slices * g.views_per_rotation / g.pitch
+    return {
+        "views": len(scan),
+        "slices": slices,
+        "seconds": {name: timer.clock for name, timer in stages.items()},
+        "core seconds": {name: timer.cores for name, timer in stages.items()},
+        "read, GB/s": 2e-9 * float(np.prod(g.shape)) / files.timer.clock,
+        "voxel updates": updates,
+        "voxel updates/s": updates / back.clock,
+        "voxel updates/s of a core": updates / back.cores,
+        "peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "cores": os.cpu_count() or 1,
+        "load average": os.getloadavg()[0],
+        "water [HU]": float(images[:, 240:272, 240:272].mean()),
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rotations", type=float, default=30.0)
+    parser.add_argument("--slices", type=int, help="10 a rotation by default")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    slices = options.slices or round(10 * options.rotations)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        make_files(Path(folder) / "scan", options.rotations)
+        made = time.perf_counter() - began
+        result = {
+            "made in, s": made,
+            **measure(Path(folder) / "scan", Path(folder) / "out", slices),
+        }
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    print(f"{result['views']} views, {slices} slices of 512², {result['cores']} cores")
+    print(f"  {'':<18}{'clock':>8}   {'of all cores':>12}")
+    for name, seconds in result["seconds"].items():
+        print(f"  {name:<18}{seconds:8.1f} s {result['core seconds'][name]:12.1f} s")
+    print(f"  read {result['read, GB/s']:.2f} GB/s as uint16")
+    print(f"  {result['voxel updates/s of a core'] / 1e6:.0f}e6 voxel updates/s of a core")
+    print(f"  peak memory {result['peak memory, GB']:.2f} GB")
+    print(f"  load average {result['load average']:.1f}: above {result['cores']}, others ran too")
+
+
+if __name__ == "__main__":
+    main()
