@@ -18,8 +18,8 @@ from recon.scanners import flash_helical
 DATA = Path(__file__).parents[2] / "../shared/data/volume/torso_3mm.npz"
 WATER = 0.0193
 TORSO = {
-    # the requirement, over soft tissue away from lungs, air and bone; measured 10.9 at half the
-    # resolution, most of it texture of neighbouring voxels that the window smooths
+    # the requirement, over soft tissue away from lungs, air and bone; measured 6.1, and 10.9 at
+    # half the resolution: texture of neighbouring voxels that elements and window smooth
     "rms [HU]": 15.0,
     # tissues are where they were and as dense; measured 0.3
     "bias [HU]": 1.5,
