@@ -47,6 +47,9 @@ class DiversityCurve:
     def sd_at(self, consistency: float) -> float:
         """Standard deviation [HU] at a realised consistency, linearly interpolated.
 
+        Samples that are closer to the fibre than the loosest tolerance asks for, by half and more,
+        were never held back by it: beyond what they reach their spread is their own.
+
         Raises
         ------
         DataError
@@ -63,6 +66,9 @@ class DiversityCurve:
         for (low, narrow), (high, wide) in pairwise(pairs):
             if low <= consistency <= high and high > low:
                 return narrow + (wide - narrow) * (consistency - low) / (high - low)
+        reached, free = pairs[-1]
+        if reached < consistency <= self.tolerance[-1] and reached < 0.5 * self.tolerance[-1]:
+            return free
         raise DataError(
             "the curve was not measured there",
             where="consistency",

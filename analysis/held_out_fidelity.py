@@ -1,0 +1,204 @@
+"""How well a sampler does on images that it was not trained on: one row of numbers a layer.
+
+A study looks at one image. Whether samples are drawn from the right distribution shows only over
+many: the ranks of the truth, its coverage, and the spread at matched consistency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ctxai.data import PatchPairs
+from ctxai.invariance_model import InvarianceModel, Model
+from ctxai.near_null import near_null
+from ctxai.sampling import draw
+from ctxai.vae import active_dimensions
+from recon.errors import DataError
+
+from .fidelity_curve import diversity_curve
+from .fidelity_numbers import apply, coverage, ideal_coverage, rms, sample_sd
+from .fidelity_statistics import fixed_features, latent_figures, noise_power_ratio, rank_histogram
+from .scanner import derived_seed
+from .training_data import WorkingPoint, phantom_pairs, scan
+
+__all__ = ["HeldOut", "held_out_fidelity", "held_out_patches"]
+
+_PATCHES_PER_SLICE = 5
+_CURVE = (2.0, 4.0, 8.0)  # in thirds of the tolerance in question, so that it is bracketed
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Patches of phantoms that nothing was trained on, scanned several times.
+
+    Attributes
+    ----------
+    x, y : Tensor, (images, H, W)
+        Low-dose and high-dose patches [HU].
+    redrawn : Tensor, (images, draws, H, W)
+        Further scans of the same patches at the low dose [HU].
+    """
+
+    x: Tensor
+    y: Tensor
+    redrawn: Tensor
+
+
+def held_out_patches(
+    images: int, *, draws: int = 16, seed: int, point: WorkingPoint, progress: bool = True
+) -> HeldOut:
+    """Scan random phantoms several times and cut patches.
+
+    Parameters
+    ----------
+    images : int
+        Number of patches, five a slice.
+    draws : int
+        Further scans of each.
+    seed : int
+        Of phantoms, places and noise; the networks that ship used "train" and "test" of seed 1.
+    point : WorkingPoint
+        Doses, grid and patch size.
+    """
+    slices = -(-images // _PATCHES_PER_SLICE)
+    x, y = phantom_pairs(
+        slices, seed=derived_seed(seed, "held out"), point=point, progress=progress
+    )
+
+    def patches(of: Tensor) -> tuple[Tensor, Tensor]:
+        places = torch.Generator().manual_seed(derived_seed(seed, "places"))
+        low, high = PatchPairs(of, y, patch=point.patch).batch(images, places)
+        return low[:, 0], high[:, 0]
+
+    again = []
+    for k in range(draws):
+        noise = scan(y.numpy(), point.mas, seed=derived_seed(seed, f"redraw {k}"), point=point)
+        again.append(patches(torch.from_numpy(noise))[0])
+    low, high = patches(x)
+    return HeldOut(x=low, y=high, redrawn=torch.stack(again, dim=1))
+
+
+@torch.no_grad()
+def held_out_fidelity(
+    model: Model,
+    held_out: HeldOut,
+    *,
+    n: int = 24,
+    tolerance_hu: float | None = 3.0,
+    tolerance: float | None = None,
+    looked_at: int = 4,
+    seed: int,
+    label: str | None = None,
+) -> dict[str, Any]:
+    """Numbers of one sampler of one layer over held-out images.
+
+    Parameters
+    ----------
+    model : InvarianceModel or FlowModel
+        Of domain "x".
+    held_out : HeldOut
+    n : int
+        Samples of each image.
+    tolerance_hu, tolerance : float, optional
+        Samples are projected to it, as in `ctxai.sampling.draw`; without either they are plain.
+    looked_at : int
+        Images, of the first, for which the near-null space, the τ–diversity curves and the noise
+        power are measured too.
+    seed : int
+    label : str, optional
+        Of a progress bar on stderr.
+
+    Returns
+    -------
+    dict
+        Medians and means over images; keys say what, with the unit [HU] or none.
+    """
+    if model.domain != "x":
+        raise DataError("not a model of low-dose images", expected="domain 'x'", got=model.domain)
+    f, phi = model.wiretap.f, model.represent
+    features = fixed_features(tuple(held_out.x.shape[-2:]))
+    rows: list[dict[str, float]] = []
+    ranked: list[Tensor] = []
+    bar = tqdm(range(len(held_out.x)), desc=label, disable=label is None, leave=False)
+    for i in bar:
+        x, redrawn = held_out.x[i], held_out.redrawn[i]
+        known = replace(model, redraw=_redraw_of(redrawn))
+        found = draw(known, x, n=n, tolerance=tolerance, tolerance_hu=tolerance_hu, seed=seed + i)
+        samples = found.images
+        z, fx = phi(x[None, None]), apply(f, x)
+        off = rms((phi(samples[:, None]) - z).flatten(1), dims=1).median()
+        again = rms((phi(redrawn[:, None]) - z).flatten(1), dims=1).median()
+        row = {
+            "consistency [HU]": float(rms(apply(f, samples) - fx).median()),
+            "redrawn noise [HU]": float(rms(apply(f, redrawn) - fx).median()),
+            "representation, relative to redrawn noise": float(off / again),
+            "sd [HU]": float(rms(sample_sd(samples))),
+            "coverage": coverage(samples, x),
+            "pulled": float(found.n_pulled),
+        }
+        if i < looked_at:
+            projected = (tolerance_hu, tolerance) != (None, None)
+            limit = float(found.tolerance) if found.tolerance is not None else None
+            row |= _closely(known, x, samples, redrawn, limit if projected else None, seed=seed + i)
+        rows.append(row)
+        ranked.append(torch.einsum("fhw,nhw->nf", features, torch.cat([x[None], samples])))
+    names = dict.fromkeys(name for row in rows for name in row)
+    out: dict[str, Any] = {
+        name: float(torch.tensor([row[name] for row in rows if name in row]).double().mean())
+        for name in names
+    }
+    out["coverage, ideal"] = ideal_coverage(n)
+    out["noise of x [HU]"] = float(rms(held_out.x - held_out.y).mean())
+    if len(rows) >= 50:
+        table = torch.stack(ranked)
+        histogram = rank_histogram(table[:, 0], table[:, 1:], seed=seed)
+        out["rank histograms, smallest χ² p"] = float(histogram.p.min())
+        out["rank histograms with p > .01"] = int((histogram.p > 0.01).sum())
+        out["ranks"] = histogram.counts.tolist()
+    if isinstance(model, InvarianceModel):
+        scans = held_out.x[:, None]
+        latents = latent_figures(model, scans, scans, seed=seed)
+        out["sd of v"], out["KS of v"] = latents.sd, latents.ks
+        out["inversion error"] = latents.inversion
+        if len(scans) > 1:
+            out["active dimensions"] = active_dimensions(model.vae, scans)
+    return out
+
+
+def _redraw_of(redrawn: Tensor) -> Any:
+    """Fresh noise that is there already: again from the start if more is wanted."""
+    return lambda x, n, seed: redrawn[torch.arange(n) % len(redrawn)].reshape(n, *x.shape)
+
+
+def _closely(
+    model: Model, x: Tensor, samples: Tensor, redrawn: Tensor, limit: float | None, *, seed: int
+) -> dict[str, float]:
+    """What is too dear to be measured for every image."""
+    few = torch.cat([samples[:3] - x, redrawn[:1] - x])[:, None]
+    seen = near_null(model.represent, x[None, None], few, draws=2, seed=seed)
+    power = noise_power_ratio(samples, redrawn)
+    row = {
+        "near-null energy": float(seen.energy[:-1].mean()),
+        "near-null energy of real noise": float(seen.energy[-1]),
+        "near-null energy of white noise": seen.white_energy,
+        "gain": float(seen.gain[:-1].mean()),
+        "gain of white noise": seen.white_gain,
+        "near-null dimension": seen.dimension,
+        "noise power, lowest band": float(power[0]),
+        "noise power, highest band": float(power[-1]),
+    }
+    if limit is not None:
+        v = torch.randn(len(redrawn), model.latent, generator=torch.Generator().manual_seed(seed))
+        plain = model.generate(v.to(x), model.represent(x[None, None]))[:, 0]
+        steps = [limit * step / 3.0 for step in _CURVE]
+        ours = diversity_curve(model.represent, x, plain, steps).sd_at(limit)
+        reference = diversity_curve(model.represent, x, redrawn, steps).sd_at(limit)
+        row["sd at matched consistency [HU]"] = ours
+        row["sd of the reference [HU]"] = reference
+        row["sd relative to the reference"] = ours / reference
+    return row

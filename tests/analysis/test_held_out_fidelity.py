@@ -1,0 +1,105 @@
+"""The numbers of a sampler over many images, for one that is exact and one that is too narrow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from analysis.held_out_fidelity import HeldOut, held_out_fidelity, held_out_patches
+from analysis.training_data import WorkingPoint
+from ctxai.wiretap import Wiretap
+
+SIDE, NOISE = 16, 40.0
+# 60 images × 24 samples × 256 pixels, neighbours independent: .003; the band's own bias .005
+COVERAGE = 0.02
+# of a few images: 16 samples of 192 unseen dimensions scatter by 2 %, the reference as much
+RATIO = 0.1
+
+
+def low_pass(x: Tensor) -> Tensor:
+    """2×2 means, as large as the image."""
+    return F.interpolate(F.avg_pool2d(x, 2), scale_factor=2)
+
+
+@dataclass
+class Exact:
+    """White images behind 2×2 means: what z leaves open is white, with its block means removed."""
+
+    width: float = 1.0
+    redraw: Callable[..., Tensor] | None = None
+    wiretap: Any = None
+    latent, shape, channels, unit = SIDE * SIDE, (SIDE, SIDE), 1, "HU"
+    domain, sampler = "x", "exact"
+
+    def __post_init__(self) -> None:
+        self.wiretap = Wiretap(low_pass, "output")
+
+    def represent(self, x: Tensor) -> Tensor:
+        return low_pass(x)
+
+    def generate(self, v: Tensor, z: Tensor) -> Tensor:
+        white = self.width * NOISE * v.reshape(-1, 1, SIDE, SIDE)
+        return z + white - low_pass(white)
+
+
+@pytest.fixture(scope="module")
+def white() -> HeldOut:
+    def normal(*shape: int, seed: int) -> Tensor:
+        return NOISE * torch.randn(shape, generator=torch.Generator().manual_seed(900 + seed))
+
+    return HeldOut(
+        x=normal(60, SIDE, SIDE, seed=1),
+        y=torch.zeros(60, SIDE, SIDE),
+        redrawn=normal(60, 16, SIDE, SIDE, seed=2),
+    )
+
+
+def test_exact_samples_pass_everything(white: HeldOut) -> None:
+    found = held_out_fidelity(Exact(), white, n=24, seed=1, looked_at=2)
+    assert found["consistency [HU]"] < 1e-3
+    assert found["sd [HU]"] == pytest.approx(NOISE * 0.75**0.5, rel=0.03)
+    assert found["coverage"] == pytest.approx(found["coverage, ideal"], abs=COVERAGE)
+    assert found["rank histograms with p > .01"] == 8
+    assert found["near-null energy"] == pytest.approx(1.0, abs=1e-3)
+    assert found["near-null energy of white noise"] == pytest.approx(0.75, abs=0.05)
+    assert found["near-null dimension"] == pytest.approx(192, abs=12)
+    assert found["noise of x [HU]"] == pytest.approx(NOISE, rel=0.02)
+    assert found["pulled"] == 0
+
+
+def test_matched_spread_of_exact_samples_is_that_of_the_reference(white: HeldOut) -> None:
+    """Plain exact samples lie on the fibre already, so the curve needs samples that do not."""
+
+    @dataclass
+    class Free(Exact):
+        def generate(self, v: Tensor, z: Tensor) -> Tensor:
+            return self.width * NOISE * v.reshape(-1, 1, SIDE, SIDE)
+
+    few = HeldOut(x=white.x[:3], y=white.y[:3], redrawn=white.redrawn[:3])
+    found = held_out_fidelity(Free(), few, n=12, seed=1, looked_at=2)
+    assert found["sd relative to the reference"] == pytest.approx(1.0, abs=RATIO)
+    narrow = held_out_fidelity(Free(width=0.3), few, n=12, seed=1, looked_at=2)
+    assert narrow["sd relative to the reference"] == pytest.approx(0.3, abs=RATIO)
+
+
+def test_narrow_samples_are_found_out(white: HeldOut) -> None:
+    found = held_out_fidelity(Exact(width=0.3), white, n=24, seed=1, looked_at=0, tolerance_hu=None)
+    assert found["coverage"] < 0.6 * found["coverage, ideal"]
+    assert found["rank histograms with p > .01"] < 8
+
+
+def test_patches_of_a_redraw_are_of_the_same_place() -> None:
+    point = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
+    held_out = held_out_patches(4, draws=3, seed=3, point=point, progress=False)
+    assert held_out.redrawn.shape == (4, 3, 32, 32)
+    noise = (held_out.redrawn - held_out.y[:, None]).std()
+    assert 5 < float(noise) < 300  # HU; of the anatomy itself it would be some 500
+    one = held_out.x - held_out.redrawn[:, 0]  # the anatomy cancels
+    two = held_out.redrawn[:, 1] - held_out.redrawn[:, 2]
+    assert float(one.std()) > 5 and float(two.std()) > 5
+    alike = (one * two).mean() / (one.square().mean() * two.square().mean()).sqrt()
+    assert abs(float(alike)) < 0.1  # four patches of 32² correlated pixels
