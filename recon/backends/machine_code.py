@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ import numba
 import numpy as np
 from llvmlite import binding as llvm
 from numba.core import types
+from numba.core.dispatcher import Dispatcher
 
 from ..storage import write_atomic
 from .tasks import share
@@ -77,6 +79,10 @@ class _Array(NamedTuple):
     ndim: int
 
 
+class _NotAlone(RuntimeError):
+    """A function that cannot run without numba."""
+
+
 class Kernel:
     """A compiled function, called as ``kernel(tag, tasks, *arguments, room=0)``.
 
@@ -97,15 +103,18 @@ class Kernel:
             else (float if isinstance(kind, types.Float) else int)
             for kind in self._types
         ]
-        self._calls: dict[int, Callable[..., int]] = {}
+        self._calls: dict[int, Callable[..., Any]] = {}
 
     def __call__(self, tag: tuple[int, ...], tasks: int, *arguments: Any, room: int = 0) -> None:
         """Do all tasks, on as many threads as torch uses."""
-        call = self._calls.get(len(tag)) or self._loaded(len(tag))
         flat = self._flat(self._kinds[3:], arguments)
+        call = self._calls.get(len(tag)) or self._loaded(len(tag))
 
         def work(first: int, last: int) -> None:
             space = np.empty(room, np.float32)
+            if isinstance(call, Dispatcher):
+                call(tag, space, first, last, *arguments)
+                return
             result = (ctypes.c_void_p * 2)()
             head = self._flat(self._kinds[:1], (space,))
             at = ctypes.addressof(result)
@@ -145,16 +154,31 @@ class Kernel:
                 flat.append(_C[kind])
         return flat
 
-    def _loaded(self, width: int) -> Callable[..., int]:
+    def _loaded(self, width: int) -> Callable[..., Any]:
         with _lock:
             if width not in self._calls:
-                name = self._name(width)
-                engine = _engine()
-                engine.add_object_file(llvm.ObjectFileRef.from_data(self._kept(name, width)))
-                engine.finalize_object()
-                signature = ctypes.CFUNCTYPE(ctypes.c_int32, *self._c_types(width))
-                self._calls[width] = signature(engine.get_function_address(name))
+                try:
+                    self._calls[width] = self._stand_alone(width)
+                except _NotAlone as error:  # another numba may lay out its functions differently
+                    warnings.warn(
+                        f"{error}; numba {numba.__version__} compiles it anew in each process",
+                        stacklevel=3,
+                    )
+                    compiled = numba.njit(nogil=True, error_model="numpy")(self._function)
+                    compiled.compile(self._signature(width))
+                    self._calls[width] = compiled
         return self._calls[width]
+
+    def _stand_alone(self, width: int) -> Callable[..., int]:
+        name = self._name(width)
+        engine = _engine()
+        engine.add_object_file(llvm.ObjectFileRef.from_data(self._kept(name, width)))
+        engine.finalize_object()
+        signature = ctypes.CFUNCTYPE(ctypes.c_int32, *self._c_types(width))
+        return signature(engine.get_function_address(name))
+
+    def _signature(self, width: int) -> Any:
+        return types.void(types.UniTuple(types.int64, width), *self._types)
 
     def _name(self, width: int) -> str:
         """Name of the machine code, with a digest of all that it is made from."""
@@ -183,9 +207,8 @@ class Kernel:
 
     def _compiled(self, name: str, width: int) -> bytes:
         """Compile with numba and keep the function alone, without numba's wrapper for C."""
-        signature = types.void(types.UniTuple(types.int64, width), *self._types)
         options: dict[str, Any] = {"error_model": "numpy", "_nrt": False}  # nothing is allocated
-        wrapped = numba.cfunc(signature, **options)(self._function)
+        wrapped = numba.cfunc(self._signature(width), **options)(self._function)
         module = llvm.parse_assembly(wrapped.inspect_llvm())
         alone = module.get_function(wrapped.native_name.removeprefix("cfunc."))
         alone.name = name
@@ -201,7 +224,7 @@ class Kernel:
         foreign = {n for n in needed if not n.startswith("llvm.")} - _LIBRARY
         found = len(list(alone.arguments))
         if foreign or found != len(self._c_types(width)):
-            raise RuntimeError(
+            raise _NotAlone(
                 f"{name} cannot stand alone: {found} arguments, and it needs {sorted(foreign)}"
             )
         return _target().emit_object(module)
