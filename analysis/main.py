@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "train the networks from nothing",
     "invariances": "which other low-dose images give the same output, layer by layer",
     "target-domain": "which other anatomies give the same output when they are scanned",
+    "projection-domain": "what the scanner could tell apart, and who lost it",
     "phantom": "a synthetic helical scan, as projection files",
     "recon": "slices of a projection scan, as a DICOM series",
     "simulate": "a projection scan at lower doses, and its slices",

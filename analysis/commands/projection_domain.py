@@ -1,0 +1,180 @@
+"""`ctxai projection-domain`: what the scanner could tell apart, and who lost it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from recon.errors import DataError
+
+__all__ = ["draw_phantom", "projection_domain"]
+
+
+def projection_domain(
+    *,
+    denoiser: str,
+    out: Annotated[Path, arg(metavar="DIR")],
+    images: Annotated[Path | None, arg(metavar="DIR")] = None,
+    phantom: Literal["thorax", "abdomen", "head"] | None = None,
+    other: Literal["lesion", "sample"] = "lesion",
+    contrast: float = 20.0,
+    radius: float = 3.0,
+    mas: tuple[float, ...] = (10.0,),
+    full_mas: float | None = None,
+    tolerance_hu: float = 1.0,
+    draws: int = 100,
+    slice: int | None = None,
+    roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None,
+    seed: int = 1,
+    kvp: float | None = None,
+    weights: Annotated[Path | None, arg(metavar="DIR")] = None,
+) -> None:
+    """How well could the scanner tell two anatomies apart, and who lost it: dose or network?
+
+    Compares a slice y with a lesion in it, or with an anatomy sampled for its denoised scan, and
+    follows the difference: an ideal observer's d' in the rays at full dose and at --mas, after the
+    reconstruction, and after the denoiser, for a reader who sees --tolerance-hu.
+
+    Example: ctxai projection-domain --images ABDOMEN --denoiser chen --mas 10 --out OUT
+
+    Prints a table, and writes OUT/mas-010.png, run.json, metrics.csv and samples.zarr.
+
+    Args:
+        denoiser: chen, yang, or your own as path/to/module.py:factory, where factory() returns a
+            network or callable, HU to HU on (B, 1, H, W).
+        out: Folder for the results; earlier results of the same name are replaced.
+        images: Folder of CT images of one series (DICOM); or else a phantom.
+        phantom: A random slice of this anatomy, drawn from --seed, without noise of its own.
+        other: What y is compared with: a lesion in it, or a sampled anatomy.
+        contrast: Of the lesion, in the middle of the patch [HU].
+        radius: Of the lesion [mm].
+        mas: Exposures of the simulated scans in mAs per rotation.
+        full_mas: The full dose [mAs]; that of the images by default.
+        tolerance_hu: What a reader or display cannot tell apart [HU].
+        draws: Noise draws for the human-like observers: training, and as many for the test.
+        slice: Slice to study, from 0 in order of position; the middle one by default.
+        roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
+        seed: Seed of everything random.
+        kvp: Tube voltage in kV, in place of the files' own.
+        weights: Networks made by `ctxai train`, in place of those that come along.
+    """
+    from analysis import commands
+
+    exposures = commands.require_mas(mas)
+    commands.require_count(draws, "--draws", least=12)
+    commands.require_count(seed, "--seed", least=0)
+    if not 0.0 < tolerance_hu < float("inf"):
+        raise DataError("tolerance is not positive", where="--tolerance-hu", got=tolerance_hu)
+    if (images is None) == (phantom is None):
+        raise DataError("what is to be scanned?", expected="either --images or --phantom")
+    out = commands.require_out(out)
+    networks = commands.weight_set(weights)
+
+    from analysis.lesions import Lesion
+    from ctxai.denoisers import load_denoiser
+
+    Lesion(contrast=contrast, radius=radius)  # refuses what is no lesion before any work is done
+    if denoiser.lower() in ("chen", "yang"):
+        name = denoiser.lower()
+        f = networks.load(name)[0]
+    else:
+        f, name, _ = load_denoiser(denoiser)
+    if phantom is not None:
+        images = draw_phantom(phantom, out, seed=seed, point=commands.working_point(networks))
+    scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
+    full = full_mas if full_mas is not None else scene.images.mas
+    if full is None:
+        raise DataError("the files state no exposure", where=images, remedy="give --full-mas")
+
+    from analysis.projection_domain import Pair
+    from analysis.projection_figure import projection_figure
+    from analysis.projection_study import projection_study, table
+    from analysis.run_store import mas_label, write_run
+    from recon.storage import run_folder, write_atomic
+
+    scanner = scene.scanner(seed=seed)
+    grid = scene.patch.grid
+    for text in commands.departures(scene, exposures, commands.working_point(networks)):
+        commands.current().note(text)
+    studies = []
+    if other == "lesion":
+        place = (grid.x[grid.shape[1] // 2], grid.y[grid.shape[0] // 2])
+        lesion = Lesion(contrast=contrast, radius=radius, place=place)
+        pair = Pair(scanner, scanner.y + lesion.on(grid), progress=True)
+        groups = [(pair, f"lesion of {contrast:g} HU, radius {radius:g} mm", exposures)]
+    else:
+        from ctxai.sampling import sample_invariances
+
+        _, models = commands.models_for(denoiser, ["output"], "y", out=out, weights=networks)
+        groups = []
+        for value in exposures:
+            x = scanner.low_dose(value, seed=seed)[0]
+            ybar = sample_invariances(models["output"], x, n=1, seed=seed).reshape(grid.shape)
+            groups.append((Pair(scanner, ybar, progress=True), "sampled ȳ", [value]))
+    for pair, what, values in groups:
+        studies += projection_study(
+            f, pair, denoiser=name, other=what, mas=values, full_mas=full,
+            tolerance_hu=tolerance_hu, draws=draws, seed=seed,
+        )  # fmt: skip
+    record = {
+        "command": commands.current().command,
+        "configuration": {
+            "command": "projection-domain",
+            "images": None if phantom else str(images),
+            "phantom": phantom,
+            "denoiser": denoiser,
+            "out": str(out),
+            "other": other,
+            "contrast": contrast,
+            "radius": radius,
+            "mas": exposures,
+            "full_mas": full,
+            "tolerance_hu": tolerance_hu,
+            "draws": draws,
+            "slice": scene.index,
+            "roi": list(scene.patch.roi),
+            "seed": seed,
+            "kvp": scene.kvp,
+            "weights": networks.folder.name if weights is None else str(weights),
+        },
+        "seed": seed,
+        "inputs": scene.inputs(),
+        "weights": {
+            "recipe": networks.manifest["recipe"],
+            "sha256": networks.manifest["sha256"],
+        },
+        "notes": commands.current().notes,
+    }
+    with run_folder(out) as folder:
+        for study in studies:
+            picture = projection_figure(study, spacing=grid.spacing[0])
+            write_atomic(folder / f"{mas_label(study.mas)}.png", picture)
+        write_run(folder, record=record, studies=studies, seconds=commands.current().seconds)
+    for study in studies:
+        print(table(study))
+        print(out / f"{mas_label(study.mas)}.png")
+
+
+def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
+    """A random slice of the working point's grid, as a series of one image."""
+    from analysis.training_data import WorkingPoint
+    from recon.dicom_image import write_series
+    from recon.phantom.anatomy import random_slice
+    from recon.storage import run_folder
+
+    where = WorkingPoint(**point)
+    with run_folder(out) as folder:
+        write_series(
+            folder / "phantom",
+            random_slice(anatomy, seed=seed, grid=where.grid)[None],
+            spacing=where.grid.spacing,
+            slice_thickness=where.slice_thickness_mm,
+            positions=[(where.grid.x[0], where.grid.y[0], 0.0)],
+            series_description=f"Random {anatomy}",
+            kvp=where.kvp,
+            mas=where.high_mas,
+            uid_seed=f"projection-domain/{anatomy}/{seed}",
+        )
+    return out / "phantom"

@@ -1,0 +1,136 @@
+"""The picture of a projection-domain study: what differs, and how detectable it is where."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .drawing import INK, new_figure, written
+from .figures import Window, fit_window
+from .projection_domain import DETECTED
+from .run_store import Study
+
+__all__ = ["projection_figure"]
+
+_COLOURS = ("#9aa3ad", INK, "#3d6d8c", "#b3541e")
+
+
+def projection_figure(study: Study, *, spacing: float, form: str = "png") -> bytes:
+    """Images of y, x, f(x) and of the difference at each stage; d' over exposure, band and τ.
+
+    Parameters
+    ----------
+    study : Study
+        Of :func:`analysis.projection_study.projection_study`.
+    spacing : float
+        Pixel size of the patch [mm].
+    form : {"png", "svg"}
+
+    Returns
+    -------
+    bytes
+    """
+    arrays, facts = study.arrays, study.facts
+    figure = new_figure(13.0, 7.2)
+    grid = figure.add_gridspec(2, 6, height_ratios=[1.0, 1.35], hspace=0.33, wspace=0.12)
+    window = fit_window(arrays["y"])
+    shown = (("y", "y"), ("x", f"x, {study.mas:g} mAs"), ("fx", f"f(x), {study.denoiser}"))
+    for j, (name, title) in enumerate(shown):
+        _grey(figure.add_subplot(grid[0, j]), arrays[name], title, window, spacing)
+    limit = max(1.0, float(np.abs(arrays["change"]).max()))
+    last = None
+    for j, (name, title) in enumerate(
+        (("change", "ȳ - y"), ("signal", "after R⁻¹R"), ("output_signal", "after f: J R⁻¹R(ȳ - y)"))
+    ):
+        axes = figure.add_subplot(grid[0, j + 3])
+        _bare(axes)
+        last = axes.imshow(arrays[name], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.set_title(title, fontsize=9, color=INK)
+    place = axes.get_position()
+    bar = figure.colorbar(
+        last, cax=figure.add_axes((place.x1 + 0.006, place.y0, 0.008, place.height))
+    )
+    bar.ax.tick_params(labelsize=7, length=2)
+    bar.set_label("HU", fontsize=7.5)
+    bar.outline.set_visible(False)
+    _exposures(figure.add_subplot(grid[1, :2]), study)
+    _parts(figure.add_subplot(grid[1, 2:4]), study)
+    _tolerances(figure.add_subplot(grid[1, 4:]), study)
+    figure.suptitle(
+        f"{facts['other']}: {_shares(facts['shares_of_full_dose'])}",
+        fontsize=10, color=INK, y=0.955,
+    )  # fmt: skip
+    return written(figure, form)
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return "of d'² at full dose " + ", ".join(f"{v:.1%} {who}" for who, v in shares.items())
+
+
+def _bare(axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _grey(axes, image: np.ndarray, title: str, window: Window, spacing: float) -> None:
+    low, high = window.limits
+    _bare(axes)
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axes.set_title(title, fontsize=9, color=INK)
+    if title == "y":
+        axes.plot([3, 3 + 10 / spacing], [image.shape[0] - 4] * 2, color="white", lw=2)
+        axes.text(3, image.shape[0] - 6, "10 mm", color="white", fontsize=7, va="bottom")
+
+
+def _plain(axes, xlabel: str) -> None:
+    axes.set_xlabel(xlabel, fontsize=8.5)
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _exposures(axes, study: Study) -> None:
+    mas, *curves = study.arrays["curve"]
+    names = ("rays (ideal)", "image", f"output of {study.denoiser}")
+    styles = ("-", "--", ":")
+    for values, name, colour, style in zip(curves, names, _COLOURS[1:], styles, strict=True):
+        axes.loglog(mas, np.maximum(values, 1e-6), style, color=colour, lw=2, label=name)
+    axes.axhline(DETECTED, color=INK, lw=0.8, ls=(0, (4, 3)))
+    axes.text(mas[0], DETECTED * 1.06, "d' = 2.77, AUC .975", fontsize=7.5, color=INK)
+    axes.axvline(study.mas, color="#c9ccd1", lw=0.8, zorder=0)
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel("d' of the whole difference", fontsize=8.5)
+    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    _plain(axes, "exposure [mAs]")
+
+
+def _parts(axes, study: Study) -> None:
+    stages, names = study.arrays["stages"], study.facts["parts"]
+    labels = ("there, full dose", "left by the dose", "by the reconstruction", "by the network")
+    at = np.arange(len(names))
+    for k, (row, label, colour) in enumerate(zip(stages, labels, _COLOURS, strict=True)):
+        axes.bar(at + (k - 1.5) * 0.2, row, 0.2, color=colour, label=label)
+    short = [name.removesuffix(" lp/cm").replace("below 2 mm removed", "≥ 2 mm") for name in names]
+    axes.set_xticks(at, short, fontsize=7, rotation=25, ha="right", rotation_mode="anchor")
+    axes.legend(fontsize=7.5, frameon=False)
+    axes.set_ylabel("d'", fontsize=8.5, labelpad=1)
+    _plain(axes, "part of the difference, bands in lp/cm")
+    axes.tick_params(axis="x", labelsize=7)
+
+
+def _tolerances(axes, study: Study) -> None:
+    tau, image, output = study.arrays["tolerance_curve"]
+    axes.semilogx(tau, image, "--o", ms=3, color=_COLOURS[2], lw=1.5, label="image")
+    axes.semilogx(tau, output, ":o", ms=3, color=_COLOURS[3], lw=1.5, label="output")
+    axes.axhline(study.arrays["stages"][1, 0], color=_COLOURS[1], lw=1.2)
+    axes.text(tau[-1], study.arrays["stages"][1, 0], "rays", fontsize=7.5, ha="right", va="bottom")
+    axes.set_ylim(bottom=0.0)
+    axes.set_xticks([0.1, 1.0, 10.0], ["0.1", "1", "10"])
+    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    axes.set_ylabel(f"d' at {study.mas:g} mAs", fontsize=8.5, labelpad=1)
+    _plain(axes, "the reader's tolerance τ [HU]")

@@ -1,0 +1,128 @@
+"""`ctxai projection-domain`: what it leaves behind, and how it refuses."""
+
+import csv
+import json
+
+import pytest
+import torch
+import zarr
+
+from analysis.lesions import Lesion
+from analysis.main import main
+from analysis.projection_domain import Pair
+from analysis.projection_figure import projection_figure
+from analysis.projection_study import projection_study, table
+from analysis.run_store import read_run
+from analysis.scanner import SliceScanner
+from recon.errors import DataError
+from recon.geometry import ImageGrid, flash_axial
+
+
+@pytest.fixture(scope="module")
+def pair(body):
+    grid = ImageGrid(shape=(16, 16), spacing=(1.0, 1.0), centre=(22.0, -12.0))
+    scanner = SliceScanner(
+        body, (2.0, 2.0), kvp=120.0, slice_thickness=1.5, patch_grid=grid, seed=1,
+        geometry=flash_axial(views=96),
+    )  # fmt: skip
+    lesion = Lesion(contrast=6.0, radius=3.0, place=(22.5, -11.5))
+    return Pair(scanner, scanner.y + lesion.on(grid))
+
+
+@pytest.fixture(scope="module")
+def studies(pair):
+    def smooth(x):
+        padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        return torch.nn.functional.avg_pool2d(padded, 3, stride=1)
+
+    return projection_study(
+        smooth, pair, denoiser="mean", other="lesion", mas=[2.0, 20.0], full_mas=100.0, draws=40,
+        seed=2, progress=False,
+    )  # fmt: skip
+
+
+def test_a_study_says_what_was_there_and_who_lost_it(studies):
+    low, high = studies
+    stages = low.arrays["stages"]
+    assert stages.shape == (4, 7)
+    # rays: d' follows the root of the exposure where electronic noise is small
+    assert stages[0, 0] / stages[1, 0] == pytest.approx(50**0.5, rel=0.02)
+    assert (stages[1] >= stages[2] * 0.999).all() and (stages[1] >= stages[3] * 0.999).all()
+    assert low.facts["inequality_holds"]
+    assert sum(low.facts["shares_of_full_dose"].values()) == pytest.approx(1.0)
+    curve = high.arrays["curve"]
+    assert curve.shape[0] == 4 and curve[0, 0] == 1.0 and curve[0, -1] == pytest.approx(100.0)
+    assert (curve[1:, 1:] > curve[1:, :-1]).all()  # more dose, more to see
+    tau = low.arrays["tolerance_curve"]
+    assert (tau[1:, 1:] <= tau[1:, :-1]).all()
+    limits = [float(low.facts["detected_at_mas"][k]) for k in ("rays", "image", "output")]
+    assert 1.0 < limits[0] <= limits[1] * 1.01 <= limits[2] * 1.02
+
+
+def test_human_observers_stay_below_the_ideal_one_here(studies):
+    """AUC of CHO and NPW against the ideal observer of the rays, within their intervals."""
+    rows = [row for s in studies for row in s.metrics if row["quantity"].startswith("AUC of")]
+    assert len(rows) == 8
+    for row in rows:
+        low = float(row["meaning"].split("interval ")[1].split(" to ")[0])
+        assert low <= float(row["should_be"].split()[2].rstrip(",")) + 0.01
+        assert 0.4 < float(row["value"]) <= 1.0
+
+
+def test_table_and_picture(studies):
+    text = table(studies[0])
+    assert "there: rays at 100 mAs" in text and "left by mean" in text and "d' = 2.77" in text
+    assert len(text.splitlines()) == 8
+    assert projection_figure(studies[0], spacing=1.0)[1:4] == b"PNG"
+
+
+def test_exposures_outside_the_curve_are_refused(pair):
+    for mas in (0.5, 200.0):
+        with pytest.raises(DataError, match="range"):
+            projection_study(
+                lambda x: x, pair, denoiser="f", other="o", mas=[mas], full_mas=100.0, seed=1
+            )
+
+
+def words(tiny_weights, out, *more):
+    return [
+        "projection-domain", "--denoiser", "chen", "--weights", str(tiny_weights.folder),
+        "--out", str(out), *map(str, more),
+    ]  # fmt: skip
+
+
+def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = ("--images", ct_folder, "--mas", 30, "--draws", 12, "--roi", 36, 42)
+    assert main(words(tiny_weights, out, *more)) == 0
+    printed = capsys.readouterr().out
+    assert "there: rays at 150 mAs" in printed and str(out / "mas-030.png") in printed
+    record = json.loads((out / "run.json").read_text())
+    facts = record["studies"][0]
+    assert facts["inequality_holds"] and facts["full_mas"] == 150.0
+    assert record["configuration"]["contrast"] == 20.0 and record["inputs"]
+    rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
+    assert all(row["unit"] and row["should_be"] and row["meaning"] for row in rows)
+    group = zarr.open_group(str(out / "samples.zarr"), mode="r")["projection-domain-chen-mas-030"]
+    assert group["stages"].shape == (4, 7) and group["signal"].shape == (16, 16)
+    assert read_run(out).studies[0].kind == "projection-domain"
+    assert (out / "mas-030.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ([], "--images"),
+        (["--images", "x", "--phantom", "abdomen"], "--phantom"),
+        (["--images", "x", "--tolerance-hu", "0"], "--tolerance-hu"),
+        (["--images", "x", "--radius", "-1"], "radius"),
+        (["--images", "x", "--draws", "3"], "--draws"),
+        (["--images", "x", "--mas", "0"], "--mas"),
+    ],
+)
+def test_bad_usage_is_one_line(more, expected, tiny_weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(words(tiny_weights, out, *more)) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and expected in error[0]
+    assert not out.exists()
