@@ -25,13 +25,26 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from recon.errors import DataError
+from recon.geometry import ImageGrid
 
 from .fidelity import rms
+from .lesions import Lesion
+from .run_store import Study
 
-__all__ = ["ALPHA", "NULL_DRAWS", "NullOutputs", "most_different"]
+__all__ = [
+    "ALPHA",
+    "NULL_DRAWS",
+    "NullOutputs",
+    "add_compatibility",
+    "most_different",
+    "power_lesion",
+]
 
 ALPHA = 0.05
 NULL_DRAWS = 199
+POWER_SCANS = 40
+"""Groups of K draws of the slice with a lesion, from which the power is estimated."""
+
 _SETS = 999  # random sets of K draws; p is a multiple of 1/1000
 _SMOOTH = 2.0  # pixels
 
@@ -109,3 +122,65 @@ def most_different(
     distance = rms(ybar - y).cpu().numpy()
     compatible = np.flatnonzero(p > alpha)
     return [int(k) for k in compatible[np.argsort(-distance[compatible])][:count]]
+
+
+def power_lesion(grid: ImageGrid) -> Lesion:
+    """The lesion by which the test is judged: 20 HU, radius 3 pixels, in the patch's middle."""
+    place = (float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2]))
+    return Lesion(contrast=20.0, radius=3.0 * grid.spacing[0], place=place)
+
+
+def add_compatibility(
+    study: Study,
+    null: NullOutputs,
+    *,
+    xprime: Tensor,
+    ybar: Tensor,
+    y: Tensor,
+    with_lesion: Tensor,
+    sampler: str,
+) -> None:
+    """Add the test's numbers to a study of sampled anatomies.
+
+    Rows: the share of compatible ȳ, and the test's power. ``facts["compatibility"]`` holds alpha,
+    null_draws, compatible_share, power, power_scans, and ``most_different``, the numbers of the
+    compatible ȳ that differ most from y. Array ``compatibility_p`` (n,) [1].
+
+    Parameters
+    ----------
+    study : Study
+        Its facts and arrays are in place.
+    null : NullOutputs
+    xprime : Tensor, (n, K, H, W)
+        Outputs of the scans of each ȳ [HU].
+    ybar, y : Tensor, (n, H, W) and (H, W)
+        Anatomies [HU].
+    with_lesion : Tensor, (m, K, H, W)
+        Outputs of scans of y with the lesion of :func:`power_lesion` [HU].
+    sampler : str
+    """
+    p, found = null.p_values(xprime), null.p_values(with_lesion)
+    share, power = float(np.mean(p > ALPHA)), float(np.mean(found <= ALPHA))
+    draws = xprime.shape[1]
+    study.add(
+        "share of ȳ compatible with the output", share, "1", sampler=sampler,
+        should_be=f"{1 - ALPHA:g} if the ȳ are invariances; read it beside the test's power",
+        meaning=f"p > {ALPHA:g} for rms and largest smoothed deviation together; "
+        f"{len(null.outputs)} redraws of the true y, {draws} draws of each ȳ",
+    )  # fmt: skip
+    study.add(
+        "power of the test of compatibility", power, "1", sampler="y with a lesion",
+        should_be="near 1: else even a wrong anatomy passes",
+        meaning=f"share of {len(found)} scans of y with a lesion of 20 HU, radius 3 pixels, that "
+        f"the test tells from y, {draws} draws each",
+    )  # fmt: skip
+    study.facts["compatibility"] = {
+        "alpha": ALPHA,
+        "null_draws": len(null.outputs),
+        "draws": draws,
+        "compatible_share": share,
+        "power": power,
+        "power_scans": len(found),
+        "most_different": most_different(ybar, y, p),
+    }
+    study.arrays["compatibility_p"] = p.astype(np.float32)
