@@ -17,7 +17,7 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .checkpoints import digest_tensors
+from .checkpoints import digest_tensors, load_module
 
 __all__ = ["OFFSET_HU", "SCALE_HU", "Chen", "Yang", "load_denoiser"]
 
@@ -111,7 +111,9 @@ def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
     spec : str
         ``"chen"`` or ``"yang"`` for the weights that ship with the toolbox, or
         ``"path/to/module.py:factory"``: the file is run, ``factory()`` is called and must return a
-        module or a callable that maps HU to HU, (B, 1, H, W) to the same shape.
+        module or a callable that maps HU to HU, (B, 1, H, W) to the same shape; or
+        ``"file.safetensors"``, a denoiser that this toolbox trained; or
+        ``"cnn10:file.safetensors"`` or ``"wganvgg:file.safetensors"``, weights of ldct-benchmark.
 
     Returns
     -------
@@ -141,15 +143,23 @@ def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
         from . import weights
 
         module, _ = weights.load(spec.lower())
-        digest = hashlib.sha256(f"{type(module).__name__} {module.config}".encode())
-        digest.update(digest_tensors(module.state_dict()).encode())
-        return module.eval().requires_grad_(False), spec.lower(), digest.hexdigest()
+        return module.eval().requires_grad_(False), spec.lower(), _digest(module)
+    method, _, weights_file = spec.partition(":")
+    if method in ("cnn10", "wganvgg"):
+        from .published_weights import load_ldct_benchmark
+
+        path = Path(weights_file).expanduser()
+        published = load_ldct_benchmark(method, path)
+        return published, f"{method}-{path.stem}", _digest(published)
+    if spec.endswith(".safetensors"):
+        return _saved(Path(spec).expanduser())
     text, colon, factory = spec.rpartition(":")
     if not colon or not factory.isidentifier() or not text.endswith(".py"):
         raise DataError(
             "no such denoiser",
             where=spec,
-            expected="chen, yang, or path/to/module.py:factory",
+            expected="chen, yang, file.safetensors, cnn10:file.safetensors, "
+            "wganvgg:file.safetensors, or path/to/module.py:factory",
         )
     path = Path(text).expanduser()
     if not path.is_file():
@@ -162,6 +172,23 @@ def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
         source.update(digest_tensors(f.state_dict()).encode())
     _require_image_to_image(f, spec)
     return f, f"{path.stem}.{factory}", source.hexdigest()
+
+
+def _saved(path: Path) -> tuple[Denoiser, str, str]:
+    """Load a denoiser that `save_module` wrote, by its path."""
+    module, _ = load_module(path)
+    if not isinstance(module, Chen | Yang):
+        raise DataError(
+            "not a denoiser", where=path, expected="Chen or Yang", got=type(module).__name__
+        )
+    return module.eval().requires_grad_(False), path.stem, _digest(module)
+
+
+def _digest(module: Chen | Yang) -> str:
+    """SHA-256 (hex) of a network: its class, its normalisation and its weights."""
+    digest = hashlib.sha256(f"{type(module).__name__} {module.config}".encode())
+    digest.update(digest_tensors(module.state_dict()).encode())
+    return digest.hexdigest()
 
 
 def _keep_scales(module: nn.Module, offset: float, scale: float) -> None:

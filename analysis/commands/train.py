@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg
+
+from recon.errors import DataError
 
 __all__ = ["train"]
 
@@ -15,14 +17,20 @@ def train(
     out: Annotated[Path, arg(metavar="DIR")],
     denoiser: str | None = None,
     layers: tuple[str, ...] = ("output",),
+    sampler: Literal["flow", "cinn"] | None = None,
+    preset: Literal["chen2017", "yang2018", "talk"] | None = None,
+    steps: int | None = None,
+    slices: int | None = None,
     seed: int = 1,
 ) -> None:
     """Train the networks on scans of random phantoms.
 
-    Without --denoiser: everything that comes along (Chen, Yang, VAE_x, VAE_y and a cINN for each
-    wiretapped layer), some 20 minutes on two cores; other commands take the result as
-    --weights OUT. With --denoiser: the cINNs of your own denoiser, minutes each, kept in
-    OUT/trained, where `ctxai target-domain --out OUT` and `ctxai invariances --out OUT` find them.
+    Without --denoiser: everything that comes along (Chen, Yang, VAE_x, VAE_y, a cINN for each
+    wiretapped layer and a flow for each output), half an hour on two cores; other commands take the
+    result as --weights OUT. With --denoiser: the samplers of your own denoiser, minutes each, kept
+    in OUT/trained, where `ctxai target-domain --out OUT` and `ctxai invariances --out OUT` find
+    them. With --preset: a denoiser as it was published, or the two of the talk, as
+    OUT/NAME.safetensors, which other commands take as --denoiser.
 
     A run that was stopped goes on where it was, with the same result.
 
@@ -30,17 +38,38 @@ def train(
 
     Example: ctxai train --denoiser my_network.py:make --layers output --out OUT
 
+    Example: ctxai train --preset talk --out OUT
+
     Args:
         out: Folder for the weights.
         denoiser: Your own denoiser as path/to/module.py:factory.
         layers: Layers of your denoiser: numbers of convolution blocks from 1, dotted module names,
             or output.
+        sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);
+            by default flow at the output and cinn elsewhere.
+        preset: chen2017 and yang2018 (settings of the papers; days on a processor), or talk: one
+            network trained on thoraces (t-net) and on abdomens (a-net), minutes each.
+        steps: Of a preset, fewer than its own.
+        slices: Phantom slices of a preset, fewer than its own.
         seed: Seed of everything random.
     """
     from analysis import commands
 
     commands.require_count(seed, "--seed", least=0)
+    for value, option in ((steps, "--steps"), (slices, "--slices")):
+        if value is not None:
+            commands.require_count(value, option)
+            if preset is None:
+                raise DataError("only presets take fewer", where=option, remedy="give --preset")
     out = commands.require_out(out)
+    if preset is not None:
+        if denoiser is not None:
+            raise DataError("a preset trains a denoiser of its own", where="--denoiser, --preset")
+        from analysis.presets import train_preset
+
+        for path in train_preset(preset, out, steps=steps, slices=slices, seed=seed):
+            print(path)
+        return
     if denoiser is None:
         from analysis.recipes import train_all
 
@@ -48,5 +77,5 @@ def train(
         print(weights.folder / "manifest.json")
         return
     for domain in ("x", "y"):
-        commands.models_for(denoiser, layers, domain, out=out)
+        commands.models_for(denoiser, layers, domain, out=out, sampler=sampler)
     print(out / "trained")

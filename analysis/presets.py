@@ -1,0 +1,180 @@
+"""Denoisers as they were published, and the two of the talk's cover: what to train, on what.
+
+    chen2017   Chen's CNN with the squared error
+    yang2018   Yang's WGAN-VGG: gradient penalty, four critic steps, relu5_4 of VGG19
+    talk       one network (Chen's) trained twice: T-Net on thoraces, A-Net on abdomens
+
+The first two take days on a processor and are meant for a GPU; "talk" has the reduced size of the
+networks that ship.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ctxai.checkpoints import save_module
+from ctxai.critic import Critic
+from ctxai.data import PatchPairs
+from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
+from ctxai.denoisers import Chen, Yang
+from ctxai.features import VGG19Features
+from ctxai.training import Task, train
+from recon.errors import DataError
+
+from .held_out import denoiser_figures
+from .stages import seeded, stage_seed
+from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
+
+__all__ = ["PRESETS", "Preset", "preset_task", "train_preset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """How one denoiser is trained.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, and of the denoiser in tables.
+    network : {"chen", "yang"}
+        Chen's is trained by the squared error, Yang's as WGAN-VGG.
+    anatomies : tuple of str
+        Of the random phantoms, in turn.
+    slices, patch, batch, steps
+        Training slices, side of a patch [pixels], patches a step, steps.
+    lr : float
+        Learning rate of Adam, constant; with ``one_cycle`` the peak of one cycle.
+    source : str
+        Where the numbers are from.
+    """
+
+    name: str
+    network: str
+    anatomies: tuple[str, ...] = ("thorax", "abdomen", "thorax", "abdomen", "head")
+    slices: int = 240
+    patch: int = 64
+    batch: int = 16
+    steps: int = 2000
+    lr: float = 1e-3
+    one_cycle: bool = False
+    source: str = ""
+
+
+PRESETS: dict[str, tuple[Preset, ...]] = {
+    "chen2017": (
+        Preset(
+            name="chen2017", network="chen", slices=4000, patch=92, batch=68, steps=86_188,
+            lr=1.584e-4,
+            source="network and loss: H. Chen et al., ISBI 2017; Adam, its rate, batch, patch and "
+            "steps: ldct-benchmark's configuration of the same network (cnn10.yaml)",
+        ),
+    ),
+    "yang2018": (
+        Preset(
+            name="yang2018", network="yang", slices=4000, patch=64, batch=128, steps=78_200,
+            lr=1e-5,
+            source="Q. Yang et al., IEEE TMI 37(6), 2018: 100,096 patches of 64², 100 epochs in "
+            "batches of 128, Adam 1e-5 with β (0.5, 0.9), 4 critic steps, penalty 10, VGG 0.1",
+        ),
+    ),
+    "talk": tuple(
+        Preset(
+            name=name, network="chen", anatomies=(anatomy,), one_cycle=True,
+            source="the talk's cover: the same network, trained on one region of the body",
+        )
+        for name, anatomy in (("t-net", "thorax"), ("a-net", "abdomen"))
+    ),
+}  # fmt: skip
+"""Each preset trains one network or several."""
+
+
+def preset_task(preset: Preset, pairs: PatchPairs, *, seed: int) -> tuple[torch.nn.Module, Task]:
+    """Network of a preset, with its first weights, and what trains it.
+
+    Parameters
+    ----------
+    preset : Preset
+    pairs : PatchPairs
+        Patches of the preset's size.
+    seed : int
+        Of the first weights.
+    """
+    steps = preset.steps if preset.one_cycle else None
+    common: dict[str, Any] = {"batch": preset.batch, "steps": steps, "lr": preset.lr}
+    f = seeded(Chen if preset.network == "chen" else Yang, seed, preset.name)
+    if preset.network == "chen":
+        return f, SupervisedTask(f, pairs, **common)
+    side = (preset.patch, preset.patch)
+    critic = seeded(lambda: Critic(shape=side), seed, f"{preset.name} critic")
+    return f, WganVggTask(f, critic, VGG19Features(), pairs, **common)
+
+
+def train_preset(
+    name: str,
+    folder: str | Path,
+    *,
+    steps: int | None = None,
+    slices: int | None = None,
+    point: WorkingPoint = WORKING_POINT,
+    seed: int = 1,
+    progress: bool = True,
+) -> list[Path]:
+    """Train the networks of a preset, going on from their checkpoints; returns their files.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`PRESETS`.
+    folder : path
+        Where they go; checkpoints lie in ``folder/checkpoints``.
+    steps, slices : int, optional
+        Fewer than the preset's.
+    point : WorkingPoint
+        The scan that the training images come from; its patch is the preset's.
+    seed : int
+        Everything random is a function of it.
+
+    Raises
+    ------
+    DataError
+        If there is no such preset.
+    """
+    if name not in PRESETS:
+        raise DataError("no such preset", where=name, expected=", ".join(PRESETS))
+    files = []
+    for entry in PRESETS[name]:
+        changes = {"steps": steps or entry.steps, "slices": slices or entry.slices}
+        preset = replace(entry, **changes)
+        pairs, test = (_pairs(preset, point, seed, what, progress) for what in ("train", "test"))
+        f, task = preset_task(preset, pairs, seed=seed)
+        train(
+            task,
+            steps=preset.steps,
+            seed=stage_seed(seed, preset.name),
+            checkpoint=Path(folder) / "checkpoints" / f"{preset.name}.safetensors",
+            label=preset.name,
+            progress=progress,
+        )
+        figures = denoiser_figures(f, *test.batch(64, torch.Generator().manual_seed(0)))
+        facts = {**point.facts, "preset": asdict(preset), "figures": figures}
+        if preset.network == "yang":
+            facts["features"] = task.features.source  # type: ignore[attr-defined]
+        path = Path(folder) / f"{preset.name}.safetensors"
+        files.append(save_module(path, f, **facts))
+    return files
+
+
+def _pairs(preset: Preset, point: WorkingPoint, seed: int, what: str, progress: bool) -> PatchPairs:
+    """Patches of random phantoms of the preset's anatomies, to learn from or to be tested on."""
+    anatomies: Sequence[str] = preset.anatomies
+    count = preset.slices if what == "train" else min(16, preset.slices)
+    x, y = phantom_pairs(
+        count, seed=stage_seed(seed, f"{preset.name} {what}"), anatomies=anatomies, point=point,
+        progress=progress,
+    )  # fmt: skip
+    return PatchPairs(x, y, patch=preset.patch)

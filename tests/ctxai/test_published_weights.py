@@ -1,0 +1,114 @@
+"""Weights of ldct-benchmark: its names of tensors, its normalisation, and what is refused."""
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ctxai.denoisers import load_denoiser
+from ctxai.published_weights import load_ldct_benchmark
+from recon.errors import DataError
+
+MEAN, SD = 481.45419786099086, 502.18507379395044  # of ldct-benchmark's data, HU + 1024
+
+
+def cnn10(seed):
+    """Tensors under the names that a ModuleList ``layers`` of three convolutions gives."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {0: (64, 1, 9, 9), 2: (32, 64, 3, 3), 4: (1, 32, 5, 5)}
+    return {
+        f"layers.{n}.{kind}": 0.05 * torch.randn(shape, generator=generator)
+        for n, whole in shapes.items()
+        for kind, shape in (("weight", whole), ("bias", whole[:1]))
+    }
+
+
+def wganvgg(seed):
+    """The same for a Sequential ``net`` of eight."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {2 * n: (32 if n < 7 else 1, 32 if n else 1, 3, 3) for n in range(8)}
+    return {
+        f"net.{n}.{kind}": 0.05 * torch.randn(shape, generator=generator)
+        for n, whole in shapes.items()
+        for kind, shape in (("weight", whole), ("bias", whole[:1]))
+    }
+
+
+def forward(tensors, x):
+    """The network on HU + 1024, normalised to mean 0 and sd 1, and back."""
+    h = (x + 1024 - MEAN) / SD
+    keys = sorted(
+        {key.rsplit(".", 1)[0] for key in tensors}, key=lambda key: int(key[-2:].strip("."))
+    )
+    for count, key in enumerate(keys):
+        weight = tensors[f"{key}.weight"]
+        h = functional.conv2d(
+            h if count == 0 else h.relu(),
+            weight,
+            tensors[f"{key}.bias"],
+            padding=len(weight[0, 0]) // 2,
+        )
+    return h * SD + MEAN - 1024
+
+
+@pytest.mark.parametrize(("method", "make"), [("cnn10", cnn10), ("wganvgg", wganvgg)])
+def test_its_tensors_give_its_images(tmp_path, method, make):
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(make(1), path)
+    f = load_ldct_benchmark(method, path)
+    x = 400 * torch.randn(2, 1, 20, 24, generator=torch.Generator().manual_seed(2)) - 200
+    torch.testing.assert_close(f(x), forward(make(1), x), rtol=1e-6, atol=1e-2)  # HU, 32 bits
+    assert not any(p.requires_grad for p in f.parameters())
+    again, name, _ = load_denoiser(f"{method}:{path}")
+    assert name == f"{method}-weights" and torch.equal(again(x), f(x))
+
+
+def test_a_network_that_changes_nothing_changes_no_hu(tmp_path):
+    """Their own script for DICOM files would add 20.7 HU here."""
+    tensors = {key: torch.zeros_like(value) for key, value in wganvgg(0).items()}
+    for n in range(8):
+        tensors[f"net.{2 * n}.weight"][0, 0, 1, 1] = 1.0
+    path = tmp_path / "identity.safetensors"
+    safetensors.torch.save_file(tensors, path)
+    x = torch.tensor([-500.0, 0.0, 40.0, 1000.0]).reshape(
+        1, 1, 2, 2
+    )  # above their mean: no clipping
+    assert (load_ldct_benchmark("wganvgg", path)(x) - x).abs().max() < 1e-3
+
+
+def test_what_is_refused(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(wganvgg(1), path)
+    with pytest.raises(DataError, match=r"does not hold cnn10"):
+        load_ldct_benchmark("cnn10", path)
+    with pytest.raises(DataError, match=r"cnn10 or wganvgg"):
+        load_ldct_benchmark("redcnn", path)
+    with pytest.raises(DataError, match=r"convert it once.*weights_only=True.*model_state_dict"):
+        load_ldct_benchmark("cnn10", tmp_path / "cnn10.pt")
+    with pytest.raises(DataError, match=r"cannot be read"):
+        load_ldct_benchmark("cnn10", tmp_path / "none.safetensors")
+    broken = cnn10(1)
+    broken["layers.0.bias"][3] = torch.nan
+    safetensors.torch.save_file(broken, path)
+    with pytest.raises(DataError, match=r"NaN"):
+        load_ldct_benchmark("cnn10", path)
+
+
+def test_the_keys_are_those_of_a_module_list_and_a_sequential():
+    class List(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(
+                [
+                    nn.Conv2d(1, 64, 9),
+                    nn.ReLU(),
+                    nn.Conv2d(64, 32, 3),
+                    nn.ReLU(),
+                    nn.Conv2d(32, 1, 5),
+                ]
+            )
+
+    assert {k: v.shape for k, v in List().state_dict().items()} == {
+        k: v.shape for k, v in cnn10(0).items()
+    }
