@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ctxai.invariance_model import FlowModel
 from ctxai.weights import WeightSet
 from recon.phantom.anatomy import random_slice
 
@@ -56,12 +57,18 @@ def demo_studies(
     for (denoiser, domain), layers in SETS.items():
         f, _ = weights.load(denoiser)
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
+        beside = {
+            layer: weights.load_model(denoiser, layer, domain, f=f, sampler="cinn")
+            for layer, model in models.items()
+            if isinstance(model, FlowModel)
+        }
         n = COUNTS[denoiser, domain]
         common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}
         if domain == "x":
             study = invariance_study(
-                models, scanner, projected=min(n, _PROJECTED), progress=progress, **common
-            )
+                models, scanner, projected=min(n, _PROJECTED), beside=beside, progress=progress,
+                **common,
+            )  # fmt: skip
         else:
             study = target_domain_study(models["output"], scanner, progress=progress, **common)
         studies.append(study)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ctxai.data import pick_domain
-from ctxai.invariance_model import InvarianceModel
+from ctxai.invariance_model import InvarianceModel, Model
 from ctxai.sampling import draw
 from ctxai.vae import VAE, active_dimensions
 
@@ -32,16 +32,20 @@ def vae_figures(vae: VAE, images: torch.Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def model_figures(
-    model: InvarianceModel, x: torch.Tensor, y: torch.Tensor, *, images: int = 8, n: int = 24
+    model: Model, x: torch.Tensor, y: torch.Tensor, *, images: int = 8, n: int = 24
 ) -> dict[str, float]:
-    """Likelihood of held-out latents and, for x, how far plain samples change the output [HU]."""
-    truth = pick_domain((x, y), model.domain)
-    latent = model.vae.encode(truth).mean
-    v, log_det = model.cinn(latent, model.wiretap.phi(x))
-    figures = {
-        "nll_per_dimension": float((0.5 * v.square().sum(1) - log_det).mean()) / v.shape[1],
-        "rms_v": _rms(v),
-    }
+    """Spread of plain samples of held-out images, and for x how far they change the output [HU].
+
+    For a cINN also the likelihood of held-out latents.
+    """
+    figures = {}
+    if isinstance(model, InvarianceModel):
+        latent = model.vae.encode(pick_domain((x, y), model.domain)).mean
+        v, log_det = model.cinn(latent, model.wiretap.phi(x))
+        figures["nll_per_dimension"] = (
+            float((0.5 * v.square().sum(1) - log_det).mean()) / v.shape[1]
+        )
+        figures["rms_v"] = _rms(v)
     samples = torch.stack([draw(model, x[i], n=n, seed=i).images for i in range(images)])
     figures["sd_hu"] = float(samples.std(1).mean())
     if model.domain == "x":

@@ -1,35 +1,34 @@
 """Invariances of several layers at once: the same v after each, plain and moved onto the fibre.
 
-For one low-dose patch x the study samples x̄ = D(t⁻¹(v | Φ(x))) with one set of v for all layers,
-so that a column of the picture differs by the layer alone, and measures whether the samples keep
-the output at all, beside what drawing the noise of x again does to it.
+For one low-dose patch x the study samples x̄ given Φ(x) with one set of v for all layers, so that a
+column of the picture differs by the layer alone, and measures whether the samples keep the output
+at all, beside what drawing the noise of x again does to it, and beside another sampler's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.invariance_model import InvarianceModel
+from ctxai.invariance_model import Model
 from ctxai.sampling import draw
 from recon.errors import DataError
 
 from .fidelity import Spread, apply, coverage, ideal_coverage, judge_invariances, rms, sample_sd
+from .fidelity_evidence import LayerEvidence
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
 from .scanner import SliceScanner, derived_seed
 
 __all__ = ["invariance_study"]
 
-PLAIN = "VAE_x + cINN"
-PROJECTED = "VAE_x + cINN, projected"
-
 _CHUNK = 25
-_SHOWN = 12  # samples whose outputs are kept for the pictures
+_SHOWN = 24  # samples whose outputs are kept for the pictures
+_BESIDE = 24  # samples of the other sampler
 
 
 @dataclass
@@ -44,7 +43,7 @@ class _Layer:
 
 
 def invariance_study(
-    models: Mapping[str, InvarianceModel],
+    models: Mapping[str, Model],
     scanner: SliceScanner,
     *,
     denoiser: str,
@@ -53,6 +52,7 @@ def invariance_study(
     projected: int | None = None,
     tolerance_hu: float | None = 3.0,
     tolerance: float | None = None,
+    beside: Mapping[str, Model] | None = None,
     redraws: int = 32,
     seed: int,
     progress: bool = True,
@@ -62,7 +62,7 @@ def invariance_study(
     Parameters
     ----------
     models : mapping
-        Layer → model of domain "x"; all of one denoiser, with latents of one size.
+        Layer → model of domain "x"; all of one denoiser. Those of one sampler share v.
     scanner : SliceScanner
         The slice, with the patch that x lies on.
     denoiser : str
@@ -78,6 +78,9 @@ def invariance_study(
     tolerance : float, optional
         At other layers: largest ‖Φ(x̄) - z‖ of a projected sample in units of what redrawn noise
         gives; None projects none.
+    beside : mapping, optional
+        Layer → model with another sampler, of which 24 samples (or n, if that is less) are drawn
+        for their numbers alone.
     redraws : int
         How often the noise of x is drawn again, for comparison.
     seed : int
@@ -105,9 +108,9 @@ def invariance_study(
         raise DataError("no layer to sample", where="--layers")
     if any(model.domain != "x" for model in models.values()):
         raise DataError("not models of low-dose images", expected="domain 'x' for every layer")
-    sizes = {layer: model.latent for layer, model in models.items()}
-    if len(set(sizes.values())) > 1:
-        raise DataError("the layers' latents differ, they cannot share v", got=sizes)
+    sizes = {(model.sampler, model.latent) for model in models.values()}
+    if len(sizes) > len({sampler for sampler, _ in sizes}):
+        raise DataError("the layers' latents differ, they cannot share v", got=sorted(sizes))
 
     any_model = next(iter(models.values()))
     f = any_model.wiretap.f
@@ -115,8 +118,10 @@ def invariance_study(
     fx = apply(f, x)
     redrawn = scanner.redraw(x, redraws, seed, mas=mas)
     reference = Spread.of(rms(apply(f, redrawn) - fx))
-    generator = torch.Generator().manual_seed(derived_seed(seed, "v"))
-    v = torch.randn(n, any_model.latent, generator=generator)
+
+    def normal(count: int, latent: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derived_seed(seed, "v"))
+        return torch.randn(count, latent, generator=generator)
 
     study = Study("invariances", denoiser, float(mas), {})
     add_scan(study, x, scanner.y, fx)
@@ -129,40 +134,49 @@ def invariance_study(
     }
     verdicts = {}
     for layer, model in models.items():
-        label = f"{denoiser}, layer {layer}" if progress else None
         again = rms_features(model, redrawn, x).median()
-        at_output = model.wiretap.layer == "output"
-        jobs: list[tuple[str, str, float | None, float | None, int]] = [
-            ("plain", PLAIN, None, None, n)
-        ]
-        if at_output and tolerance_hu is not None:
-            jobs.append(("projected", PROJECTED, None, tolerance_hu, count))
-        elif not at_output and tolerance is not None:
-            jobs.append(("projected", PROJECTED, tolerance, None, count))
-        for key, sampler, relative, in_hu, number in jobs:
+        evidence = LayerEvidence(
+            study, model, x, redrawn, layer=layer, tolerance_hu=tolerance_hu, seed=seed
+        )
+        rival = (beside or {}).get(layer)
+        few = min(n, _BESIDE)
+        for shown, sampled, job in (
+            *((True, model, job) for job in _jobs(model, n, count, tolerance_hu, tolerance)),
+            *(
+                (False, rival, job)
+                for job in (_jobs(rival, few, few, tolerance_hu, tolerance) if rival else ())
+            ),
+        ):
+            key, number, relative, in_hu = job
+            name = sampled.sampler + (", projected" if key == "projected" else "")
             samples = _sample(
-                model, x, fx, v[:number], redrawn, tolerance=relative, tolerance_hu=in_hu,
-                seed=seed, label=label and f"{label}, {key}",
+                sampled, x, fx, normal(number, sampled.latent), redrawn, tolerance=relative,
+                tolerance_hu=in_hu, seed=seed,
+                label=f"{denoiser}, layer {layer}, {name}" if progress else None,
             )  # fmt: skip
             spread = Spread.of(samples.distance)
-            covered = coverage(samples.images, x)
             ratio = float(samples.features.median() / again) if again > 0 else None
+            limit = in_hu if in_hu is not None else reference.median
+            _layer_numbers(study, layer, name, samples, spread, limit, ratio, relative, x)
+            found = evidence.of(samples.images, sampler=name, projected=key == "projected")
+            if not shown:
+                continue
             verdict = judge_invariances(
                 spread,
                 reference,
-                covered=covered,
+                covered=coverage(samples.images, x),
                 tolerance_hu=in_hu,
-                feature_ratio=None if at_output else ratio,
+                feature_ratio=None if sampled.wiretap.layer == "output" else ratio,
                 feature_limit=relative or 1.0,
+                evidence=found,
             )
-            limit = in_hu if in_hu is not None else reference.median
-            _layer_numbers(study, layer, sampler, samples, spread, limit, ratio, relative, x)
             verdicts[f"{layer}, {key}"] = vars(verdict)
             arrays[f"layer-{layer}/{key}"] = samples.images
             arrays[f"layer-{layer}/{key}_distance"] = samples.distance
             arrays[f"layer-{layer}/{key}_output"] = samples.outputs[:_SHOWN]
     study.facts = {
         "layers": list(models),
+        "sampler": {layer: model.sampler for layer, model in models.items()},
         "n": n,
         "projected": count,
         "tolerance_hu": tolerance_hu,
@@ -179,8 +193,20 @@ def invariance_study(
     return study
 
 
+def _jobs(
+    model: Model, n: int, projected: int, tolerance_hu: float | None, tolerance: float | None
+) -> Iterator[tuple[str, int, float | None, float | None]]:
+    """What is sampled of a layer: key, number, tolerance relative to redrawn noise, and in HU."""
+    yield "plain", n, None, None
+    at_output = model.wiretap.layer == "output"
+    if at_output and tolerance_hu is not None:
+        yield "projected", projected, None, tolerance_hu
+    elif not at_output and tolerance is not None:
+        yield "projected", projected, tolerance, None
+
+
 @torch.no_grad()
-def rms_features(model: InvarianceModel, images: Tensor, x: Tensor) -> Tensor:
+def rms_features(model: Model, images: Tensor, x: Tensor) -> Tensor:
     """‖Φ(image) - Φ(x)‖ of (n, H, W) images: the rms over the entries of z, (n,)."""
     z = model.represent(x[None, None])
     parts = images[:, None].split(_CHUNK)
@@ -188,7 +214,7 @@ def rms_features(model: InvarianceModel, images: Tensor, x: Tensor) -> Tensor:
 
 
 def _sample(
-    model: InvarianceModel,
+    model: Model,
     x: Tensor,
     fx: Tensor,
     v: Tensor,
@@ -200,13 +226,8 @@ def _sample(
     label: str | None,
 ) -> _Layer:
     """Samples for all v in chunks, with a bar."""
-    known = InvarianceModel(
-        wiretap=model.wiretap,
-        vae=model.vae,
-        cinn=model.cinn,
-        domain=model.domain,
-        redraw=lambda image, count, _: _first(redrawn, count).reshape(count, *image.shape),
-        facts=model.facts,
+    known = replace(
+        model, redraw=lambda image, count, _: _first(redrawn, count).reshape(count, *image.shape)
     )
     images, pulled = [], 0
     bar = tqdm(total=len(v), desc=label, disable=label is None, unit="sample", leave=False)
@@ -278,7 +299,7 @@ def _layer_numbers(
         sampler=sampler, should_be=f"{ideal_coverage(n):.3f}",
         meaning=f"share of pixels; the ideal for {n} samples",
     )  # fmt: skip
-    if sampler == PROJECTED:
+    if sampler.endswith(", projected"):
         study.add(
             "samples pulled towards x", samples.pulled, "samples", layer=layer, sampler=sampler,
             should_be="0", meaning="where the iteration alone did not reach the tolerance",

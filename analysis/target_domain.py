@@ -1,19 +1,20 @@
 """The target domain: sampled anatomies ȳ, scanned again and denoised again, x' = f(R⁻¹𝒫Rȳ).
 
-VAE_y and the cINN propose high-dose anatomies ȳ that should give the same output as x. Whether
-they do is decided by the scanner: each is put into the slice, scanned at the exposure of x with
-several draws of the noise, and denoised. Its distance to f(x) is judged beside that of the true
-anatomy, scanned as often. Every ȳ is taken as noise-free.
+A sampler trained on targets, flow matching or VAE_y with a cINN, proposes high-dose anatomies ȳ
+that should give the same output as x. Whether they do is decided by the scanner: each is put into
+the slice, scanned at the exposure of x with several draws of the noise, and denoised. Its distance
+to f(x) is judged beside that of the true anatomy, scanned as often. Every ȳ is taken as noise-free.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from ctxai.invariance_model import InvarianceModel
+from ctxai.invariance_model import Model
 from ctxai.sampling import sample_invariances
 from recon.errors import DataError
 
+from .compatibility import NULL_DRAWS, POWER_SCANS, NullOutputs, add_compatibility, power_lesion
 from .fidelity import Spread, apply, coverage, ideal_coverage, judge_targets, rms, sample_sd
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
@@ -21,17 +22,15 @@ from .scanner import SliceScanner, derived_seed
 
 __all__ = ["target_domain_study"]
 
-SAMPLER = "VAE_y + cINN"
-
 
 def target_domain_study(
-    model: InvarianceModel,
+    model: Model,
     scanner: SliceScanner,
     *,
     denoiser: str,
     mas: float,
     n: int = 250,
-    draws: int = 4,
+    draws: int = 8,
     null_groups: int = 24,
     seed: int,
     progress: bool = True,
@@ -40,7 +39,7 @@ def target_domain_study(
 
     Parameters
     ----------
-    model : InvarianceModel
+    model : InvarianceModel or FlowModel
         Of domain "y": its samples are high-dose anatomies [HU].
     scanner : SliceScanner
         The slice, with the patch that x and ȳ lie on.
@@ -64,7 +63,8 @@ def target_domain_study(
     Study
         Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``ybar`` (n, H, W); ``rescanned`` (n, H, W),
         the first draw of R⁻¹𝒫Rȳ; ``xprime`` (n, draws, H, W); ``distance`` (n, draws) and
-        ``null_distance`` (null_groups, draws) [HU].
+        ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p`` (n,), see
+        :mod:`analysis.compatibility`.
 
     Raises
     ------
@@ -92,11 +92,20 @@ def target_domain_study(
     distance = rms(xprime - fx)
     again = scanner.low_dose(
         mas,
-        draws=null_groups * draws,
+        draws=max(NULL_DRAWS, null_groups * draws),
         seed=derived_seed(seed, "null"),
         progress=scan_label("y again"),
     )
-    null = rms(apply(f, again) - fx).reshape(null_groups, draws)
+    again = apply(f, again)
+    null = rms(again[: null_groups * draws] - fx).reshape(null_groups, draws)
+    lesion = y + power_lesion(scanner.patch_grid).on(scanner.patch_grid).to(y)
+    with_lesion = scanner.rescan(
+        lesion.expand(POWER_SCANS, *y.shape),
+        mas,
+        draws=draws,
+        seed=derived_seed(seed, "lesion"),
+        progress=scan_label("y with a lesion"),
+    )
 
     study = Study("target-domain", denoiser, float(mas), {})
     by_sample, by_group = Spread.of(distance.mean(1)), Spread.of(null.mean(1))
@@ -106,10 +115,11 @@ def target_domain_study(
         by_sample, by_group, inside=inside, sd_hu=float(sd), covered=covered, n=n
     )
     add_scan(study, x, y, fx)
-    _numbers(study, y, ybar, xprime)
+    sampler = model.sampler
+    _numbers(study, sampler, y, ybar, xprime)
     for what, value in by_sample.named():
         study.add(
-            f"‖x' - f(x)‖, {what}", value, "HU", sampler=SAMPLER,
+            f"‖x' - f(x)‖, {what}", value, "HU", sampler=sampler,
             should_be=f"within {by_group.low:.1f} to {by_group.high:.1f} HU, as for the true y",
             meaning=f"{what} over the ȳ of the mean over {draws} noise draws",
         )  # fmt: skip
@@ -120,12 +130,13 @@ def target_domain_study(
             meaning=f"the same for the true y, over {null_groups} groups of {draws} draws",
         )  # fmt: skip
     study.add(
-        "share of ȳ no farther from f(x) than the true y", inside, "1", sampler=SAMPLER,
+        "share of ȳ no farther from f(x) than the true y", inside, "1", sampler=sampler,
         should_be="about 1 if the ȳ are invariances",
         meaning="mean distance at most the largest of the true y's groups",
     )  # fmt: skip
     study.facts = {
         "layers": [model.wiretap.layer],
+        "sampler": model.sampler,
         "n": n,
         "draws": draws,
         "null_groups": null_groups,
@@ -151,27 +162,36 @@ def target_domain_study(
             }.items()
         },
     }
+    add_compatibility(
+        study,
+        NullOutputs(fx, again[:NULL_DRAWS], seed=seed),
+        xprime=xprime,
+        ybar=ybar,
+        y=y,
+        with_lesion=apply(f, with_lesion),
+        sampler=sampler,
+    )
     return study
 
 
-def _numbers(study: Study, y: Tensor, ybar: Tensor, xprime: Tensor) -> None:
+def _numbers(study: Study, sampler: str, y: Tensor, ybar: Tensor, xprime: Tensor) -> None:
     """The numbers that need no reference: spread, bias and coverage."""
     n = len(ybar)
     study.add(
-        "sd of ȳ", float(rms(sample_sd(ybar))), "HU", sampler=SAMPLER,
+        "sd of ȳ", float(rms(sample_sd(ybar))), "HU", sampler=sampler,
         should_be="above 0: 0 means that the samples are all the same",
         meaning="rms over pixels of the standard deviation over samples",
     )  # fmt: skip
     study.add(
-        "sd of x'", float(rms(sample_sd(xprime.flatten(0, 1)))), "HU", sampler=SAMPLER,
+        "sd of x'", float(rms(sample_sd(xprime.flatten(0, 1)))), "HU", sampler=sampler,
         should_be="about that of f(R⁻¹𝒫Ry) if the ȳ are invariances",
         meaning="the same for the outputs, over samples and draws",
     )  # fmt: skip
     study.add(
-        "‖mean ȳ - y‖", float(rms(ybar.mean(0) - y)), "HU", sampler=SAMPLER,
+        "‖mean ȳ - y‖", float(rms(ybar.mean(0) - y)), "HU", sampler=sampler,
         should_be="at most the sd of ȳ", meaning="bias of the samples",
     )  # fmt: skip
     study.add(
-        "coverage of y by the 5–95 % band", coverage(ybar, y), "1", sampler=SAMPLER,
+        "coverage of y by the 5–95 % band", coverage(ybar, y), "1", sampler=sampler,
         should_be=f"{ideal_coverage(n):.3f}", meaning=f"share of pixels; the ideal for {n} samples",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 
     python scripts/train_weights.py --out WEIGHTS            some 20 minutes on two cores
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
+    python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
 Recipe, seed, digests and held-out figures are written to `manifest.json` beside the weights. A run
 that was killed goes on from its checkpoints in WEIGHTS/checkpoints.
@@ -18,7 +19,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from analysis.recipes import train_all
-from ctxai.weights import SHIPPED
+from ctxai.weights import SHIPPED, WeightSet
 
 
 def main() -> None:
@@ -29,8 +30,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ship", action="store_true", help="copy the result into ctxai/weights")
+    parser.add_argument("--keep", type=Path, help="folder of a set, whose networks are taken over")
     options = parser.parse_args()
-    weights = train_all(options.out, seed=options.seed)
+    keep = None if options.keep is None else WeightSet(options.keep)
+    weights = train_all(options.out, seed=options.seed, keep=keep)
     size = sum(path.stat().st_size for path in options.out.glob("*.safetensors"))
     print(f"{len(weights.names)} networks, {size / 1e6:.1f} MB in {options.out}")
     if options.ship:

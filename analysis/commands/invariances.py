@@ -18,6 +18,7 @@ def invariances(
     denoiser: str,
     out: Annotated[Path, arg(metavar="DIR")],
     layers: tuple[str, ...] = ("output",),
+    sampler: Literal["flow", "cinn"] | None = None,
     mas: float = 10.0,
     n: Annotated[int, arg(aliases=["-n"])] = 250,
     tolerance_hu: float = 3.0,
@@ -45,10 +46,12 @@ def invariances(
     Args:
         images: Folder of CT images of one series (DICOM).
         denoiser: chen, yang, or your own as path/to/module.py:factory, where factory() returns a
-            network or callable, HU to HU on (B, 1, H, W). What has no cINN yet is trained first and
-            kept in OUT/trained.
+            network or callable, HU to HU on (B, 1, H, W). A layer without a sampler yet has one
+            trained first, which is kept in OUT/trained.
         out: Folder for the results; earlier results of the same name are replaced.
         layers: Layers: numbers of convolution blocks from 1, dotted module names, or output.
+        sampler: flow (flow matching in pixel space) or cinn (VAE_x and cINN); by default flow at
+            the output and cinn elsewhere, as far as they come along.
         mas: Exposure of the simulated scan in mAs per rotation.
         n: Number of samples after each layer.
         tolerance_hu: At the output, samples are also projected until they change it by at most
@@ -77,7 +80,9 @@ def invariances(
     out = commands.require_out(out)
     networks = commands.weight_set(weights)
     scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
-    name, models = commands.models_for(denoiser, layers, "x", out=out, weights=networks)
+    name, models = commands.models_for(
+        denoiser, layers, "x", out=out, sampler=sampler, weights=networks
+    )
     commands.on_device(models, device)
 
     from analysis.invariances import invariance_study
@@ -105,6 +110,7 @@ def invariances(
             "denoiser": denoiser,
             "out": str(out),
             "layers": list(models),
+            "sampler": {layer: model.sampler for layer, model in models.items()},
             "mas": exposure,
             "n": n,
             "tolerance_hu": tolerance_hu,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from analysis.images import Patch
     from analysis.scanner import SliceScanner
-    from ctxai.invariance_model import InvarianceModel
+    from ctxai.invariance_model import Model
     from ctxai.weights import WeightSet
     from recon.dicom_image import CTImages
 
@@ -132,12 +132,12 @@ def open_scene(
     return Scene(images, index, float(voltage), patch)
 
 
-def on_device(models: dict[str, InvarianceModel], device: str) -> dict[str, InvarianceModel]:
+def on_device(models: dict[str, Model], device: str) -> dict[str, Model]:
     """The models with their networks on a device, "cpu" or "cuda"."""
     import torch
 
     for model in models.values():
-        for part in (model.wiretap.f, model.vae, model.cinn):
+        for part in (model.wiretap.f, *model.networks):
             if isinstance(part, torch.nn.Module):
                 part.to(device)
     return models
@@ -173,8 +173,9 @@ def models_for(
     domain: str,
     *,
     out: Path,
+    sampler: str | None = None,
     weights: WeightSet | None = None,
-) -> tuple[str, dict[str, InvarianceModel]]:
+) -> tuple[str, dict[str, Model]]:
     """Name of a denoiser and a model for each of its layers, trained first if none comes along.
 
     Parameters
@@ -187,11 +188,14 @@ def models_for(
         Samples of low-dose images, or of targets.
     out : path
         What has to be trained is kept in ``out/trained`` by the denoiser's digest.
+    sampler : {"flow", "cinn"}, optional
+        By default, for each layer, the better one of those that come along; what has to be trained
+        is a flow at the output and a cINN elsewhere.
     weights : WeightSet, optional
         Networks to use; those that come along by default.
     """
     from ctxai.denoisers import load_denoiser
-    from ctxai.weights import cinn_name
+    from ctxai.weights import sampler_name
     from ctxai.wiretap import Wiretap
 
     weights = weight_set(None) if weights is None else weights
@@ -204,23 +208,26 @@ def models_for(
     wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
     if not wanted:
         raise DataError("no layer to sample", where="--layers")
-    models: dict[str, InvarianceModel] = {}
-    missing = []
+    models: dict[str, Model] = {}
+    missing: dict[str, list[str]] = {}
     for layer in wanted:
-        if name in SHIPPED and cinn_name(name, layer, domain) in weights:
-            models[layer] = weights.load_model(name, layer, domain, f=f)
+        found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
+        kind = sampler or found or ("flow" if layer == "output" else "cinn")
+        if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
+            models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind)
         else:
-            missing.append(layer)
-    if missing:
+            missing.setdefault(kind, []).append(layer)
+    for kind, untrained in missing.items():
         from analysis.recipes import train_for
 
         models |= train_for(
             f,
             name=name,
             digest=digest,
-            layers=missing,
+            layers=untrained,
             domain=domain,
             folder=out / "trained",
+            sampler=kind,
             weights=weights,
         )
     return name, {layer: models[layer] for layer in wanted}

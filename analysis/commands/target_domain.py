@@ -15,11 +15,12 @@ def target_domain(
     images: Annotated[Path, arg(metavar="DIR")],
     denoiser: str,
     out: Annotated[Path, arg(metavar="DIR")],
+    sampler: Literal["flow", "cinn"] | None = None,
     mas: tuple[float, ...] = (10.0,),
     n: Annotated[int, arg(aliases=["-n"])] = 250,
     slice: int | None = None,
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None,
-    draws: int = 4,
+    draws: int = 8,
     seed: int = 1,
     kvp: float | None = None,
     weights: Annotated[Path | None, arg(metavar="DIR")] = None,
@@ -39,9 +40,11 @@ def target_domain(
     Args:
         images: Folder of CT images of one series (DICOM).
         denoiser: chen, yang, or your own as path/to/module.py:factory, where factory() returns a
-            network or callable, HU to HU on (B, 1, H, W). For your own a cINN is trained first and
-            kept in OUT/trained.
+            network or callable, HU to HU on (B, 1, H, W). For your own a sampler is trained first,
+            which is kept in OUT/trained.
         out: Folder for the results; earlier results of the same name are replaced.
+        sampler: flow (flow matching in pixel space) or cinn (VAE_y and cINN); by default flow,
+            where both come along.
         mas: Exposure of the simulated scans in mAs per rotation; several are studied in turn.
         n: Number of sampled anatomies.
         slice: Slice to study, from 0 in order of position; the middle one by default.
@@ -62,7 +65,9 @@ def target_domain(
     out = commands.require_out(out)
     networks = commands.weight_set(weights)
     scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
-    name, models = commands.models_for(denoiser, ["output"], "y", out=out, weights=networks)
+    name, models = commands.models_for(
+        denoiser, ["output"], "y", out=out, sampler=sampler, weights=networks
+    )
     commands.on_device(models, device)
 
     from analysis.target_domain import target_domain_study
@@ -85,6 +90,7 @@ def target_domain(
             "images": str(images),
             "denoiser": denoiser,
             "out": str(out),
+            "sampler": models["output"].sampler,
             "mas": exposures,
             "n": n,
             "slice": scene.index,

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.recipes import SETS, Recipe, train_all, train_for
+from analysis.recipes import FLOWS, SETS, Recipe, train_all, train_for
 from analysis.training_data import WorkingPoint, phantom_pairs
 from ctxai.checkpoints import load_module, save_module
-from ctxai.weights import WeightSet, cinn_name
+from ctxai.invariance_model import FlowModel
+from ctxai.weights import SAMPLERS, WeightSet, sampler_name
 from recon import DataError
 
 TINY = Recipe(
     name="tiny", slices=2, held_out=2, chen_steps=2, yang_start_steps=1, yang_wgan_steps=1,
-    vae_steps=2, inn_steps=2, inn_bank=4, batch=2, latent=16,
+    vae_steps=2, inn_steps=2, inn_bank=4, flow_steps=2, flow_batch=2, flow_tune_steps=1, batch=2,
+    latent=16,
 )  # fmt: skip
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
 
@@ -46,8 +48,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> WeightSet:
 
 
 def test_the_whole_set_trains_and_is_sealed(trained: WeightSet) -> None:
-    cinns = {cinn_name(f, layer, d) for (f, d), layers in SETS.items() for layer in layers}
-    assert set(trained.names) == {"chen", "yang", "vae_x", "vae_y"} | cinns
+    samplers = {
+        sampler_name(sampler, f, layer, domain)
+        for sampler, wanted in (("cinn", SETS), ("flow", FLOWS))
+        for (f, domain), layers in wanted.items()
+        for layer in layers
+    }
+    assert set(trained.names) == {"chen", "yang", "vae_x", "vae_y"} | samplers
     assert trained.manifest["recipe"]["name"] == "tiny"
     assert trained.manifest["recipe"]["working_point"]["matrix"] == 100
     assert set(trained.manifest["figures"]) == set(trained.names)
@@ -58,7 +65,9 @@ def test_the_whole_set_trains_and_is_sealed(trained: WeightSet) -> None:
     )
     for (f, domain), layers in SETS.items():
         for layer in layers:
-            assert trained.load_model(f, layer, domain).wiretap.layer == layer
+            assert trained.load_model(f, layer, domain, sampler="cinn").wiretap.layer == layer
+            best = trained.load_model(f, layer, domain)
+            assert isinstance(best, FlowModel) == (layer == "output")
 
 
 def test_training_again_from_finished_checkpoints_gives_the_same_set(trained: WeightSet) -> None:
@@ -67,14 +76,33 @@ def test_training_again_from_finished_checkpoints_gives_the_same_set(trained: We
     assert again.manifest == before
 
 
-def test_a_users_denoiser_gets_its_cinn_once(trained: WeightSet, tmp_path: Path) -> None:
+def test_networks_that_are_kept_are_not_trained_again(trained: WeightSet, tmp_path: Path) -> None:
+    partial = shutil.copytree(
+        trained.folder, tmp_path / "partial", ignore=shutil.ignore_patterns("checkpoints")
+    )
+    (partial / f"{sampler_name('flow', 'yang', 'output', 'x')}.safetensors").unlink()
+    kept = WeightSet(partial)
+    kept.seal(
+        recipe=trained.manifest["recipe"],
+        figures={key: {} for key in trained.names if key != "flow-yang-output-x"},
+    )
+    again = train_all(tmp_path / "new", recipe=TINY, point=POINT, keep=kept, progress=False)
+    assert again.manifest["sha256"] == trained.manifest["sha256"]
+    made = {path.stem for path in (tmp_path / "new/checkpoints").iterdir()}
+    assert made == {"flow-yang-output-x"}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_users_denoiser_gets_its_sampler_once(
+    trained: WeightSet, tmp_path: Path, sampler: str
+) -> None:
     def f(x: torch.Tensor) -> torch.Tensor:
         return 0.5 * x
 
     def models() -> dict:
         return train_for(
             f, name="half", digest="0" * 64, layers=["output"], domain="y", folder=tmp_path,
-            weights=trained, recipe=TINY, progress=False,
+            sampler=sampler, weights=trained, recipe=TINY, progress=False,
         )  # fmt: skip
 
     first = models()["output"]
@@ -82,12 +110,12 @@ def test_a_users_denoiser_gets_its_cinn_once(trained: WeightSet, tmp_path: Path)
     written = path.stat().st_mtime_ns
     second = models()["output"]
     assert path.stat().st_mtime_ns == written
-    v, z = torch.randn(3, 16), torch.randn(3, 1, 32, 32)
-    torch.testing.assert_close(first.cinn.inverse(v, z), second.cinn.inverse(v, z))
+    v, z = torch.randn(3, first.latent), torch.randn(1, 1, 32, 32)
+    torch.testing.assert_close(first.generate(v, z), second.generate(v, z))
     with pytest.raises(DataError, match="another denoiser"):
         train_for(
             f, name="half", digest="0" * 16 + "1" * 48, layers=["output"], domain="y",
-            folder=tmp_path, weights=trained, recipe=TINY, progress=False,
+            folder=tmp_path, sampler=sampler, weights=trained, recipe=TINY, progress=False,
         )  # fmt: skip
 
 
