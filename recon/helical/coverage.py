@@ -22,8 +22,8 @@ def _lines(plan: HelicalPlan) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _half_height(plan: HelicalPlan) -> float:
-    """Half the height of the rows that have weight, at the isocentre [mm]."""
-    return (plan.geometry.n_rows - 1) / 2 * plan.geometry.row_width
+    """Half the height of the rows that have weight, all but the outermost, on the axis [mm]."""
+    return (plan.geometry.n_rows - 2) / 2 * plan.geometry.row_width
 
 
 def check_pitch(plan: HelicalPlan) -> None:
@@ -40,15 +40,17 @@ def check_pitch(plan: HelicalPlan) -> None:
     """
     gamma, _ = _lines(plan)
     rows = 2 * _half_height(plan) / plan.geometry.collimation
-    limit = rows * float((2 * math.pi * np.cos(gamma) / (math.pi + 2 * gamma)).min())
+    limits = rows * 2 * math.pi * np.cos(gamma) / (math.pi + 2 * gamma)
     pitch = plan.geometry.pitch
-    if not pitch <= limit:
+    if not pitch <= limits[-1]:
+        enough = gamma[limits >= pitch]
+        within = plan.geometry.src_iso * math.sin(float(enough[-1])) if len(enough) else 0.0
         raise DataError(
             "the pitch is too high for complete data",
             where="pitch",
-            expected=f"at most {limit:.3f} for a field of view of radius {plan.radius:.0f} mm",
+            expected=f"at most {limits[-1]:.3f} for pixels {plan.radius:.0f} mm off the axis",
             got=f"{pitch:.3f}",
-            remedy="reconstruct a smaller field of view",
+            remedy=f"reconstruct pixels within {within:.0f} mm" if within else None,
         )
 
 
