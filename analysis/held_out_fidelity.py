@@ -121,7 +121,8 @@ def held_out_fidelity(
     if model.domain != "x":
         raise DataError("not a model of low-dose images", expected="domain 'x'", got=model.domain)
     f, phi = model.wiretap.f, model.represent
-    features = fixed_features(tuple(held_out.x.shape[-2:]))
+    height, width = held_out.x.shape[-2:]
+    features = fixed_features((height, width))
     rows: list[dict[str, float]] = []
     ranked: list[Tensor] = []
     bar = tqdm(range(len(held_out.x)), desc=label, disable=label is None, leave=False)

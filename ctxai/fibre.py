@@ -35,6 +35,7 @@ _BISECTIONS = 14  # the pulled sample ends within 2⁻¹⁴ of the segment's len
 _POWER_ITERATIONS = 12
 _TARGET = 0.9  # of the tolerance, for the linearised residual of a step: no further than needed
 _FORCING = 0.3  # of the residual: a step that goes further trusts the linearisation too much
+_CHUNK, _CHUNK_ELSEWHERE = 8, 250  # images at once on a CPU, and on a GPU
 _TINY = 1e-30
 _MARGIN = 0.999  # aimed at, in units of the tolerance, so that rounding cannot break it
 
@@ -194,7 +195,7 @@ def project_to_fibre(
     tolerance: float | Tensor,
     anchor: Tensor | None = None,
     damping: float = 0.03,
-    chunk: int = 25,
+    chunk: int | None = None,
 ) -> FibreResult:
     """Move images as little as needed for a layer to represent them as z, within a tolerance.
 
@@ -214,8 +215,9 @@ def project_to_fibre(
         segment towards the anchor. Its Jacobian also sets the scale of the damping.
     damping : float
         λ in units of σ_max²(J), so that the layer may have any scale.
-    chunk : int
-        Images worked on at once, which bounds the memory.
+    chunk : int, optional
+        Images worked on at once, which bounds the memory: 8 by default on a CPU, whose caches hold
+        about as many, and 250 elsewhere.
 
     Returns
     -------
@@ -239,6 +241,8 @@ def project_to_fibre(
     limit = torch.as_tensor(tolerance, dtype=x.dtype, device=x.device).expand(len(x))
     if not bool((limit > 0).all()):
         raise DataError("tolerance is not positive", where="tolerance", got=tolerance)
+    if chunk is None:
+        chunk = _CHUNK if x.device.type == "cpu" else _CHUNK_ELSEWHERE
     if damping <= 0 or chunk < 1:
         raise DataError(
             "damping and chunk are positive", where="damping, chunk", got=f"{damping}, {chunk}"
