@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ctpd_files import OLD, Series, datasets, save, write
 from PIL import Image
+from small_scans import small_scan
 
 from analysis.main import main
 from recon.ctpd import read_scan
+from recon.ctpd_write import write_scan
 from recon.phantom.ellipsoids import water_with_inserts
 
 MARKER = "Mustermann"
@@ -140,3 +143,24 @@ def test_impossible_phantoms_are_one_line(more, words, tmp_path, capsys):
     assert main(["phantom", "--out", str(out), "--length", "0.3", *more]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and words in error[0] and not out.exists()
+
+
+def test_inspect_asks_the_data_whether_the_geometry_is_true(tmp_path, capsys):
+    """The column centre as it is, and with the other sign, which GE files invite to."""
+    scan = small_scan(seed=4, phantom=water_with_inserts(0.0193), n_cols=92)
+    wrong = replace(scan.geometry, col_offset=-scan.geometry.col_offset)
+    write_scan(scan, tmp_path / "true")
+    write_scan(scan.changed(geometry=wrong), tmp_path / "wrong")
+    assert main(["inspect", str(tmp_path / "true")]) == 0
+    said = capsys.readouterr()
+    assert "geometry audit" in said.out and "quanta alone" in said.out
+    table = {line.strip().split("  ")[0]: line for line in said.out.splitlines()}
+    assert table["as stated"].endswith("fits") and "not" not in table["as stated"]
+    assert "does not fit" in table["column centre mirrored"] and not said.err
+    out = tmp_path / "out"
+    assert main(["inspect", str(tmp_path / "wrong"), "--out", str(out)]) == 0
+    error = capsys.readouterr().err
+    assert "does not fit the data; fits: column centre mirrored" in error
+    record = json.loads((out / "run.json").read_text())
+    assert [line["verdict"] for line in record["audit"]][:2] == ["does not fit", "fits"]
+    assert "audit: as stated" in (out / "metrics.csv").read_text()
