@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from recon.errors import DataError
 
+from . import parallel
 from .cinn import ConditionalINN
 from .data import PairSampler, pick_domain
 from .training import descend, one_cycle, set_lr
@@ -114,10 +115,13 @@ class INNTask:
         self.cinn.train()
         if not self.cinn.fitted:
             self.cinn.fit_scales(*self._posterior_samples(max(64, self.batch), generator))
-        latent, z = self._posterior_samples(self.batch, generator)
+        latent, z = parallel.rows(*self._posterior_samples(self.batch, generator))
         v, log_det = self.cinn(latent, z)
-        loss = (0.5 * v.square().sum(1) - log_det).mean() / self.cinn.latent
+        loss = parallel.mean((0.5 * v.square().sum(1) - log_det).mean() / self.cinn.latent)
         optimiser = self.optimisers["cinn"]
         set_lr(optimiser, one_cycle(index, self.steps, self.lr))
         descend(optimiser, loss, largest_norm=_GRADIENT_NORM)
-        return {"loss": loss.item(), "v_rms": v.detach().square().mean().sqrt().item()}
+        return {
+            "loss": loss.item(),
+            "v_rms": parallel.mean(v.detach().square().mean()).sqrt().item(),
+        }

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from . import parallel
 from .training import descend, one_cycle, set_lr
 
 __all__ = ["Pairs", "SupervisedTask", "WganVggTask", "gradient_penalty"]
@@ -29,7 +30,7 @@ class Pairs(Protocol):
 class SupervisedTask:
     """Train a denoiser by its squared error, L = mean (f(x) - y)².
 
-    Adam with a one-cycle learning rate. H. Chen et al. (ISBI 2017) use the same loss.
+    Adam. H. Chen et al. (ISBI 2017) use the same loss.
 
     Parameters
     ----------
@@ -39,10 +40,10 @@ class SupervisedTask:
         Source of patches.
     batch : int
         Patches a step.
-    steps : int
-        Steps of the whole run.
+    steps : int, optional
+        Steps of the whole run, over which ``lr`` is the peak of one cycle; None keeps it constant.
     lr : float
-        Peak learning rate.
+        Learning rate.
 
     Examples
     --------
@@ -57,7 +58,9 @@ class SupervisedTask:
     ['loss', 'rmse_hu']
     """
 
-    def __init__(self, f: nn.Module, pairs: Pairs, *, batch: int, steps: int, lr: float) -> None:
+    def __init__(
+        self, f: nn.Module, pairs: Pairs, *, batch: int, steps: int | None, lr: float
+    ) -> None:
         self.f, self.pairs, self.batch, self.steps, self.lr = f, pairs, batch, steps, lr
         self.modules = {"f": f}
         self.optimisers = {"f": torch.optim.Adam(f.parameters(), lr)}
@@ -68,9 +71,10 @@ class SupervisedTask:
     def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
         """One step of Adam on one batch; logs the loss [HU²] and its root [HU]."""
         optimiser = self.optimisers["f"]
-        set_lr(optimiser, one_cycle(index, self.steps, self.lr))
-        x, y = self.pairs.batch(self.batch, generator)
-        loss = (self.f(x) - y).square().mean()
+        if self.steps is not None:
+            set_lr(optimiser, one_cycle(index, self.steps, self.lr))
+        x, y = parallel.rows(*self.pairs.batch(self.batch, generator))
+        loss = parallel.mean((self.f(x) - y).square().mean())
         descend(optimiser, loss)
         return {"loss": loss.item(), "rmse_hu": loss.item() ** 0.5}
 
@@ -151,24 +155,27 @@ class WganVggTask:
 
     def _critic_step(self, generator: torch.Generator) -> dict[str, float]:
         x, y = self.pairs.batch(self.batch, generator)
+        share = torch.rand(len(y), 1, 1, 1, generator=generator).to(y)
+        x, y, share = parallel.rows(x, y, share)
         with torch.no_grad():
             denoised = self.f(x)
-        distance = self.critic(y).mean() - self.critic(denoised).mean()
-        share = torch.rand(len(y), 1, 1, 1, generator=generator).to(y)
+        distance = parallel.mean(self.critic(y).mean() - self.critic(denoised).mean())
         penalty = gradient_penalty(self.critic, share * y + (1 - share) * denoised)
+        penalty = parallel.mean(penalty)
         descend(self.optimisers["critic"], self.penalty * penalty - distance)
         return {"wasserstein": distance.item(), "penalty": penalty.item()}
 
     def _denoiser_step(self, generator: torch.Generator) -> dict[str, float]:
-        x, y = self.pairs.batch(self.batch, generator)
+        x, y = parallel.rows(*self.pairs.batch(self.batch, generator))
         self.critic.requires_grad_(False)
         denoised = self.f(x)
-        adversarial = -self.critic(denoised).mean()
+        adversarial = parallel.mean(-self.critic(denoised).mean())
         perceptual = (self.features(denoised) - self.features(y)).square().mean()
+        perceptual = parallel.mean(perceptual)
         loss = adversarial + self.feature_weight * perceptual
         descend(self.optimisers["f"], loss)
         self.critic.requires_grad_(True)
-        rmse = (denoised.detach() - y).square().mean().sqrt()
+        rmse = parallel.mean((denoised.detach() - y).square().mean()).sqrt()
         return {"loss": loss.item(), "features": perceptual.item(), "rmse_hu": rmse.item()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from . import parallel
 from .cinn_task import Representation
 from .data import PairSampler, pick_domain
 from .flow_matching import FlowMatching
@@ -71,15 +72,16 @@ class FlowTask:
         if not self.flow.fitted:
             self.flow.fit_scales(*self._draw(max(_FIT, self.batch), generator))
         image, z = self._draw(self.batch, generator)
+        noise = torch.randn(image.shape, generator=generator).to(image)
+        offset = torch.rand(len(image), generator=generator)
+        t = ((torch.arange(len(image)) + offset) / len(image)).to(image)
+        image, z, noise, t = parallel.rows(image, z, noise, t)
         target = (image - self.flow.guess(z)) / self.flow.scale
-        noise = torch.randn(target.shape, generator=generator).to(target)
-        offset = torch.rand(len(target), generator=generator)
-        t = ((torch.arange(len(target)) + offset) / len(target)).to(target)
         share = t[:, None, None, None]
         velocity = self.flow.velocity(
             (1 - share) * noise + share * target, t, self.flow.condition(z)
         )
-        loss = (velocity - (target - noise)).square().mean()
+        loss = parallel.mean((velocity - (target - noise)).square().mean())
         optimiser = self.optimisers["flow"]
         set_lr(optimiser, one_cycle(index, self.steps, self.lr))
         descend(optimiser, loss, largest_norm=_GRADIENT_NORM)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from recon.errors import DataError
 
+from . import parallel
 from .checkpoints import load_tensors, save_tensors
 
 __all__ = ["Task", "descend", "one_cycle", "set_lr", "train"]
@@ -66,7 +67,8 @@ def train(
     """Train a task, resuming from its checkpoint if there is one.
 
     A resumed run has the same weights and logs as an uninterrupted one, bit for bit, on the same
-    machine with the same number of threads. A finished run is loaded and not trained again.
+    machine with the same number of threads. A finished run is loaded and not trained again. Under
+    torchrun every process takes its rows of each batch (`ctxai.parallel`); only the first writes.
 
     Parameters
     ----------
@@ -118,20 +120,30 @@ def train(
         raise DataError(
             "training needs steps", expected="steps, every ≥ 1", got=f"{steps}, {every}"
         )
+    parallel.join()
     path = None if checkpoint is None else Path(checkpoint)
     run = _identity(task, steps, seed)
     logs: list[dict[str, float]] = []
     if path is not None:
-        for partial in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
+        for partial in (
+            []
+            if not parallel.is_first()
+            else path.parent.glob(f".{glob.escape(path.name)}.partial-*")
+        ):
             partial.unlink(missing_ok=True)  # of a run that was killed while it wrote
         if path.exists():
             logs = _resume(task, path, run)
+        parallel.wait()  # nobody writes while another reads
     for module in task.modules.values():
         module.train()
     with (
         torch.random.fork_rng(devices=[]),
         tqdm(
-            total=steps, initial=len(logs), desc=label, file=sys.stderr, disable=not progress
+            total=steps,
+            initial=len(logs),
+            desc=label,
+            file=sys.stderr,
+            disable=not (progress and parallel.is_first()),
         ) as bar,
     ):
         for index in range(len(logs), steps):
@@ -147,7 +159,9 @@ def train(
                 )
             logs.append(log)
             if path is not None and ((index + 1) % every == 0 or index + 1 == steps):
-                _save(task, path, run, logs)
+                if parallel.is_first():
+                    _save(task, path, run, logs)
+                parallel.wait()
             bar.set_postfix({name: f"{value:.4g}" for name, value in log.items()}, refresh=False)
             bar.update()
     for module in task.modules.values():
@@ -196,8 +210,9 @@ def descend(
     """Take one step down the gradient of a loss, first scaled to ``largest_norm`` if longer."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    parallel.average_gradients(weights)
     if largest_norm is not None:
-        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
         nn.utils.clip_grad_norm_(weights, largest_norm, error_if_nonfinite=True)
     optimiser.step()
 

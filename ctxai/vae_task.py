@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from . import parallel
 from .data import PairSampler, pick_domain
 from .training import descend, one_cycle, set_lr
 from .vae import VAE, kl_per_dimension
@@ -72,11 +73,12 @@ class VAETask:
         """Take one optimiser step; returns loss [nats/pixel], rms error [unit] and KL [nats]."""
         self.vae.train()
         image = pick_domain(self.sampler(self.batch, generator), self.domain)
+        noise = torch.randn(len(image), self.vae.latent, generator=generator).to(image)
+        image, noise = parallel.rows(image, noise)
         posterior = self.vae.encode(image)
-        noise = torch.randn(posterior.loc.shape, generator=generator).to(posterior.loc)
         decoded = self.vae.decode(posterior.loc + posterior.scale * noise)
-        mse = ((decoded - image) / self.vae.scale).square().mean()
-        kl = kl_per_dimension(posterior)
+        mse = parallel.mean(((decoded - image) / self.vae.scale).square().mean())
+        kl = parallel.mean(kl_per_dimension(posterior))
         pixels = image[0].numel()
         loss = (
             0.5 * (mse + _SMALLEST_MSE).log()

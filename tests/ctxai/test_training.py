@@ -72,7 +72,8 @@ def run(task, **changes):
     return train(task, **options)
 
 
-def test_a_run_killed_again_and_again_ends_in_the_same_bits(tmp_path):
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_killed_again_and_again_ends_in_the_same_bits(tmp_path, kills):
     """SIGKILL at random moments; every step writes a checkpoint, so most kills hit a write."""
     path, moments = tmp_path / "run", random.Random(3)
     process = subprocess.Popen(
@@ -85,16 +86,16 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bits(tmp_path):
     with process:
         straight = process.stdout.readline().strip()
         resumed = "killed"
-        while resumed == "killed" and len(found) < 20:
+        while resumed == "killed" and len(found) < 4 * kills:
             found.append(_steps_done(path))
             written = _time_written(path)
             process.stdin.write("go\n")
             worker = int(process.stdout.readline())
-            if len(found) <= 6:
+            if len(found) <= kills:
                 begun = time.monotonic()
                 while _time_written(path) == written and time.monotonic() - begun < 20:
                     time.sleep(0.001)
-                time.sleep(moments.uniform(0, 0.04))
+                time.sleep(moments.uniform(0, 0.24 / kills))
                 with contextlib.suppress(ProcessLookupError):  # it may have ended in time
                     os.kill(worker, signal.SIGKILL)
             resumed = process.stdout.readline().strip()
