@@ -71,7 +71,7 @@ def train_all(
     x, y = phantom_pairs(
         recipe.held_out, seed=stage_seed(seed, "test"), point=point, progress=progress
     )
-    held_out = PatchPairs(x, y, patch=point.patch).batch(64, torch.Generator().manualstage_seed(0))
+    held_out = PatchPairs(x, y, patch=point.patch).batch(64, torch.Generator().manual_seed(0))
     figures = _take_over(keep, folder) if keep is not None else {}
 
     for name, train_denoiser in (("chen", stages.chen), ("yang", stages.yang)):

@@ -36,11 +36,17 @@ class Decoder:
     def decode(self, latent):
         return self.law(latent)[:, None]
 
+    def encode(self, images):
+        return torch.distributions.Normal(torch.zeros(len(images), 6), 1.0)
+
 
 class Passing:
     """Stands for a cINN that leaves v as it is."""
 
     latent = 6
+
+    def __call__(self, latent, z):
+        return latent, torch.zeros(len(latent))
 
     def inverse(self, v, z):
         return v
@@ -71,7 +77,7 @@ def test_the_true_anatomy_is_a_target_of_itself(scanner):
     assert study.facts["verdict"]["holds"]
     ratio = value(study, "‖x' - f(x)‖, median") / value(study, "‖f(R⁻¹𝒫Ry) - f(x)‖, median")
     assert abs(ratio - 1) < STUDIES["distance of the truth to itself, rel"]
-    assert value(study, "share of ȳ") > 0.8
+    assert value(study, "share of ȳ no farther") > 0.8
     assert value(study, "sd of ȳ") < 1e-3
     xprime, rescanned = study.arrays["xprime"], study.arrays["rescanned"]
     assert xprime.shape == (24, 4, 16, 16)
@@ -86,7 +92,7 @@ def test_another_anatomy_is_told_from_the_truth(scanner):
     wrong = known(lambda v: (scanner.y + block).expand(len(v), 16, 16), smooth, "y")
     study = target_domain_study(wrong, scanner, n=8, draws=4, seed=2, **COMMON)
     assert not study.facts["verdict"]["holds"]
-    assert value(study, "share of ȳ") == 0.0
+    assert value(study, "share of ȳ no farther") == 0.0
     assert value(study, "‖mean ȳ - y‖") == pytest.approx(40.0, rel=1e-3)  # 80 HU on a quarter
     mean = study.arrays["xprime"].mean((0, 1)) - study.arrays["y"]
     assert 60.0 < mean[6:10, 6:10].mean() < 100.0

@@ -13,6 +13,7 @@ EXPECTED = {
     "chen", "yang", "vae_x", "vae_y",
     "cinn-chen-output-x", "cinn-chen-output-y", "cinn-yang-output-x", "cinn-yang-output-y",
     "cinn-yang-1-x", "cinn-yang-4-x", "cinn-yang-7-x",
+    "flow-chen-output-x", "flow-chen-output-y", "flow-yang-output-x", "flow-yang-output-y",
 }  # fmt: skip
 LARGEST_MB = 20
 
