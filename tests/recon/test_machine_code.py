@@ -63,9 +63,10 @@ def test_arguments_that_are_not_what_the_machine_code_expects_are_refused(wrong,
 def test_what_cannot_run_without_numba_runs_with_it():
     @kernel
     def needy(tag, room: f32[::1], first: i64, last: i64, x: f32[::1]):
-        x[first:last] = np.arange(first, last) + 1
-        if x[first] > 9:
-            print(x[first])  # needs Python
+        for i in range(first, last):
+            x[i] = i + 1
+            if x[i] > 9:
+                print(x[i])  # needs Python
 
     x = np.zeros(5, np.float32)
     with pytest.warns(UserWarning, match="cannot stand alone"):
