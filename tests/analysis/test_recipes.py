@@ -111,7 +111,8 @@ def test_a_users_denoiser_gets_its_sampler_once(
     second = models()["output"]
     assert path.stat().st_mtime_ns == written
     v, z = torch.randn(3, first.latent), torch.randn(1, 1, 32, 32)
-    torch.testing.assert_close(first.generate(v, z), second.generate(v, z))
+    # HU: convolutions sum in another order for another layout of the same weights in memory
+    torch.testing.assert_close(first.generate(v, z), second.generate(v, z), rtol=1e-4, atol=1e-2)
     with pytest.raises(DataError, match="another denoiser"):
         train_for(
             f, name="half", digest="0" * 16 + "1" * 48, layers=["output"], domain="y",
