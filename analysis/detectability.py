@@ -33,8 +33,8 @@ __all__ = ["Jacobian", "Krylov", "auc", "detectability", "lanczos"]
 RESIDUAL = 1e-4
 """Largest relative residual of the linear systems."""
 
-_STEPS = 800
-_EVERY = 10  # steps between looks at the residual
+_STEPS = 2000
+_EVERY = 20  # steps between looks at the residual
 
 Product = Callable[[Tensor], Tensor]
 

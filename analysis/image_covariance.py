@@ -144,6 +144,7 @@ class ImageCovariance:
         self.window = window
         self.hu = 1000.0 / mu_water
         self.parts = (quantum, electronic)
+        self._traced: dict[int, tuple[Tensor, Tensor]] = {}
         self.matrices: tuple[Tensor, Tensor] | None = None
         if dense:
             self.matrices = self._matrices(progress)
@@ -201,16 +202,21 @@ class ImageCovariance:
     def _through(self, images: Tensor, variances: list[Tensor]) -> list[Tensor]:
         """``B diag(σ²) Bᵀ`` of images (n, H, W), for several variances of the rays."""
         out: list[list[Tensor]] = [[] for _ in variances]
-        blank = torch.zeros(1, *self.operator.geometry.shape, requires_grad=True)
         for part in images.float().split(_CHUNK):
-            rays = blank.expand(len(part), -1, -1).detach().requires_grad_()
-            with torch.enable_grad():
-                image = self.operator.fbp(rays, window=self.window)
-            (spread,) = torch.autograd.grad(image, rays, part * self.hu)
+            spread = self._transpose(part) * self.hu
             for images_out, variance in zip(out, variances):
                 noise = self.operator.fbp(spread * variance, window=self.window)
                 images_out.append(noise * self.hu)
         return [torch.cat(parts) for parts in out]
+
+    def _transpose(self, images: Tensor) -> Tensor:
+        """Bᵀ of images (n, H, W): the gradient of an FBP, which is traced once for each n."""
+        if len(images) not in self._traced:
+            rays = torch.zeros(len(images), *self.operator.geometry.shape, requires_grad=True)
+            with torch.enable_grad():
+                self._traced[len(images)] = rays, self.operator.fbp(rays, window=self.window)
+        rays, image = self._traced[len(images)]
+        return torch.autograd.grad(image, rays, images, retain_graph=True)[0]
 
     def _matrices(self, progress: bool) -> tuple[Tensor, Tensor]:
         rows, cols = self.grid.shape

@@ -15,9 +15,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recon.errors import DataError
+from recon.geometry import ImageGrid
 
 from .detectability import auc
-from .fidelity import apply
+from .fidelity import apply, rms
+from .lesions import Lesion, contrast_recovery, hiding_cost
 from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .projection_domain import DETECTED, Pair, threshold, threshold_of_rays
 from .run_store import Study
@@ -45,6 +47,7 @@ def projection_study(
     full_mas: float,
     tolerance_hu: float = 1.0,
     draws: int = 100,
+    lesion: Lesion | None = None,
     seed: int,
     progress: bool = True,
 ) -> list[Study]:
@@ -66,6 +69,8 @@ def projection_study(
     draws : int
         Noise draws of each anatomy that the human-like observers are trained on, and as many
         others that they are tested on; 0 leaves them out.
+    lesion : Lesion, optional
+        If that is what ȳ adds to y: its contrast recovery and its cost of hiding are taken too.
     seed : int
         Of all noise.
     progress : bool
@@ -120,7 +125,11 @@ def projection_study(
         stages = np.stack([full, pair.before(exposure), image, output])
         _record(study, f, pair, x, stages, fine, other=other, tolerance_hu=tolerance_hu)
         if draws:
-            _read(study, f, pair, exposure, draws=draws, seed=seed, other=other, best=stages[1, 0])
+            train = _read(study, f, pair, exposure, draws, seed, other=other, best=stages[1, 0])
+            if lesion is not None:
+                _recover(study, train, lesion, other=other)
+        if lesion is not None:
+            _hide(study, f, pair, x, other=other)
         studies[exposure] = study
     limits = {
         "rays": threshold_of_rays(pair, full_mas),
@@ -206,6 +215,15 @@ def _record(
     }
 
 
+def _grid(study: Study) -> ImageGrid:
+    patch = study.facts["patch"]
+    return ImageGrid(
+        shape=tuple(patch["shape"]),
+        spacing=tuple(patch["spacing_mm"]),
+        centre=tuple(patch["centre_mm"]),
+    )
+
+
 def apply_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor) -> Tensor:
     """J Δ of one image (H, W), f linearised at x."""
     from .detectability import Jacobian
@@ -229,13 +247,16 @@ def _read(
     f: Callable[[Tensor], Tensor],
     pair: Pair,
     mas: float,
-    *,
     draws: int,
     seed: int,
+    *,
     other: str,
     best: float,
-) -> None:
-    """CHO and NPW in image and output: trained on draws of the same noise, tested on others."""
+) -> dict[str, list[Tensor]]:
+    """CHO and NPW in image and output: trained on draws of the same noise, tested on others.
+
+    Returns the training images of both anatomies by stage.
+    """
     scanner = pair.scanner
     both = (scanner.y, scanner.y + pair.change[0].to(scanner.y))
 
@@ -250,12 +271,44 @@ def _read(
         float((weight.sum(1 - k) * axis).sum() / weight.sum()) for k, axis in enumerate(axes)
     )
     channels = dense_dog_channels(tuple(weight.shape), place=place)
+    trained = {}
     for layer, stage in (("input", "image"), ("output", "output")):
         if layer == "output":
             train, test = ([apply(f, images) for images in part] for part in (train, test))
+        trained[stage] = train
         templates = {"CHO": train_cho(*train, channels), "NPW": train_npw(*train)}
         for name, template in templates.items():
             _say(study, name, observe(template, *test, seed=seed), layer, stage, other, best, draws)
+    return trained
+
+
+def _recover(study: Study, trained: dict[str, list[Tensor]], lesion: Lesion, *, other: str) -> None:
+    """How much of the lesion's contrast its core shows, in pairs of the same noise."""
+    grid = _grid(study)
+    for layer, stage in (("input", "image"), ("output", "output")):
+        study.add(
+            f"contrast recovery: {stage}", contrast_recovery(*trained[stage], lesion, grid), "1",
+            layer=layer, sampler=other, should_be="1",
+            meaning=f"mean over the lesion's core and over {len(trained[stage][0])} noise draws",
+        )  # fmt: skip
+
+
+def _hide(
+    study: Study, f: Callable[[Tensor], Tensor], pair: Pair, x: Tensor, *, other: str
+) -> None:
+    """The least surprising change of x that hides nine tenths of the lesion from f."""
+    shown = float(rms(apply(f, x + pair.signal[0]) - apply(f, x)))
+    hiding = hiding_cost(
+        f, x, pair.signal[0], pair.covariance.times(study.mas), tolerance_hu=0.1 * shown
+    )
+    study.add(
+        "cost of hiding", hiding.cost, "1", sampler=other,
+        should_be=f"near the lesion's own d' of {hiding.lesion:.3g}; less is an easy way to hide",
+        meaning="√(δᵀΣ⁻¹δ) of the least surprising δ with ‖f(x + l + δ) - f(x)‖ at a tenth of "
+        "that without δ" + ("" if hiding.hidden else f"; reached {hiding.left:.2g} HU only"),
+    )  # fmt: skip
+    study.arrays["hiding"] = hiding.change.cpu().numpy()
+    study.facts["hidden"] = hiding.hidden
 
 
 def _say(

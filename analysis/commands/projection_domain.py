@@ -99,6 +99,7 @@ def projection_domain(
     for text in commands.departures(scene, exposures, commands.working_point(networks)):
         commands.current().note(text)
     studies = []
+    lesion = None
     if other == "lesion":
         place = (grid.x[grid.shape[1] // 2], grid.y[grid.shape[0] // 2])
         lesion = Lesion(contrast=contrast, radius=radius, place=place)
@@ -116,7 +117,7 @@ def projection_domain(
     for pair, what, values in groups:
         studies += projection_study(
             f, pair, denoiser=name, other=what, mas=values, full_mas=full,
-            tolerance_hu=tolerance_hu, draws=draws, seed=seed,
+            tolerance_hu=tolerance_hu, draws=draws, lesion=lesion, seed=seed,
         )  # fmt: skip
     record = {
         "command": commands.current().command,

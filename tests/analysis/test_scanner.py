@@ -10,6 +10,11 @@ from analysis.scanner import SliceScanner, derived_seed, low_dose_slices
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
 
+SCANNER_PATCH = {
+    # the requirements; the same rays and the same quanta, but for float32
+    "signal, rel": 1e-4,
+    "sd of each pixel, rel": 0.01,
+}
 SPACING = (1.5, 1.4)
 SHAPE = (150, 170)
 GEOMETRY = flash_axial(views=288)  # a quarter of the views: the physics is the same, the test short
@@ -163,3 +168,37 @@ def test_slices_of_differing_thickness_get_their_own_quanta() -> None:
     inside = np.s_[12:36, 12:36]
     ratio = both[0][inside].std() / both[1][inside].std()
     assert ratio == pytest.approx(3.0, rel=0.1)  # nine times the quanta; 576 pixels
+
+
+def test_patch_and_whole_slice_give_one_signal_and_one_noise(scanner):
+    """An anatomy exchanged on the patch's grid against the slice that holds it, noise included."""
+    from recon.dose import sample_transmission
+    from recon.units import hu_to_mu, mu_to_hu
+
+    centre = (70 + 15.5 - 84.5) * 1.4, (40 + 11.5 - 74.5) * 1.5
+    crop = np.s_[..., 40:64, 70:102]
+    part = SliceScanner(
+        phantom(), SPACING, kvp=120.0, slice_thickness=1.5, seed=3, image=5, geometry=GEOMETRY,
+        patch_grid=ImageGrid(shape=(24, 32), spacing=SPACING, centre=centre),
+    )  # fmt: skip
+    ybar = part.y + 300.0 * torch.rand(24, 32, generator=torch.Generator().manual_seed(1))
+    changed = torch.from_numpy(phantom())
+    changed[crop] = ybar
+    whole = scanner.slice_operator
+    p = whole(hu_to_mu(changed, part.mu_water))
+    signal = whole.fbp(p - part.p, window="hann")[crop]
+    change = (ybar - part.y) * (part.mu_water / 1000.0)
+    by_patch = part.patch_operator.fbp(part.patch_operator(change), window="hann")
+    assert float((by_patch - signal).norm() / signal.norm()) < SCANNER_PATCH["signal, rel"]
+
+    draws, quanta = 24, part.photons(20.0)
+    exchanged = part.p + part.patch_operator(change)  # float32 of other rays moves single quanta
+    noisy = torch.stack([
+        sample_transmission(
+            exchanged, photons=quanta, electronic_noise=3.0, seed=3, image=5, draw=k
+        )
+        for k in range(draws)
+    ])  # fmt: skip
+    expected = mu_to_hu(whole.fbp(noisy, window="hann"), part.mu_water)[crop].std(0)
+    found = part.rescan(ybar[None], 20.0, draws=draws)[0].std(0)
+    assert float((found / expected - 1).abs().max()) < SCANNER_PATCH["sd of each pixel, rel"]
