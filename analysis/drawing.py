@@ -21,12 +21,12 @@ INK = "#1d2430"
 _DPI = 110
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, *, dpi: int = _DPI) -> Figure:
     """A white figure of a size in inches, on no screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

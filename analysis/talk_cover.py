@@ -1,0 +1,235 @@
+"""The talk's cover: one network, trained on thoraces or on abdomens, looks at both.
+
+T-Net and A-Net are Chen's CNN from the same initial weights, trained with the same steps on pairs
+of phantoms of one anatomy. What differs in their outputs is what their training told them to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ctxai.checkpoints import load_module, save_module
+from ctxai.data import PatchPairs
+from ctxai.denoiser_tasks import SupervisedTask
+from ctxai.denoisers import Chen
+from ctxai.training import train
+from recon.errors import DataError
+from recon.phantom.anatomy import random_slice
+
+from .fidelity import apply
+from .figures import LUNG, SOFT_TISSUE, Window
+from .run_store import Run
+from .scanner import derived_seed
+from .talk_layout import Panel, colour_limit, rms_hu, sheet
+from .training_data import WorkingPoint, phantom_pairs, scan
+
+__all__ = ["NETWORKS", "CoverSlice", "cover_figure", "cover_of_run", "cover_slice", "trained_on"]
+
+NETWORKS = {"T-Net": "thorax", "A-Net": "abdomen"}
+"""What the two networks are called, and the anatomy that each is trained on."""
+
+_SLICES = 48  # for the training of each
+_BATCH, _RATE = 16, 1e-3
+_WINDOWS: dict[str, Window] = {"thorax": LUNG, "abdomen": SOFT_TISSUE}
+_MARGIN_MM = 8.0  # around the body
+
+
+@dataclass(frozen=True)
+class CoverSlice:
+    """A slice that neither network was trained on: y and x, (rows, cols) [HU]."""
+
+    anatomy: str
+    y: np.ndarray
+    x: np.ndarray
+
+
+def cover_of_run(
+    run: Run, folder: str | Path, *, steps: int = 1000, progress: bool = True
+) -> Callable[..., bytes]:
+    """The cover at the working point, and with the seed, of a run.
+
+    Parameters
+    ----------
+    run : Run
+        As :func:`analysis.run_store.read_run` gives it.
+    folder : path
+        Where the networks are kept, and the checkpoints of their training.
+    steps : int
+        Steps of each training.
+    progress : bool
+        Bars on stderr.
+
+    Returns
+    -------
+    callable
+        ``form="png"`` or "svg" to bytes.
+
+    Raises
+    ------
+    DataError
+        If the run does not say which scans its networks were trained for.
+    """
+    try:
+        point = WorkingPoint(**run.record["weights"]["recipe"]["working_point"])
+        seed = int(run.record["seed"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            "the run does not say at which scans its networks work",
+            where=run.folder / "run.json",
+            remedy="make a run that does: ctxai demo --out RUN",
+        ) from None
+    networks = {
+        name: trained_on(
+            anatomy, folder=folder, steps=steps, point=point, seed=seed, progress=progress
+        )
+        for name, anatomy in NETWORKS.items()
+    }
+    slices = [cover_slice(anatomy, point=point, seed=seed) for anatomy in NETWORKS.values()]
+    return cover_figure(slices, networks, point=point)
+
+
+def trained_on(
+    anatomy: str,
+    *,
+    folder: str | Path,
+    steps: int,
+    point: WorkingPoint,
+    seed: int,
+    slices: int = _SLICES,
+    progress: bool = True,
+) -> torch.nn.Module:
+    """Chen's CNN, trained by its squared error on phantoms of one anatomy alone.
+
+    A training that was stopped goes on from its checkpoint; one that was finished is read.
+
+    Parameters
+    ----------
+    anatomy : str
+        Name that :func:`recon.phantom.random_slice` knows.
+    folder : path
+        For ``ANATOMY.safetensors`` and ``checkpoints``.
+    steps : int
+        Of 16 patches each.
+    point : WorkingPoint
+        Grid and doses of the scans.
+    seed : int
+        Of phantoms, noise, initial weights and order; networks of one seed start the same.
+    slices : int
+        Number of phantoms.
+
+    Returns
+    -------
+    Module
+        HU to HU on (B, 1, H, W).
+
+    Raises
+    ------
+    DataError
+        If the folder keeps a network that was trained in another way.
+    """
+    path = Path(folder) / f"{anatomy}.safetensors"
+    facts: dict[str, Any] = {
+        **point.facts, "anatomy": anatomy, "slices": slices, "steps": steps, "seed": seed,
+    }  # fmt: skip
+    if path.exists():
+        network, found = load_module(path)
+        for what, wanted in facts.items():
+            if found.get(what) != wanted:
+                raise DataError(
+                    f"a network of another training: its {what} differs",
+                    where=path,
+                    expected=wanted,
+                    got=found.get(what),
+                    remedy=f"remove the folder {folder} to train again",
+                )
+        return network
+    x, y = phantom_pairs(
+        slices, seed=derived_seed(seed, f"cover, training on {anatomy}"), anatomies=(anatomy,),
+        point=point, progress=progress,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "cover, initial weights"))
+        f = Chen().to(memory_format=torch.channels_last)
+    train(
+        SupervisedTask(f, PatchPairs(x, y, patch=point.patch), batch=_BATCH, steps=steps, lr=_RATE),
+        steps=steps,
+        seed=derived_seed(seed, "cover, steps"),
+        checkpoint=path.parent / "checkpoints" / path.name,
+        label=f"Chen on {anatomy}",
+        progress=progress,
+    )
+    save_module(path, f, **facts)
+    return f
+
+
+def cover_slice(anatomy: str, *, point: WorkingPoint, seed: int) -> CoverSlice:
+    """A random patient that is in no training, scanned at the high and at the low dose."""
+    own = derived_seed(seed, f"cover, {anatomy}")
+    truth = random_slice(anatomy, seed=own, grid=point.grid)[None]
+    y = scan(truth, point.high_mas, seed=derived_seed(own, "high dose"), point=point)
+    x = scan(y, point.mas, seed=derived_seed(own, "low dose"), point=point)
+    return CoverSlice(anatomy, y[0], x[0])
+
+
+def cover_figure(
+    slices: list[CoverSlice], networks: Mapping[str, torch.nn.Module], *, point: WorkingPoint
+) -> Callable[..., bytes]:
+    """A row a slice: FBP at the low dose, the output of each network, and their difference.
+
+    Parameters
+    ----------
+    slices : list of CoverSlice
+        Of one size.
+    networks : mapping
+        Two, by name.
+    point : WorkingPoint
+        Pixel size and dose.
+    """
+    spacing = point.grid.spacing
+    show = _bodies([piece.y for piece in slices], spacing)
+    first, second = networks
+    rows, differences = [], []
+    for piece in slices:
+        window = _WINDOWS.get(piece.anatomy, SOFT_TISSUE)
+        body = piece.y[show] > -900.0  # of the picture, without the air around
+        titles = [f"FBP, {point.mas:g} mAs", *networks, f"{second} - {first}"]
+        x, y = piece.x, piece.y
+        outputs = [apply(f, torch.from_numpy(x)).numpy() for f in networks.values()]
+        differences.append((outputs[1] - outputs[0])[show])
+        panels = [
+            Panel(
+                image[show], "" if rows else title, f"{rms_hu((image - y)[show][body]):.0f} HU",
+                window,
+            )
+            for title, image in zip(titles, [x, *outputs])
+        ]  # fmt: skip
+        change = f"{rms_hu(differences[-1][body]):.0f} HU"
+        panels.append(Panel(differences[-1], "" if rows else titles[-1], change, None))
+        rows.append((f"{piece.anatomy},\n{window.name}\nwindow", panels))
+    trained = ", ".join(f"{name}: {NETWORKS[name]}" for name in networks)
+    windows = "; ".join(dict.fromkeys(str(_WINDOWS.get(p.anatomy, SOFT_TISSUE)) for p in slices))
+    footer = (
+        f"One network, two trainings ({trained}). Below each image its rms distance from the\n"
+        f"{point.high_mas:g} mAs image, air left out; below the differences, their rms. Shown: {windows}."
+    )
+    return partial(
+        sheet, rows, spacing=spacing, footer=footer, limit=colour_limit(differences), size=2.6
+    )
+
+
+def _bodies(images: list[np.ndarray], spacing: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns that hold every body, with a margin."""
+    dense = np.any([image > -300.0 for image in images], axis=0)
+    found = []
+    for axis, step in ((1, spacing[0]), (0, spacing[1])):
+        where = np.flatnonzero(dense.any(axis))
+        margin = round(_MARGIN_MM / step)
+        found.append(slice(max(0, int(where[0]) - margin), int(where[-1]) + 1 + margin))
+    return found[0], found[1]

@@ -1,0 +1,217 @@
+"""The figures of a talk, from one run: denoising, layers, target domain, and what training taught.
+
+Everything is read from the run folder but the cover's two networks, which are trained by
+:mod:`analysis.talk_cover`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from recon.errors import DataError
+
+from .figures import Window, fit_window
+from .run_store import Run, Study
+from .talk_arrows import SMOOTHING_MM, largest_differences
+from .talk_layout import Panel, colour_limit, rms_hu, sheet
+
+__all__ = ["LAYERS", "denoising_figure", "layers_figure", "of_run", "target_domain_figure"]
+
+LAYERS = ("1", "4", "7")
+"""Wiretapped layers of the second figure."""
+
+_SAMPLES = 5  # columns of samples after a layer
+_CHAINS = 3  # sampled anatomies that are scanned again
+_REMEDY = "make a run that has it: ctxai demo --out RUN"
+_SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas alone
+
+
+def of_run(run: Run) -> dict[str, Callable[..., bytes]]:
+    """The figures that a run of the demonstration holds, by file name.
+
+    Parameters
+    ----------
+    run : Run
+        As :func:`analysis.run_store.read_run` gives it.
+
+    Returns
+    -------
+    dict
+        "denoising", "layers", "target-domain" → function of ``form="png"`` or "svg" to bytes.
+
+    Raises
+    ------
+    DataError
+        If a study, a layer or an image is missing, with the command that makes it.
+    """
+    chen, yang = (_study(run, "invariances", name) for name in ("chen", "yang"))
+    return {
+        "denoising": denoising_figure(chen, yang),
+        "layers": layers_figure(yang),
+        "target-domain": target_domain_figure(_study(run, "target-domain", "chen")),
+    }
+
+
+def denoising_figure(*studies: Study) -> Callable[..., bytes]:
+    """y, x, f(x) and f(x) - y, a row a denoiser, with arrows at the largest differences.
+
+    Parameters
+    ----------
+    studies : Study
+        Of any kind, with "y", "x" and "fx".
+    """
+    _require(studies[0], "y", "x", "fx")
+    window, spacing = fit_window(studies[0].arrays["y"]), _spacing(studies[0])
+    rows, differences = [], []
+    for number, study in enumerate(studies):
+        _require(study, "y", "x", "fx")
+        if _spacing(study) != spacing:
+            raise DataError("pixels of two sizes in one figure", where=study.name)
+        y, x, fx = (study.arrays[name] for name in ("y", "x", "fx"))
+        pointers = largest_differences(fx - y, spacing)
+        differences.append(fx - y)
+        titles = ["y, high dose", f"x, {study.mas:g} mAs", "f(x)", "f(x) - y"]
+        titles = titles if number == 0 else [""] * 4
+        panels = [
+            Panel(y, titles[0], "", window, pointers),
+            Panel(x, titles[1], f"‖x - y‖ = {rms_hu(x - y):.0f} HU", window, pointers),
+            Panel(fx, titles[2], f"‖f(x) - y‖ = {rms_hu(fx - y):.0f} HU", window, pointers),
+            Panel(fx - y, titles[3], "", None, pointers, labelled=True),
+        ]
+        rows.append((_name(study), panels))
+    footer = (
+        f"{_shown(window)}. ‖·‖ is the rms over pixels. Arrows: the largest differences f(x) - y,\n"
+        f"averaged with a Gaussian of {SMOOTHING_MM:g} mm."
+    )
+    return partial(sheet, rows, spacing=spacing, footer=footer, limit=colour_limit(differences))
+
+
+def layers_figure(study: Study) -> Callable[..., bytes]:
+    """Samples x̄ after layers 1, 4 and 7, a row a layer; a column has the same v.
+
+    Parameters
+    ----------
+    study : Study
+        Of invariances, with ``layer-L/plain`` and its distances for each of :data:`LAYERS`.
+
+    Raises
+    ------
+    DataError
+        If a layer is missing, or the layers do not share v.
+    """
+    _require(
+        study, "y", "x", "fx", *(f"layer-{la}/plain{d}" for la in LAYERS for d in ("", "_distance"))
+    )
+    samplers = {study.facts.get("sampler", {}).get(layer) for layer in LAYERS}
+    if len(samplers) > 1:
+        raise DataError(
+            "layers with different samplers do not share v", where=study.name, got=samplers
+        )
+    window = fit_window(study.arrays["y"])
+    beside = {f"x, {study.mas:g} mAs": "x", "f(x)": "fx", "y, high dose": "y"}
+    rows: list[tuple[str, list[Panel]]] = []
+    for layer, (caption, name) in zip(LAYERS, beside.items(), strict=True):
+        samples = study.arrays[f"layer-{layer}/plain"][:_SAMPLES]
+        distance = study.arrays[f"layer-{layer}/plain_distance"]
+        panels = [
+            Panel(
+                image, f"v{_subscript(k + 1)}" if not rows else "", f"{distance[k]:.0f} HU", window
+            )
+            for k, image in enumerate(samples)
+        ]
+        true = Panel(study.arrays[name], "" if rows else "the case", caption, window)
+        rows.append((f"x̄ after\nlayer {layer}", [*panels, true]))
+    redrawn = ""
+    if "redrawn_distance" in study.arrays:
+        again = float(np.median(study.arrays["redrawn_distance"]))
+        redrawn = f"; drawing the noise of x again gives {again:.0f} HU"
+    footer = (
+        f"{_name(study)}'s denoiser. A column has the same v. Below "
+        f"each sample: ‖f(x̄) - f(x)‖, rms over pixels{redrawn}.\n{_shown(window)}."
+    )
+    return partial(sheet, rows, spacing=_spacing(study), footer=footer)
+
+
+def target_domain_figure(study: Study) -> Callable[..., bytes]:
+    """What was there and what could have been: ȳ, its difference from y, its scan, x', x' - f(x).
+
+    The first row is the truth, y → x → f(x); each further row is a sampled anatomy on the same way.
+
+    Parameters
+    ----------
+    study : Study
+        Of the target domain.
+    """
+    _require(study, "y", "x", "fx", "ybar", "rescanned", "xprime", "null_distance")
+    y, x, fx = (study.arrays[name] for name in ("y", "x", "fx"))
+    window = fit_window(y)
+    noise, left = rms_hu(x - y), rms_hu(fx - y)
+    truth = [
+        Panel(y, "y", "", window),
+        Panel(x, r"x = R$^{-1}\mathcal{P}$Ry", f"‖x - y‖ = {noise:.0f} HU", window),
+        Panel(fx, "f(x)", f"‖f(x) - y‖ = {left:.0f} HU", window),
+    ]
+    rows: list[tuple[str, list[Panel]]] = [("truth", truth)]
+    changes = []
+    for k, ybar in enumerate(study.arrays["ybar"][:_CHAINS]):
+        scanned, xprime = study.arrays["rescanned"][k], study.arrays["xprime"][k, 0]
+        titles = ["ȳ", _SCANNED, f"x' = f({_SCANNED})", "ȳ - y", "x' - f(x)"]
+        titles = titles if k == 0 else [""] * 5
+        changes += [ybar - y, xprime - fx]
+        captions = [f"{rms_hu(change):.0f} HU" for change in changes[-2:]]
+        panels = [
+            Panel(ybar, titles[0], "", window),
+            Panel(scanned, titles[1], "", window),
+            Panel(xprime, titles[2], "", window),
+            Panel(ybar - y, titles[3], captions[0], None),
+            Panel(xprime - fx, titles[4], captions[1], None),
+        ]
+        rows.append((f"sampled\nanatomy {k + 1}", panels))
+    again = float(np.median(study.arrays["null_distance"]))
+    footer = (
+        f"{_name(study)}'s denoiser, {study.mas:g} mAs. Below the differences, their rms over "
+        f"pixels; scanning the true y again gives ‖x' - f(x)‖ = {again:.0f} HU.\n{_shown(window)}."
+    )
+    return partial(sheet, rows, spacing=_spacing(study), footer=footer, limit=colour_limit(changes))
+
+
+def _study(run: Run, kind: str, denoiser: str) -> Study:
+    """The first study of a kind and a denoiser in a run."""
+    found = [s for s in run.studies if s.kind == kind and s.denoiser == denoiser]
+    if not found:
+        raise DataError(
+            f"the run has no study of {kind} for {denoiser}",
+            where=run.folder,
+            got=", ".join(s.name for s in run.studies) or "no study",
+            remedy=_REMEDY,
+        )
+    return found[0]
+
+
+def _require(study: Study, *names: str) -> None:
+    """Refuse a study without these images."""
+    missing = [name for name in names if name not in study.arrays]
+    if missing:
+        raise DataError(f"the study lacks {', '.join(missing)}", where=study.name, remedy=_REMEDY)
+
+
+def _name(study: Study) -> str:
+    """What a denoiser is called in a sentence."""
+    return {"chen": "Chen", "yang": "Yang"}.get(study.denoiser, study.denoiser)
+
+
+def _spacing(study: Study) -> tuple[float, float]:
+    sy, sx = study.facts["patch"]["spacing_mm"]
+    return float(sy), float(sx)
+
+
+def _shown(window: Window) -> str:
+    text = str(window)
+    return text[:1].upper() + text[1:]
+
+
+def _subscript(number: int) -> str:
+    return "".join(chr(0x2080 + int(digit)) for digit in str(number))
