@@ -78,6 +78,9 @@ def test_the_true_anatomy_is_a_target_of_itself(scanner):
     ratio = value(study, "‖x' - f(x)‖, median") / value(study, "‖f(R⁻¹𝒫Ry) - f(x)‖, median")
     assert abs(ratio - 1) < STUDIES["distance of the truth to itself, rel"]
     assert value(study, "share of ȳ no farther") > 0.8
+    assert value(study, "share of ȳ compatible") > 0.8
+    assert 0.0 <= value(study, "power of the test") <= 1.0
+    assert study.arrays["compatibility_p"].shape == (24,)
     assert value(study, "sd of ȳ") < 1e-3
     xprime, rescanned = study.arrays["xprime"], study.arrays["rescanned"]
     assert xprime.shape == (24, 4, 16, 16)
@@ -93,6 +96,8 @@ def test_another_anatomy_is_told_from_the_truth(scanner):
     study = target_domain_study(wrong, scanner, n=8, draws=4, seed=2, **COMMON)
     assert not study.facts["verdict"]["holds"]
     assert value(study, "share of ȳ no farther") == 0.0
+    assert value(study, "share of ȳ compatible") == 0.0
+    assert study.facts["compatibility"]["most_different"] == []
     assert value(study, "‖mean ȳ - y‖") == pytest.approx(40.0, rel=1e-3)  # 80 HU on a quarter
     mean = study.arrays["xprime"].mean((0, 1)) - study.arrays["y"]
     assert 60.0 < mean[6:10, 6:10].mean() < 100.0
