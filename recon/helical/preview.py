@@ -84,7 +84,7 @@ def preview_slabs(
         sums = np.zeros((part.stop - part.start, turn, g.n_cols), np.float32)
         weights = np.zeros_like(sums)
         for first in range(int(near[0]), int(near[-1]) + 1, 64):
-            stop = min(first + 64, int(near[-1]) + 1)
+            stop = min(first + min(64, turn), int(near[-1]) + 1)
             views = np.ascontiguousarray(scan.line_integrals[first:stop], dtype=np.float32)
             _collect(
                 views, member[first:stop], g.source_z[first:stop], middle[first:stop], per_mm,
@@ -100,7 +100,7 @@ def _collect(
 ):  # fmt: skip
     """Add what views (n, rows, cols) see of the slices to their fans (slices, turn, cols)."""
     n, rows, cols = views.shape
-    for k in nb.prange(n):  # 64 views lie within a turn, or take turns at different places
+    for k in nb.prange(n):  # within a turn no two views have the same place
         running = np.empty(rows + 1)
         for c in range(cols):
             running[0] = 0.0
