@@ -8,6 +8,7 @@ for the curves and for the exposure at which it is detected.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -197,7 +198,7 @@ def _record(
         "inequality_holds": bool((stages[2:] <= stages[1] * (1 + 1e-3)).all()),
     }
     output_signal = apply_jacobian(f, x, pair.signal[0])
-    images = {
+    images: dict[str, Any] = {
         "slice": scanner.hu,
         "y": scanner.y,
         "ybar": scanner.y.cpu() + pair.change[0],
@@ -266,17 +267,15 @@ def _read(
     train = [scans(anatomy, "observer training") for anatomy in both]
     test = [scans(anatomy, f"observer test {k}") for k, anatomy in enumerate(both)]
     weight = pair.change[0].abs().double()
-    axes = [torch.arange(n).double() for n in weight.shape]
-    place = tuple(
-        float((weight.sum(1 - k) * axis).sum() / weight.sum()) for k, axis in enumerate(axes)
-    )
-    channels = dense_dog_channels(tuple(weight.shape), place=place)
+    rows, cols = (torch.arange(n).double() for n in weight.shape)
+    row, col = ((weight.sum(1 - k) * at).sum() / weight.sum() for k, at in enumerate((rows, cols)))
+    channels = dense_dog_channels((len(rows), len(cols)), place=(float(row), float(col)))
     trained = {}
     for layer, stage in (("input", "image"), ("output", "output")):
         if layer == "output":
             train, test = ([apply(f, images) for images in part] for part in (train, test))
         trained[stage] = train
-        templates = {"CHO": train_cho(*train, channels), "NPW": train_npw(*train)}
+        templates = {"CHO": train_cho(train[0], train[1], channels), "NPW": train_npw(*train)}
         for name, template in templates.items():
             _say(study, name, observe(template, *test, seed=seed), layer, stage, other, best, draws)
     return trained
@@ -286,8 +285,9 @@ def _recover(study: Study, trained: dict[str, list[Tensor]], lesion: Lesion, *, 
     """How much of the lesion's contrast its core shows, in pairs of the same noise."""
     grid = _grid(study)
     for layer, stage in (("input", "image"), ("output", "output")):
+        pairs = trained[stage][0], trained[stage][1]
         study.add(
-            f"contrast recovery: {stage}", contrast_recovery(*trained[stage], lesion, grid), "1",
+            f"contrast recovery: {stage}", contrast_recovery(*pairs, lesion, grid), "1",
             layer=layer, sampler=other, should_be="1",
             meaning=f"mean over the lesion's core and over {len(trained[stage][0])} noise draws",
         )  # fmt: skip
