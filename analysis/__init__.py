@@ -8,11 +8,16 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "PRESETS": "presets",
+    "Lesion": "lesions",
     "Recipe": "recipes",
     "SliceScanner": "scanner",
     "Study": "run_store",
     "WorkingPoint": "training_data",
     "coverage": "fidelity",
+    "diversity_curve": "fidelity_curve",
+    "export_dicom": "export",
+    "export_figures": "export",
     "ideal_coverage": "fidelity",
     "invariance_study": "invariances",
     "low_dose_slices": "scanner",

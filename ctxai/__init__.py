@@ -4,6 +4,7 @@
     z̄ = E(x), x = D(z̄)    VAE                          all there is to represent
     v = t(z̄ | z)          ConditionalINN               what z leaves open, v ~ N(0, 1)
     x̄ = D(t⁻¹(v | z))     sample_invariances           other images of the same z
+    x̄ ~ p(x | z)          FlowMatching                 the same, in pixels and without a latent
 
 Not tied to CT: images have a unit, and physics comes in as a callable that redraws the noise.
 """
@@ -18,7 +19,11 @@ from .denoiser_tasks import SupervisedTask, WganVggTask
 from .denoisers import Chen, Yang, load_denoiser
 from .features import VGG19Features
 from .fibre import FibreResult, project_to_fibre
+from .flow_matching import FlowMatching
+from .flow_task import FlowTask
 from .invariance_model import InvarianceModel
+from .near_null import NearNull, near_null
+from .published_weights import load_ldct_benchmark
 from .sampling import Samples, draw, sample_invariances
 from .training import Task, train
 from .vae import VAE, active_dimensions
@@ -33,8 +38,11 @@ __all__ = [
     "ConditionalINN",
     "Critic",
     "FibreResult",
+    "FlowMatching",
+    "FlowTask",
     "INNTask",
     "InvarianceModel",
+    "NearNull",
     "PatchPairs",
     "Samples",
     "SupervisedTask",
@@ -49,7 +57,9 @@ __all__ = [
     "denoisers",
     "draw",
     "load_denoiser",
+    "load_ldct_benchmark",
     "load_module",
+    "near_null",
     "project_to_fibre",
     "sample_invariances",
     "save_module",

@@ -31,17 +31,21 @@ if TYPE_CHECKING:
     from .ctpd import read_scan
     from .ctpd_write import write_scan
     from .dicom_image import CTImages, read_images, write_series
+    from .helical import reconstruct
     from .scan import Scan
     from .scan_dose import at_dose
     from .scan_geometry import HelicalScan
+    from .scan_simulation import simulate_scan
 
-_FILES = {  # what reads and writes files is loaded when it is first used, and pydicom with it
+_SCANS = {  # what scans and files need is loaded when it is first used, and pydicom with it
     "CTImages": "dicom_image",
     "HelicalScan": "scan_geometry",
     "Scan": "scan",
     "at_dose": "scan_dose",
     "read_images": "dicom_image",
     "read_scan": "ctpd",
+    "reconstruct": "helical",
+    "simulate_scan": "scan_simulation",
     "write_scan": "ctpd_write",
     "write_series": "dicom_image",
 }
@@ -70,7 +74,9 @@ __all__ = [
     "photons_per_column",
     "read_images",
     "read_scan",
+    "reconstruct",
     "sample_transmission",
+    "simulate_scan",
     "starved_rays",
     "write_scan",
     "write_series",
@@ -78,9 +84,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FILES:
+    if name not in _SCANS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_SCANS[name]}"), name)
 
 
 def __dir__() -> list[str]:
