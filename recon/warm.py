@@ -14,8 +14,11 @@ import torch
 
 from .dose import insert_noise, sample_transmission, starved_rays
 from .geometry import FanBeam, ImageGrid, ParallelBeam
+from .helical import reconstruct
 from .operator import operator
-from .phantom import random_slice
+from .phantom import body, random_slice
+from .scan_geometry import HelicalScan
+from .scan_simulation import simulate_scan
 
 __all__ = ["warm"]
 
@@ -45,6 +48,17 @@ def warm() -> float:
     began = time.monotonic()
     random_slice("head", seed=0, grid=ImageGrid(shape=(32, 32), spacing=(8.0, 8.0)))
     _say("phantoms", began)
+    began = time.monotonic()
+    helix = HelicalScan(
+        angles=np.arange(96) * (2 * math.pi / 24), z=np.arange(96) / 6, src_iso=200.0,
+        src_det=400.0, n_rows=8, n_cols=32, row_pitch=1.1, col_pitch=8.0, views_per_rotation=24,
+    )  # fmt: skip
+    scan = simulate_scan(
+        body("water", 0.02).views(helix), helix, mas=100, kvp=120, mu_water=0.02, name="warm",
+        seed=0,
+    )  # fmt: skip
+    reconstruct(scan, grid=grid, z=[8.0], slice_thickness=1.0)
+    _say("helical scans", began)
     return time.monotonic() - start
 
 
