@@ -75,7 +75,7 @@ def largest_differences(
     >>> lost = np.zeros((48, 64))
     >>> lost[12:15, 40:43] = -90.0
     >>> [(p.row, p.col, round(p.hu)) for p in largest_differences(lost, (1.0, 1.0))]
-    [(13, 41, -42)]
+    [(13, 41, -43)]
     """
     sigma = SMOOTHING_MM / np.asarray(spacing)
     average = ndimage.gaussian_filter(np.asarray(difference, np.float64), sigma)

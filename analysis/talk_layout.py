@@ -98,7 +98,7 @@ def sheet(
         axes.spines[:].set_visible(False)
         return axes
 
-    top, shown, first, last = 0.0, None, None, 0.0
+    top, shown, first, last = 0.0, None, 0.0, 0.0
     for (name, panels), high, over, under in zip(rows, tall, above, below, strict=True):
         top += over
         figure.text(
@@ -117,8 +117,8 @@ def sheet(
                 colours = {"cmap": "gray", "vmin": low, "vmax": bright}
             drawn = axes.imshow(panel.image, interpolation="nearest", aspect="auto", **colours)
             if panel.window is None:
+                first = top if shown is None else first
                 shown, last = drawn, top + high
-                first = top if first is None else first
             axes.set_title(panel.title, fontsize=12.5, color=INK, pad=5)
             axes.set_xlabel(panel.caption, fontsize=10.5, color=INK, labelpad=3)
             if not marked and panel.window is not None:
