@@ -11,7 +11,9 @@ from ctxai.invariance_model import InvarianceModel, Model
 from ctxai.sampling import draw
 from ctxai.vae import VAE, active_dimensions
 
-__all__ = ["denoiser_figures", "model_figures", "vae_figures"]
+__all__ = ["collapse_alarm", "denoiser_figures", "model_figures", "vae_figures"]
+
+_FEW = 0.05  # of the latent: with fewer dimensions in use, samples are nearly all the same
 
 
 @torch.no_grad()
@@ -28,6 +30,27 @@ def vae_figures(vae: VAE, images: torch.Tensor) -> dict[str, float]:
         "rmse_hu": _rms(rebuilt - images),
         "active_dimensions": int(active_dimensions(vae, images)),
     }
+
+
+def collapse_alarm(active: int, latent: int) -> str | None:
+    """What to say of an autoencoder that hardly uses its latent, None of one that does.
+
+    Such an autoencoder can look perfect: latents are normal, the likelihood is high and the
+    inversion exact, and no two samples differ.
+
+    Examples
+    --------
+    >>> from analysis.held_out import collapse_alarm
+    >>> collapse_alarm(0, 128)
+    'the autoencoder has collapsed: 0 of 128 dimensions are active; train with more free bits'
+    >>> collapse_alarm(90, 128)
+    """
+    if active >= _FEW * latent:
+        return None
+    return (
+        f"the autoencoder has collapsed: {active} of {latent} dimensions are active; "
+        "train with more free bits"
+    )
 
 
 @torch.no_grad()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from ctxai.checkpoints import load_module, save_module
 from ctxai.data import PatchPairs, pick_domain
@@ -17,7 +19,7 @@ from ctxai.weights import SHIPPED, WeightSet, flow_name, sampler_name, vae_name
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
-from .held_out import denoiser_figures, model_figures, vae_figures
+from .held_out import collapse_alarm, denoiser_figures, model_figures, vae_figures
 from .stages import REDUCED, Recipe, Stages, stage_seed
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
@@ -85,6 +87,9 @@ def train_all(
             autoencoder = stages.vae(domain, pairs)
             figures[name] = vae_figures(autoencoder, pick_domain(held_out, domain))
             stages.save(name, autoencoder, figures[name])
+            active = figures[name]["active_dimensions"]
+            if alarm := collapse_alarm(active, autoencoder.latent):
+                tqdm.write(f"{name}: {alarm}", file=sys.stderr)
     weights = WeightSet(folder)
     for sampler, wanted in (("cinn", SETS), ("flow", FLOWS)):
         for (of, domain), layers in wanted.items():
