@@ -129,8 +129,8 @@ def layers_figure(study: Study) -> Callable[..., bytes]:
         again = float(np.median(study.arrays["redrawn_distance"]))
         redrawn = f"; drawing the noise of x again gives {again:.0f} HU"
     footer = (
-        f"{_name(study)}'s denoiser. A column has the same v. Below "
-        f"each sample: ‖f(x̄) - f(x)‖, rms over pixels{redrawn}.\n{_shown(window)}."
+        f"{_name(study)}'s denoiser{_by(*samplers)}. A column has the same v. Below each sample:\n"
+        f"‖f(x̄) - f(x)‖, rms over pixels{redrawn}.\n{_shown(window)}."
     )
     return partial(sheet, rows, spacing=_spacing(study), footer=footer)
 
@@ -172,8 +172,9 @@ def target_domain_figure(study: Study) -> Callable[..., bytes]:
         rows.append((f"sampled\nanatomy {k + 1}", panels))
     again = float(np.median(study.arrays["null_distance"]))
     footer = (
-        f"{_name(study)}'s denoiser, {study.mas:g} mAs. Below the differences, their rms over "
-        f"pixels; scanning the true y again gives ‖x' - f(x)‖ = {again:.0f} HU.\n{_shown(window)}."
+        f"{_name(study)}'s denoiser, {study.mas:g} mAs{_by(study.facts.get('sampler'))}.\n"
+        "Below the differences, their rms over pixels; scanning the true y again gives "
+        f"‖x' - f(x)‖ = {again:.0f} HU.\n{_shown(window)}."
     )
     return partial(sheet, rows, spacing=_spacing(study), footer=footer, limit=colour_limit(changes))
 
@@ -201,6 +202,11 @@ def _require(study: Study, *names: str) -> None:
 def _name(study: Study) -> str:
     """What a denoiser is called in a sentence."""
     return {"chen": "Chen", "yang": "Yang"}.get(study.denoiser, study.denoiser)
+
+
+def _by(sampler: str | None) -> str:
+    """Which sampler a figure shows, as the end of a clause."""
+    return f", samples by {sampler}" if sampler else ""
 
 
 def _spacing(study: Study) -> tuple[float, float]:
