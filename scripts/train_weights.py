@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train the networks that ship with the project, from nothing, and put them where they ship from.
 
-    python scripts/train_weights.py --out WEIGHTS            some 20 minutes on two cores
+    python scripts/train_weights.py --out WEIGHTS            half an hour on two cores
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
