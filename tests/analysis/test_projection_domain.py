@@ -203,7 +203,9 @@ def test_parts_add_up(scanner, pair):
     assert len(pair.names) == 7 and len(components(pair.change[0], (1.0, 1.0))) == 7
 
 
-def test_threshold_is_where_the_rays_reach_it(pair):
+def test_threshold_is_where_the_rays_reach_it(scanner):
+    lesion = Lesion(contrast=5.0, radius=2.5, place=(23.0, -13.5))
+    pair = Pair(scanner, scanner.y + lesion.on(scanner.patch_grid))
     at = float(threshold_of_rays(pair, 1e4))
     assert pair.before(at)[0] == pytest.approx(2.77, rel=0.01)
     grid = np.geomspace(1.0, 1e4, 9)
