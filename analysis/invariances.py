@@ -158,9 +158,9 @@ def invariance_study(
             ratio = float(samples.features.median() / again) if again > 0 else None
             limit = in_hu if in_hu is not None else reference.median
             _layer_numbers(study, layer, name, samples, spread, limit, ratio, relative, x)
-            found = evidence.of(samples.images, sampler=name, projected=key == "projected")
             if not shown:
                 continue
+            found = evidence.of(samples.images, sampler=name, projected=key == "projected")
             verdict = judge_invariances(
                 spread,
                 reference,
