@@ -130,7 +130,7 @@ def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
     more = ("--denoiser", f"{tmp_path / 'mine.py'}:same", "-n", 4)
     assert main(words("invariances", ct_folder, tiny_weights, out, *more)) == 0
     printed = capsys.readouterr().out
-    assert "mine.same, output, plain, 10 mAs: These samples are" in printed
+    assert "mine.same, output, plain, 10 mAs: This layer is as good as injective" in printed
     assert "the median sample changes the output by" in printed
     assert asked == [("mine.same", 64, ("output",), "x", out / "trained")]
     group = zarr.open_group(str(out / "samples.zarr"), mode="r")["invariances-mine.same-mas-010"]
