@@ -41,7 +41,7 @@ def main() -> None:
     for name, (which, numbers) in WANTED.items():
         [study] = [study for study in run.studies if study.name.startswith(which)]
         found = of_study(study)
-        pictures = [Image.open(BytesIO(found[k].png)).convert("RGB") for k in numbers]
+        pictures = [Image.open(BytesIO(found[k].draw())).convert("RGB") for k in numbers]
         stacked(pictures).save(DOCS / name, optimize=True)
         print(DOCS / name)
 
