@@ -14,7 +14,6 @@ those 32 columns around them, matter: the ramp filter's response has fallen by (
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,59 +21,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recon.errors import DataError
-from recon.geometry import FanBeam, ImageGrid
 from recon.operator import Operator, operator
 
+from .crossing import with_columns
 from .scanner import SliceScanner
 
-__all__ = ["ImageCovariance", "crossing_columns", "ray_variance", "with_columns"]
-
-MARGIN = 32
-"""Columns kept on both sides of the rays that cross a patch."""
+__all__ = ["ImageCovariance", "ray_variance"]
 
 _CHUNK = 16
 _LARGEST = 4096  # pixels of a patch whose two matrices are kept: 64 MB each
 
 Product = Callable[[Tensor], Tensor]
-
-
-def crossing_columns(geometry: FanBeam, grid: ImageGrid, margin: int = MARGIN) -> slice:
-    """Columns in which a ray of some view crosses a grid, and a margin on both sides.
-
-    Examples
-    --------
-    >>> from analysis.image_covariance import crossing_columns
-    >>> from recon.geometry import ImageGrid, flash_axial
-    >>> crossing_columns(flash_axial(), ImageGrid(shape=(10, 10), spacing=(1.0, 1.0)))
-    slice(326, 412, None)
-    """
-    x = np.array([grid.x[0] - grid.spacing[1] / 2, grid.x[-1] + grid.spacing[1] / 2])
-    y = np.array([grid.y[0] - grid.spacing[0] / 2, grid.y[-1] + grid.spacing[0] / 2])
-    radius = float(np.hypot(*np.meshgrid(x, y)).max())
-    if radius >= geometry.src_iso:
-        raise DataError("the patch reaches the focal spot's orbit", where="grid", got=grid)
-    edge = float(np.arcsin(radius / geometry.src_iso))
-    low, high = geometry.column_of(np.array([-edge, edge]))
-    first = max(0, int(np.floor(low)) - margin)
-    last = min(geometry.n_cols - 1, int(np.ceil(high)) + margin)
-    return slice(first, last + 1)
-
-
-def with_columns(geometry: FanBeam, columns: slice) -> FanBeam:
-    """The same scanner with some of its columns only.
-
-    Examples
-    --------
-    >>> from analysis.image_covariance import with_columns
-    >>> from recon.geometry import flash_axial
-    >>> flash = flash_axial()
-    >>> part = with_columns(flash, slice(9, 20))
-    >>> bool(abs(part.fan_angles - flash.fan_angles[9:20]).max() < 1e-9)
-    True
-    """
-    count = columns.stop - columns.start
-    shift = columns.start + (count - 1) / 2 - (geometry.n_cols - 1) / 2
-    return replace(geometry, n_cols=count, col_offset=geometry.col_offset + shift)
 
 
 def ray_variance(p: Tensor, photons: np.ndarray, electronic_noise: float) -> tuple[Tensor, Tensor]:
@@ -166,7 +123,7 @@ class ImageCovariance:
         change : Tensor, (H, W), optional
             Change of the patch [HU]; the variance is the mean of those with and without it.
         """
-        columns = crossing_columns(scanner.geometry, scanner.patch_grid)
+        columns = scanner.crossing
         photons = scanner.photons(1.0)[columns]
         hypotheses = [scanner.p[..., columns]]
         if change is not None:

@@ -2,7 +2,8 @@
 
 The forward projection R y of the slice is computed once. By linearity the slice whose patch is
 exchanged for another anatomy ȳ projects to ``R y + R(ȳ - y)``, with the second term from the
-patch's own small grid. Noise (𝒫) is drawn on all rays, and FBP (R⁻¹) reconstructs the patch's grid.
+patch's own small grid. Noise (𝒫) is drawn on the rays that cross the patch and 32 columns beside
+them, and FBP (R⁻¹) reconstructs the patch's grid.
 Noise is keyed by (seed, image, draw, view, ray), so every image can be had again.
 """
 
@@ -22,6 +23,7 @@ from recon.operator import operator
 from recon.tube import mu_water, photons_per_column
 from recon.units import AIR_HU, hu_to_mu, mu_to_hu
 
+from .crossing import crossing_columns
 from .images import resample_to
 
 __all__ = ["SliceScanner", "derived_seed", "low_dose_slices"]
@@ -111,6 +113,7 @@ class SliceScanner:
             self.geometry, ImageGrid(shape=y_hu.shape, spacing=self.spacing)
         )
         self.patch_operator = operator(self.geometry, patch_grid)
+        self.crossing = crossing_columns(self.geometry, patch_grid)
         slice_hu = torch.from_numpy(y_hu).to(self.device)
         self.p = self.slice_operator(hu_to_mu(slice_hu, self.mu_water))
 
@@ -118,16 +121,21 @@ class SliceScanner:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
         return _photons(mas, self.kvp, self.slice_thickness, self.geometry)
 
-    def _scan(self, p: Tensor, mas: float, *, seed: int, image: int, draw: int) -> Tensor:
-        """𝒫 p, keyed by image and draw."""
-        return sample_transmission(
-            p,
-            photons=self.photons(mas),
+    def _scan(
+        self, p: Tensor, mas: float, *, seed: int, image: int, draw: int, columns: slice
+    ) -> Tensor:
+        """𝒫 p in some of the columns, keyed by image and draw."""
+        noisy = p.clone()
+        noisy[..., columns] = sample_transmission(
+            p[..., columns].contiguous(),
+            photons=self.photons(mas)[columns],
             electronic_noise=self.electronic_noise,
             seed=seed,
+            first_ray=columns.start,
             image=image,
             draw=draw,
         )
+        return noisy
 
     def _patch_hu(self, p: Tensor) -> Tensor:
         return mu_to_hu(self.patch_operator.fbp(p, window=self.window), self.mu_water)
@@ -164,7 +172,14 @@ class SliceScanner:
         for first in _steps(draws, progress):
             number = range(first, min(first + _CHUNK, draws))
             noisy = [
-                self._scan(self.p, mas, seed=seed, image=self.image, draw=first_draw + k)
+                self._scan(
+                    self.p,
+                    mas,
+                    seed=seed,
+                    image=self.image,
+                    draw=first_draw + k,
+                    columns=self.crossing,
+                )
                 for k in number
             ]
             out.append(self._patch_hu(torch.stack(noisy)))
@@ -210,7 +225,9 @@ class SliceScanner:
             change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
             p = self.p + self.patch_operator(change)
             for k in range(draws):
-                noisy = self._scan(p, mas, seed=seed, image=self.image + first, draw=k)
+                noisy = self._scan(
+                    p, mas, seed=seed, image=self.image + first, draw=k, columns=self.crossing
+                )
                 out[first : first + _CHUNK, k] = self._patch_hu(noisy)
         return out
 
@@ -225,7 +242,9 @@ class SliceScanner:
     def full(self, mas: float, *, seed: int | None = None) -> np.ndarray:
         """The whole slice on its own grid, (rows, cols) [HU], with the noise of draw 0."""
         seed = self.seed if seed is None else seed
-        noisy = self._scan(self.p, mas, seed=seed, image=self.image, draw=0)
+        noisy = self._scan(
+            self.p, mas, seed=seed, image=self.image, draw=0, columns=slice(0, self.geometry.n_cols)
+        )
         mu = self.slice_operator.fbp(noisy, window=self.window)
         return mu_to_hu(mu, self.mu_water).cpu().numpy()
 

@@ -113,6 +113,7 @@ def sample_transmission(
     electronic_noise: float,
     seed: int,
     first_view: int = 0,
+    first_ray: int = 0,
     image: int = 0,
     draw: int = 0,
 ) -> torch.Tensor:
@@ -134,6 +135,9 @@ def sample_transmission(
         Seed of the noise.
     first_view : int
         Number of the first view of p in its scan.
+    first_ray : int
+        Number of the first ray of p in its view: some columns of a view get the noise that they get
+        in the whole of it.
     image, draw : int
         Number of the first image of p, and of the noise realisation, in the stream of ``seed``.
 
@@ -157,7 +161,8 @@ def sample_transmission(
     >>> bool((noisy[2] == third).all())
     True
     """
-    return _Rays(p, photons, electronic_noise, seed, first_view, image, draw).run(sample, 1.0)
+    rays = _Rays(p, photons, electronic_noise, seed, first_view, image, draw, first_ray)
+    return rays.run(sample, 1.0)
 
 
 def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> float:
@@ -204,6 +209,7 @@ class _Rays:
         first_view: int,
         image: int,
         draw: int,
+        first_ray: int = 0,
     ) -> None:
         self.p = _checked_line_integrals(p)
         n0 = _checked_photons(photons)
@@ -215,7 +221,12 @@ class _Rays:
         self.seed = stream_index("seed", seed, bits=64)
         self.stream = [
             stream_index(name, value)
-            for name, value in (("image", image), ("draw", draw), ("first_view", first_view))
+            for name, value in (
+                ("image", image),
+                ("draw", draw),
+                ("first_view", first_view),
+                ("first_ray", first_ray),
+            )
         ]
         # one value of N0 for all rows of the detector marks a scan (..., views, rows, cols)
         a_scan = n0.ndim >= 3 and n0.shape[-2] == 1 < p.shape[-2] and n0.shape[-1] == p.shape[-1]
@@ -242,7 +253,6 @@ class _Rays:
     def run(self, kernel: Any, fraction: float) -> torch.Tensor:
         p = self.p.detach().cpu().contiguous()
         out = torch.empty_like(p)
-        image, draw, first_view = self.stream
         kernel(
             p.numpy().reshape(self.shape),
             out.numpy().reshape(self.shape),
@@ -251,9 +261,7 @@ class _Rays:
             fraction,
             self.sigma,
             np.uint64(self.seed),
-            image,
-            draw,
-            first_view,
+            *self.stream,
         )
         return out.to(self.p.device)
 

@@ -2,7 +2,7 @@
 
 Every kernel takes line integrals p and an array ``out`` ``(images, views, rays)``, the quanta N0 as
 flat values with a stride for each of these axes (0 where they are broadcast), the dose fraction,
-σe, and what keys the random numbers: seed, first image, draw and first view.
+σe, and what keys the random numbers: seed, first image, draw, first view and first ray.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLOOR_QUANTA = 1.0
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def sample(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view):  # type: ignore[no-untyped-def]
+def sample(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view, first_ray):  # type: ignore[no-untyped-def]
     """A measurement of each ray: Poisson quanta and electronic noise, drawn exactly."""
     images, views, rays = p.shape
     for job in prange(images * views):
@@ -30,19 +30,20 @@ def sample(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_vi
         view = first_view + v
         spare = 0.0
         for r in range(rays):
+            ray = first_ray + r
             n0 = fraction * quanta[i * strides[0] + v * strides[1] + r * strides[2]]
-            y = poisson(n0 * math.exp(-p[i, v, r]), r, view, k0, k1)
+            y = poisson(n0 * math.exp(-p[i, v, r]), ray, view, k0, k1)
             if sigma > 0.0:
-                if r % 2 == 0:
-                    noise, spare = normal_pair(r // 2, view, k0, k1)
-                else:
+                if r == 0 or ray % 2 == 0:
+                    noise, spare = normal_pair(ray // 2, view, k0, k1)
+                if ray % 2 == 1:
                     noise = spare
                 y += sigma * noise
             out[i, v, r] = -math.log(max(y, FLOOR_QUANTA) / n0)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def thin(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view):  # type: ignore[no-untyped-def]
+def thin(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view, first_ray):  # type: ignore[no-untyped-def]
     """Each measured ray at a fraction of its exposure: the noise that is missing, added."""
     images, views, rays = p.shape
     quantum = fraction * (1.0 - fraction)
@@ -53,18 +54,19 @@ def thin(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view
         view = first_view + v
         spare = 0.0
         for r in range(rays):
+            ray = first_ray + r
             n0 = quanta[i * strides[0] + v * strides[1] + r * strides[2]]
             y = n0 * math.exp(-p[i, v, r])
-            if r % 2 == 0:
-                noise, spare = normal_pair(r // 2, view, k0, k1)
-            else:
+            if r == 0 or ray % 2 == 0:
+                noise, spare = normal_pair(ray // 2, view, k0, k1)
+            if ray % 2 == 1:
                 noise = spare
             y = fraction * y + math.sqrt(quantum * y + electronic) * noise
             out[i, v, r] = -math.log(max(y, FLOOR_QUANTA) / (fraction * n0))
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def starvation(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view):  # type: ignore[no-untyped-def]
+def starvation(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view, first_ray):  # type: ignore[no-untyped-def]
     """Chance of each ray to read no more than the floor."""
     images, views, rays = p.shape
     last = int(FLOOR_QUANTA + 8.0 * sigma)  # beyond 8 σe the electronic noise does not reach back

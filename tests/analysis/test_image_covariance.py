@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.image_covariance import ImageCovariance, crossing_columns, ray_variance, with_columns
+from analysis.crossing import crossing_columns, with_columns
+from analysis.image_covariance import ImageCovariance, ray_variance
 from analysis.scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial

@@ -268,3 +268,15 @@ def test_unusable_arguments_are_refused(change, word):
     setting = {"p": phantom(), **change}
     with pytest.raises(DataError, match=word):
         both(setting.pop("p"), **setting)
+
+
+@pytest.mark.parametrize("first", [2, 5])
+def test_some_columns_of_a_view_have_the_noise_they_have_in_the_whole(first):
+    p = torch.linspace(0, 6, 4 * 31).reshape(4, 31)
+    photons = np.linspace(500, 5000, 31)
+    noise = {"electronic_noise": 3.0, "seed": 5, "image": 2}
+    whole = sample_transmission(p, photons=photons, **noise)
+    part = sample_transmission(
+        p[:, first:20].contiguous(), photons=photons[first:20], first_ray=first, **noise
+    )
+    assert torch.equal(part, whole[:, first:20])
