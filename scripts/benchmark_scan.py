@@ -198,7 +198,7 @@ def main() -> None:
     print(f"  read {result['read, GB/s']:.2f} GB/s as uint16")
     print(f"  {result['voxel updates/s of a core'] / 1e6:.0f}e6 voxel updates/s of a core")
     print(f"  peak memory {result['peak memory, GB']:.2f} GB")
-    print(f"  load average {result['load average']:.1f}: above {result['cores']}, others ran too")
+    print(f"  load average {result['load average']:.1f} on {result['cores']} cores")
 
 
 if __name__ == "__main__":
