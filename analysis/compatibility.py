@@ -42,6 +42,7 @@ __all__ = [
 
 ALPHA = 0.05
 NULL_DRAWS = 199
+_TELLING = 0.5  # power from which the test tells a lesion more often than not
 POWER_SCANS = 40
 """Groups of K draws of the slice with a lesion, from which the power is estimated."""
 
@@ -144,7 +145,8 @@ def add_compatibility(
 
     Rows: the share of compatible ȳ, and the test's power. ``facts["compatibility"]`` holds alpha,
     null_draws, compatible_share, power, power_scans, and ``most_different``, the numbers of the
-    compatible ȳ that differ most from y. Array ``compatibility_p`` (n,) [1].
+    compatible ȳ that differ most from y. Array ``compatibility_p`` (n,) [1]. The verdict, where
+    there is one, is given the power as a reason.
 
     Parameters
     ----------
@@ -184,3 +186,9 @@ def add_compatibility(
         "most_different": most_different(ybar, y, p),
     }
     study.arrays["compatibility_p"] = p.astype(np.float32)
+    if "verdict" in study.facts:
+        told = (
+            f"a lesion of 20 HU and 3 pixels radius in the true anatomy is noticed in {power:.0%}"
+        )
+        little = "" if power >= _TELLING else ", so that to be compatible says little at this dose"
+        study.facts["verdict"]["reasons"].append(f"{told} of its scans{little}")
