@@ -138,15 +138,13 @@ def invariance_study(
         evidence = LayerEvidence(
             study, model, x, redrawn, layer=layer, tolerance_hu=tolerance_hu, seed=seed
         )
-        rival = (beside or {}).get(layer)
-        few = min(n, _BESIDE)
-        for shown, sampled, job in (
-            *((True, model, job) for job in _jobs(model, n, count, tolerance_hu, tolerance)),
-            *(
-                (False, rival, job)
-                for job in (_jobs(rival, few, few, tolerance_hu, tolerance) if rival else ())
-            ),
-        ):
+        tasks = [(True, model, job) for job in _jobs(model, n, count, tolerance_hu, tolerance)]
+        if rival := (beside or {}).get(layer):
+            few = min(n, _BESIDE)
+            tasks += [
+                (False, rival, job) for job in _jobs(rival, few, few, tolerance_hu, tolerance)
+            ]
+        for shown, sampled, job in tasks:
             key, number, relative, in_hu = job
             name = sampled.sampler + (", projected" if key == "projected" else "")
             samples = _sample(

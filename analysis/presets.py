@@ -148,8 +148,7 @@ def train_preset(
         raise DataError("no such preset", where=name, expected=", ".join(PRESETS))
     files = []
     for entry in PRESETS[name]:
-        changes = {"steps": steps or entry.steps, "slices": slices or entry.slices}
-        preset = replace(entry, **changes)
+        preset = replace(entry, steps=steps or entry.steps, slices=slices or entry.slices)
         pairs, test = (_pairs(preset, point, seed, what, progress) for what in ("train", "test"))
         f, task = preset_task(preset, pairs, seed=seed)
         train(

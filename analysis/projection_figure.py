@@ -37,7 +37,6 @@ def projection_figure(study: Study, *, spacing: float, form: str = "png") -> byt
     for j, (name, title) in enumerate(shown):
         _grey(figure.add_subplot(grid[0, j]), arrays[name], title, window, spacing)
     limit = max(1.0, float(np.abs(arrays["change"]).max()))
-    last = None
     for j, (name, title) in enumerate(
         (("change", "ȳ - y"), ("signal", "after R⁻¹R"), ("output_signal", "after f: J R⁻¹R(ȳ - y)"))
     ):

@@ -45,12 +45,12 @@ class Block(nn.Module):
             nn.GroupNorm(_GROUPS, before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1)
         )
         self.shift = nn.Linear(_TIMES, after)
-        self.second = nn.Sequential(
-            nn.GroupNorm(_GROUPS, after), nn.SiLU(), nn.Conv2d(after, after, 3, padding=1)
-        )
+        last = nn.Conv2d(after, after, 3, padding=1)
+        self.second = nn.Sequential(nn.GroupNorm(_GROUPS, after), nn.SiLU(), last)
         self.direct = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
-        nn.init.zeros_(self.second[-1].weight)  # the block starts as its direct path
-        nn.init.zeros_(self.second[-1].bias)
+        nn.init.zeros_(last.weight)  # the block starts as its direct path
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
     def forward(self, h: Tensor, time: Tensor) -> Tensor:
         """Features ``(B, before, h, w)`` and time embeddings → ``(B, after, h, w)``."""

@@ -81,8 +81,8 @@ def projection_domain(
         f = networks.load(name)[0]
     else:
         f, name, _ = load_denoiser(denoiser)
-    if phantom is not None:
-        images = draw_phantom(phantom, out, seed=seed, point=commands.working_point(networks))
+    if images is None:
+        images = draw_phantom(str(phantom), out, seed=seed, point=commands.working_point(networks))
     scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
     full = full_mas if full_mas is not None else scene.images.mas
     if full is None:
