@@ -222,19 +222,41 @@ def load_module(path: str | Path, *, digest: str | None = None) -> tuple[nn.Modu
             got=error,
             remedy="the file is from another version: train it again",
         ) from None
-    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    got = {key: tuple(value.shape) for key, value in tensors.items()}
-    if wanted != got:
-        key = min(set(wanted.items()) ^ set(got.items()))[0]
+    if wrong := first_misfit(module, tensors):
+        key, expected, got = wrong
         raise DataError(
             f"tensor {key!r} does not fit {record['class']}",
             where=path,
-            expected=wanted.get(key, "no such tensor"),
-            got=got.get(key, "no such tensor"),
+            expected=expected,
+            got=got,
             remedy="the file is from another version: train it again",
         )
     module.load_state_dict(tensors)
     return module.eval(), record["facts"]
+
+
+def first_misfit(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor]
+) -> tuple[str, object, object] | None:
+    """First tensor, by name, that a network has not, misses or has in another shape.
+
+    Returns
+    -------
+    (name, expected, got) or None
+        Shapes, or "no such tensor"; None if all fit.
+
+    Examples
+    --------
+    >>> from torch import nn, zeros
+    >>> first_misfit(nn.Linear(2, 1), {"bias": zeros(1), "weight": zeros(1, 3)})
+    ('weight', (1, 2), (1, 3))
+    """
+    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    got = {key: tuple(value.shape) for key, value in tensors.items()}
+    if wanted == got:
+        return None
+    key = min(set(wanted.items()) ^ set(got.items()))[0]
+    return key, wanted.get(key, "no such tensor"), got.get(key, "no such tensor")
 
 
 def _read(path: str | Path) -> bytes:

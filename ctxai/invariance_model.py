@@ -6,11 +6,12 @@ pixel space. Whoever samples asks either for ``represent(x)`` and ``generate(v, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from recon.errors import DataError
 
@@ -26,8 +27,47 @@ Redraw = Callable[[Tensor, int, int], Tensor]
 """``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
 
 
+class _Sampler(ABC):
+    """What both samplers have: the wiretap, and networks of which the last one takes v."""
+
+    wiretap: Wiretap
+    domain: str
+
+    def __post_init__(self) -> None:
+        pick_domain(("x", "y"), self.domain)
+
+    @property
+    @abstractmethod
+    def networks(self) -> tuple[Any, ...]:
+        """The trained networks: the first one makes the images, the last one takes v."""
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of v."""
+        return self.networks[-1].latent
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        return self.networks[0].shape
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return self.networks[0].channels
+
+    @property
+    def unit(self) -> str:
+        """Unit of the images."""
+        return self.networks[0].unit
+
+    def represent(self, x: Tensor) -> Tensor:
+        """z = Φ(x) of images ``(B, C, H, W)``."""
+        return self.wiretap.phi(x)
+
+
 @dataclass
-class InvarianceModel:
+class InvarianceModel(_Sampler):
     """Everything that sampling the invariances of one layer takes, with a VAE and a cINN.
 
     Attributes
@@ -54,7 +94,7 @@ class InvarianceModel:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        pick_domain(("x", "y"), self.domain)
+        super().__post_init__()
         if self.vae.latent != self.cinn.latent:
             raise DataError(
                 "autoencoder and invertible network have different latents",
@@ -64,38 +104,14 @@ class InvarianceModel:
             )
 
     @property
-    def latent(self) -> int:
-        """Dimensions of v."""
-        return self.cinn.latent
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
-        return self.vae.shape
-
-    @property
-    def channels(self) -> int:
-        """Channels of an image."""
-        return self.vae.channels
-
-    @property
-    def unit(self) -> str:
-        """Unit of the images."""
-        return self.vae.unit
-
-    @property
     def sampler(self) -> str:
         """What the sampler is called in tables."""
         return f"VAE_{self.domain} + cINN"
 
     @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The trained networks of the sampler."""
+    def networks(self) -> tuple[Any, ...]:
+        """The autoencoder and the invertible network."""
         return self.vae, self.cinn
-
-    def represent(self, x: Tensor) -> Tensor:
-        """z = Φ(x) of images ``(B, C, H, W)``."""
-        return self.wiretap.phi(x)
 
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
@@ -103,7 +119,7 @@ class InvarianceModel:
 
 
 @dataclass
-class FlowModel:
+class FlowModel(_Sampler):
     """The same with flow matching in pixel space in place of VAE and cINN.
 
     Attributes
@@ -126,42 +142,15 @@ class FlowModel:
     redraw: Redraw | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        pick_domain(("x", "y"), self.domain)
-
-    @property
-    def latent(self) -> int:
-        """Dimensions of v: one for each pixel."""
-        return self.flow.latent
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
-        return self.flow.shape
-
-    @property
-    def channels(self) -> int:
-        """Channels of an image."""
-        return self.flow.channels
-
-    @property
-    def unit(self) -> str:
-        """Unit of the images."""
-        return self.flow.unit
-
     @property
     def sampler(self) -> str:
         """What the sampler is called in tables."""
         return "flow matching"
 
     @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The trained networks of the sampler."""
+    def networks(self) -> tuple[Any, ...]:
+        """The flow alone."""
         return (self.flow,)
-
-    def represent(self, x: Tensor) -> Tensor:
-        """z = Φ(x) of images ``(B, C, H, W)``."""
-        return self.wiretap.phi(x)
 
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``(n, C, H, W)`` of noise ``v (n, latent)`` for one z ``(1, ...)``."""

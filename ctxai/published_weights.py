@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from recon.errors import DataError
 
+from .checkpoints import first_misfit
 from .denoisers import Chen, Yang
 
 __all__ = ["BENCHMARK_OFFSET_HU", "BENCHMARK_SCALE_HU", "load_ldct_benchmark"]
@@ -86,15 +87,13 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
     except (OSError, SafetensorError) as error:
         raise DataError("weights cannot be read", where=path, got=error) from None
     f = _NETWORKS[method](offset=BENCHMARK_OFFSET_HU, scale=BENCHMARK_SCALE_HU)
-    wanted = {key: tuple(value.shape) for key, value in f.state_dict().items()}
-    got = {key: tuple(value.shape) for key, value in tensors.items()}
-    if wanted != got:
-        key = min(set(wanted.items()) ^ set(got.items()))[0]
+    if wrong := first_misfit(f, tensors):
+        key, expected, got = wrong
         raise DataError(
             f"the file does not hold {method}: tensor {key!r}",
             where=path,
-            expected=wanted.get(key, "no such tensor"),
-            got=got.get(key, "no such tensor"),
+            expected=expected,
+            got=got,
         )
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise DataError("the weights hold NaN or infinity", where=path)
