@@ -117,7 +117,8 @@ def invariance_study(
     x = scanner.low_dose(mas, seed=seed)[0]
     fx = apply(f, x)
     redrawn = scanner.redraw(x, redraws, seed, mas=mas)
-    reference = Spread.of(rms(apply(f, redrawn) - fx))
+    redrawn_distance = rms(apply(f, redrawn) - fx)
+    reference = Spread.of(redrawn_distance)
 
     def normal(count: int, latent: int) -> Tensor:
         generator = torch.Generator().manual_seed(derived_seed(seed, "v"))
@@ -130,7 +131,7 @@ def invariance_study(
         "y": scanner.y,
         "x": x,
         "fx": fx,
-        "redrawn_distance": rms(apply(f, redrawn) - fx),
+        "redrawn_distance": redrawn_distance,
     }
     verdicts = {}
     for layer, model in models.items():
