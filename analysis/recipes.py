@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
 from .held_out import collapse_alarm, denoiser_figures, model_figures, vae_figures
-from .stages import REDUCED, Recipe, Stages, stage_seed
+from .stages import LONG, REDUCED, Recipe, Stages, stage_seed
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
-__all__ = ["FLOWS", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]
+__all__ = ["FLOWS", "LONG", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]
 
 SETS = {
     ("chen", "x"): ("output",),
@@ -33,7 +34,7 @@ SETS = {
 }
 """Layers for which a cINN ships, by denoiser and domain."""
 
-FLOWS = dict.fromkeys(SETS, ("output",))
+FLOWS = {**SETS, ("chen", "x"): ("1", "2", "output")}
 """Layers for which a flow ships."""
 
 
@@ -44,6 +45,8 @@ def train_all(
     point: WorkingPoint = WORKING_POINT,
     seed: int = 1,
     keep: WeightSet | None = None,
+    anew: Sequence[str] = (),
+    device: str = "cpu",
     progress: bool = True,
 ) -> WeightSet:
     """Train the whole set from nothing and seal it with digests and held-out figures.
@@ -58,6 +61,10 @@ def train_all(
         Everything random is a function of it.
     keep : WeightSet, optional
         Networks that are taken over from another set, with their figures, and not trained.
+    anew : sequence of str
+        Patterns of the names that are not taken over, such as "flow-*".
+    device : str
+        Where networks are trained; on "cuda" in mixed precision.
 
     Returns
     -------
@@ -65,16 +72,20 @@ def train_all(
         The trained set, as :data:`ctxai.weights.SHIPPED` is one.
     """
     folder = Path(folder)
-    stages = Stages(folder, recipe, point, seed, progress)
-    x, y = phantom_pairs(
-        recipe.slices, seed=stage_seed(seed, "train"), point=point, progress=progress
+    stages = Stages(folder, recipe, point, seed, progress, device)
+
+    def patches(slices: int, of: str) -> PatchPairs:
+        x, y = phantom_pairs(slices, seed=stage_seed(seed, of), point=point, progress=progress)
+        return PatchPairs(x.to(device), y.to(device), patch=point.patch)
+
+    pairs = patches(recipe.slices, "train")
+    held_out = patches(recipe.held_out, "test").batch(64, torch.Generator().manual_seed(0))
+    taken = (
+        []
+        if keep is None
+        else [name for name in keep.names if not any(fnmatch(name, pattern) for pattern in anew)]
     )
-    pairs = PatchPairs(x, y, patch=point.patch)
-    x, y = phantom_pairs(
-        recipe.held_out, seed=stage_seed(seed, "test"), point=point, progress=progress
-    )
-    held_out = PatchPairs(x, y, patch=point.patch).batch(64, torch.Generator().manual_seed(0))
-    figures = _take_over(keep, folder) if keep is not None else {}
+    figures = _take_over(keep, taken, folder) if keep is not None else {}
 
     for name, train_denoiser in (("chen", stages.chen), ("yang", stages.yang)):
         if name not in figures:
@@ -104,23 +115,24 @@ def train_all(
                     model = stages.cinn(f, vae, layer, domain, pairs, name)
                 else:
                     first = flow_name("chen", layer, domain)
-                    start = stages.saved(first) if name != first else None
+                    start = stages.saved(first) if first in figures else None
                     model = stages.flow(f, layer, domain, pairs, name, start=start)
                 figures[name] = model_figures(model, *held_out)
                 stages.save(name, model.networks[-1], figures[name])
-    weights.seal(
-        recipe={**asdict(recipe), "seed": seed, "working_point": point.facts}, figures=figures
-    )
+    facts = {**asdict(recipe), "seed": seed, "working_point": point.facts}
+    if keep is not None:
+        facts["taken_over"] = {"networks": taken, "recipe": keep.manifest["recipe"]}
+    weights.seal(recipe=facts, figures=figures)
     return weights
 
 
-def _take_over(keep: WeightSet, folder: Path) -> dict[str, Any]:
-    """Copy the networks of a set into a folder; returns their figures."""
+def _take_over(keep: WeightSet, names: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Copy networks of a set into a folder; returns their figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in keep.names:
+    for name in names:
         keep.load(name)  # refuses a file that is not what the manifest says
         shutil.copy2(keep.folder / f"{name}.safetensors", folder)
-    return {name: keep.manifest["figures"][name] for name in keep.names}
+    return {name: keep.manifest["figures"][name] for name in names}
 
 
 def train_for(

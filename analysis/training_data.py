@@ -7,6 +7,7 @@ so that a network sees in training what it sees in a study, where only an image 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -96,7 +97,7 @@ def phantom_pairs(
         anatomy = anatomies[i % len(anatomies)]
         return random_slice(anatomy, seed=derived_seed(seed, f"slice {i}"), grid=point.grid)
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         drawn = tqdm(
             pool.map(phantom, range(n)), total=n, desc="phantoms", disable=not progress, leave=False
         )

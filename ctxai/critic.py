@@ -84,4 +84,4 @@ class Critic(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Score (B,) of images (B, 1, H, W) [HU]: larger for images that look like high dose."""
-        return self.net((x - self.offset) / self.scale)[:, 0]
+        return self.net((x - self.offset) / self.scale)[:, 0].to(x)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from . import parallel
+from .precision import mixed
 from .training import descend, one_cycle, set_lr
 
 __all__ = ["Pairs", "SupervisedTask", "WganVggTask", "gradient_penalty"]
@@ -159,8 +160,9 @@ class WganVggTask:
         x, y, share = parallel.rows(x, y, share)
         with torch.no_grad():
             denoised = self.f(x)
-        distance = parallel.mean(self.critic(y).mean() - self.critic(denoised).mean())
-        penalty = gradient_penalty(self.critic, share * y + (1 - share) * denoised)
+        with mixed(x):
+            distance = parallel.mean(self.critic(y).mean() - self.critic(denoised).mean())
+            penalty = gradient_penalty(self.critic, share * y + (1 - share) * denoised)
         penalty = parallel.mean(penalty)
         descend(self.optimisers["critic"], self.penalty * penalty - distance)
         return {"wasserstein": distance.item(), "penalty": penalty.item()}
@@ -169,9 +171,10 @@ class WganVggTask:
         x, y = parallel.rows(*self.pairs.batch(self.batch, generator))
         self.critic.requires_grad_(False)
         denoised = self.f(x)
-        adversarial = parallel.mean(-self.critic(denoised).mean())
-        perceptual = (self.features(denoised) - self.features(y)).square().mean()
-        perceptual = parallel.mean(perceptual)
+        with mixed(x):
+            adversarial = parallel.mean(-self.critic(denoised).mean())
+            gap = self.features(denoised) - self.features(y)
+        perceptual = parallel.mean(gap.to(y).square().mean())
         loss = adversarial + self.feature_weight * perceptual
         descend(self.optimisers["f"], loss)
         self.critic.requires_grad_(True)

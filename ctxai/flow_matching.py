@@ -33,6 +33,7 @@ _SUMMARY = 8  # channels that a representation with more is summarised in
 _GUESS = 5  # side of the filters of the linear guess [pixels]
 _RIDGE = 1e-6  # of the mean variance of the filters' inputs
 _AROUND = 9  # side of the mean that the guess is compared with [pixels]
+_PRODUCTS, _LEAST = 5e10, 16  # products that the fit of the guess may take, and images at least
 _CHUNK = 25
 
 
@@ -242,7 +243,8 @@ class FlowMatching(nn.Module):
     def fit_scales(self, images: Tensor, z: Tensor) -> None:
         """Set G, s and the normalisation of z from pairs ``(B, channels, rows, cols)``, z.
 
-        G solves the least-squares problem over all pixels, with a small ridge.
+        G solves the least-squares problem over all pixels of the images, of fewer images where z
+        has many channels, with a small ridge.
         """
         mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3))
         dead = spread <= 1e-6 * mean.abs()
@@ -251,7 +253,8 @@ class FlowMatching(nn.Module):
         size = self.filters[0].numel() + 1
         gram = torch.zeros(size, size, dtype=torch.float64)
         moment = torch.zeros(size, self.channels, dtype=torch.float64)
-        for image, features in zip(images.split(1), z.split(1)):
+        affordable = int(_PRODUCTS / (size**2 * images[0, 0].numel()))
+        for image, features in zip(images[: max(_LEAST, affordable)].split(1), z.split(1)):
             windows = unfold(self._normalised(features), _GUESS, padding=_GUESS // 2)[0]
             windows = torch.cat([windows, torch.ones_like(windows[:1])]).double()
             gram += (windows @ windows.T).cpu()

@@ -9,6 +9,7 @@ from . import parallel
 from .cinn_task import Representation
 from .data import PairSampler, pick_domain
 from .flow_matching import FlowMatching
+from .precision import mixed
 from .training import descend, one_cycle, set_lr
 
 __all__ = ["FlowTask"]
@@ -78,10 +79,11 @@ class FlowTask:
         image, z, noise, t = parallel.rows(image, z, noise, t)
         target = (image - self.flow.guess(z)) / self.flow.scale
         share = t[:, None, None, None]
-        velocity = self.flow.velocity(
-            (1 - share) * noise + share * target, t, self.flow.condition(z)
-        )
-        loss = parallel.mean((velocity - (target - noise)).square().mean())
+        with mixed(image):
+            velocity = self.flow.velocity(
+                (1 - share) * noise + share * target, t, self.flow.condition(z)
+            )
+        loss = parallel.mean((velocity.to(image) - (target - noise)).square().mean())
         optimiser = self.optimisers["flow"]
         set_lr(optimiser, one_cycle(index, self.steps, self.lr))
         descend(optimiser, loss, largest_norm=_GRADIENT_NORM)

@@ -147,7 +147,7 @@ class WeightSet:
         if sampler is None:
             sampler = self.best_sampler(denoiser, layer, domain) or "cinn"
         network, facts = self.load(sampler_name(sampler, denoiser, layer, domain))
-        facts = {**facts, "weights": str(self.manifest["recipe"]["name"])}
+        facts = {**facts, "weights": facts.get("recipe", self.manifest["recipe"]["name"])}
         wiretap = Wiretap(f, layer)
         if sampler == "flow":
             return FlowModel(wiretap=wiretap, flow=network, domain=domain, facts=facts)

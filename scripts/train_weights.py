@@ -4,6 +4,8 @@
     python scripts/train_weights.py --out WEIGHTS            half an hour on two cores
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
+    python scripts/train_weights.py --out WEIGHTS --keep SET --anew 'flow-*' --long --device cuda
+                                                             its flows again, as those that ship
 
 Recipe, seed, digests and held-out figures are written to `manifest.json` beside the weights. A run
 that was killed goes on from its checkpoints in WEIGHTS/checkpoints.
@@ -18,7 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from analysis.recipes import train_all
+from analysis.recipes import LONG, REDUCED, train_all
 from ctxai.weights import SHIPPED, WeightSet
 
 
@@ -31,9 +33,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ship", action="store_true", help="copy the result into ctxai/weights")
     parser.add_argument("--keep", type=Path, help="folder of a set, whose networks are taken over")
+    parser.add_argument("--anew", nargs="+", default=[], help="patterns of what is trained again")
+    parser.add_argument("--long", action="store_true", help="the flows' long recipe, on a GPU")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     keep = None if options.keep is None else WeightSet(options.keep)
-    weights = train_all(options.out, seed=options.seed, keep=keep)
+    weights = train_all(
+        options.out, recipe=LONG if options.long else REDUCED, seed=options.seed, keep=keep,
+        anew=options.anew, device=options.device,
+    )  # fmt: skip
     size = sum(path.stat().st_size for path in options.out.glob("*.safetensors"))
     print(f"{len(weights.names)} networks, {size / 1e6:.1f} MB in {options.out}")
     if options.ship:

@@ -1,0 +1,39 @@
+"""16 bits where they are meant to be, and nowhere else."""
+
+import pytest
+import torch
+
+from ctxai.data import PatchPairs
+from ctxai.denoisers import Chen
+from ctxai.flow_matching import FlowMatching
+from ctxai.flow_task import FlowTask
+from ctxai.precision import mixed
+from ctxai.training import train
+from ctxai.wiretap import Wiretap
+
+
+def test_a_cpu_keeps_32_bits() -> None:
+    x = torch.randn(4, 4, generator=torch.Generator().manual_seed(1))
+    with mixed(x):
+        assert torch.equal(x @ x, torch.matmul(x, x))
+        assert (x @ x).dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_flow_learns_in_16_bits_on_a_gpu() -> None:
+    noise = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(1)).cuda()
+    f = Chen().cuda().requires_grad_(False)
+
+    def loss(kind: str) -> list[float]:
+        torch.manual_seed(2)
+        flow = FlowMatching(condition_shape=(1, 32, 32), widths=(8, 8, 8)).to(kind)
+        pairs = PatchPairs(*(40 * side.to(kind) for side in noise), patch=32)
+        task = FlowTask(flow, Wiretap(f.to(kind), "output"), pairs.batch, batch=8, steps=30)
+        logs = train(task, steps=30, seed=3, progress=False)
+        assert {weight.dtype for weight in flow.parameters()} == {torch.float32}
+        return [log["loss"] for log in logs]
+
+    slow, fast = loss("cpu"), loss("cuda")
+    # the same draws on both; bfloat16 rounds activations by 0.4 %
+    assert fast == pytest.approx(slow, rel=0.05)
+    assert fast[-1] < 0.8 * fast[0]
