@@ -7,85 +7,57 @@ many: the ranks of the truth, its coverage, and the spread at matched consistenc
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.data import PatchPairs
-from ctxai.invariance_model import InvarianceModel, Model
+from ctxai.invariance_model import InvarianceModel, Model, Redraw
 from ctxai.near_null import near_null
 from ctxai.sampling import draw
 from ctxai.vae import active_dimensions
+from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
 from .fidelity_curve import diversity_curve
 from .fidelity_numbers import apply, coverage, ideal_coverage, rms, sample_sd
 from .fidelity_statistics import fixed_features, latent_figures, noise_power_ratio, rank_histogram
-from .scanner import derived_seed
-from .training_data import WorkingPoint, phantom_pairs, scan
+from .held_out_patches import HeldOut
 
-__all__ = ["HeldOut", "held_out_fidelity", "held_out_patches"]
+__all__ = ["TrueAnatomy", "held_out_fidelity"]
 
-_PATCHES_PER_SLICE = 5
 _CURVE = (2.0, 4.0, 8.0)  # in thirds of the tolerance in question, so that it is bracketed
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Patches of phantoms that nothing was trained on, scanned several times.
+@dataclass
+class TrueAnatomy:
+    """The sampler that nobody has: it knows the anatomy of x, and draws its noise again.
 
-    Attributes
-    ----------
-    x, y : Tensor, (images, H, W)
-        Low-dose and high-dose patches [HU].
-    redrawn : Tensor, (images, draws, H, W)
-        Further scans of the same patches at the low dose [HU].
+    Projected, its samples say how much images can vary at all while they keep what a layer sees.
     """
 
-    x: Tensor
-    y: Tensor
-    redrawn: Tensor
+    wiretap: Wiretap
+    shape: tuple[int, int]
+    redraw: Redraw | None = None
+    sampler: ClassVar[str] = "true anatomy, noise redrawn"
+    domain: ClassVar[str] = "x"
+    unit: ClassVar[str] = "HU"
+    channels: ClassVar[int] = 1
+    latent: ClassVar[int] = 1
 
+    def represent(self, x: Tensor) -> Tensor:
+        """z = Φ(x)."""
+        return self.wiretap.phi(x)
 
-def held_out_patches(
-    images: int, *, draws: int = 16, seed: int, point: WorkingPoint, progress: bool = True
-) -> HeldOut:
-    """Scan random phantoms several times and cut patches.
-
-    Parameters
-    ----------
-    images : int
-        Number of patches, five a slice.
-    draws : int
-        Further scans of each.
-    seed : int
-        Of phantoms, places and noise; the networks that ship used "train" and "test" of seed 1.
-    point : WorkingPoint
-        Doses, grid and patch size.
-    """
-    slices = -(-images // _PATCHES_PER_SLICE)
-    x, y = phantom_pairs(
-        slices, seed=derived_seed(seed, "held out"), point=point, progress=progress
-    )
-
-    def patches(of: Tensor) -> tuple[Tensor, Tensor]:
-        places = torch.Generator().manual_seed(derived_seed(seed, "places"))
-        low, high = PatchPairs(of, y, patch=point.patch).batch(images, places)
-        return low[:, 0], high[:, 0]
-
-    again = []
-    for k in range(draws):
-        noise = scan(y.numpy(), point.mas, seed=derived_seed(seed, f"redraw {k}"), point=point)
-        again.append(patches(torch.from_numpy(noise))[0])
-    low, high = patches(x)
-    return HeldOut(x=low, y=high, redrawn=torch.stack(again, dim=1))
+    def generate(self, v: Tensor, z: Tensor) -> Tensor:
+        """As many redraws as there are v, ``(n, 1, H, W)`` [HU]."""
+        return self.redraw(z.new_empty(self.shape), len(v), 0)[:, None]  # type: ignore[misc]
 
 
 @torch.no_grad()
 def held_out_fidelity(
-    model: Model,
+    model: Model | TrueAnatomy,
     held_out: HeldOut,
     *,
     n: int = 24,
@@ -99,9 +71,10 @@ def held_out_fidelity(
 
     Parameters
     ----------
-    model : InvarianceModel or FlowModel
+    model : InvarianceModel, FlowModel or TrueAnatomy
         Of domain "x".
     held_out : HeldOut
+        On the device of the model's networks.
     n : int
         Samples of each image.
     tolerance_hu, tolerance : float, optional
@@ -122,7 +95,7 @@ def held_out_fidelity(
         raise DataError("not a model of low-dose images", expected="domain 'x'", got=model.domain)
     f, phi = model.wiretap.f, model.represent
     height, width = held_out.x.shape[-2:]
-    features = fixed_features((height, width))
+    features = fixed_features((height, width)).to(held_out.x)
     rows: list[dict[str, float]] = []
     ranked: list[Tensor] = []
     bar = tqdm(range(len(held_out.x)), desc=label, disable=label is None, leave=False)

@@ -1,92 +1,201 @@
 #!/usr/bin/env python3
-"""Are samples invariances? Every sampler of a set of weights, on phantoms it was not trained on.
+"""Are samples invariances? Every sampler of a set of weights, on patches it was not trained on.
 
-    python scripts/measure_fidelity.py --out OUT                 200 images, samples of the output
-    python scripts/measure_fidelity.py --out OUT --images 50 --denoisers chen --layers output
+    python scripts/measure_fidelity.py --out OUT                    200 patches of random phantoms
+    python scripts/measure_fidelity.py --out OUT --images 20 -n 250 --denoisers chen
+    python scripts/measure_fidelity.py --out OUT --slices DIR_OF_DICOM --mas 25 --images 30
+    python scripts/measure_fidelity.py --out OUT --domain y --images 6
 
-Writes OUT/fidelity.csv and OUT/fidelity.md, one row for each layer and sampler, plain and
+Writes OUT/fidelity.csv and OUT/fidelity.md, one row for each denoiser, layer and sampler, plain and
 projected: consistency, spread beside the reference's at the same consistency, coverage, ranks of
-the truth, near-null space. On two cores some minutes for each row of 200 images.
+the truth, near-null space. The first rows of a layer are the true anatomy with its noise drawn
+again, what no sampler can know; projected, they say how much images can vary at all. In domain y
+(OUT/targets.csv and .md) each sampled anatomy is scanned and denoised again, and its distance to
+f(x) stands beside that of the true anatomy, scanned again. On two cores some minutes for each row
+of 200 patches.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from analysis.held_out_fidelity import held_out_fidelity, held_out_patches
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from analysis import commands
+from analysis.fidelity import apply, coverage, ideal_coverage, rms, sample_sd
+from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
+from analysis.held_out_patches import phantom_scanners, real_scanners, scan_patches
+from analysis.scanner import SliceScanner, derived_seed
 from analysis.training_data import WorkingPoint
-from ctxai.weights import SHIPPED, WeightSet
+from ctxai.invariance_model import Model
+from ctxai.sampling import draw
+from ctxai.weights import SAMPLERS, sampler_name
 from recon.storage import write_atomic, write_csv
 
+LAYERS = ("1", "2", "4", "7", "output")
 SHOWN = (
-    "consistency [HU]", "redrawn noise [HU]", "representation, relative to redrawn noise",
-    "sd at matched consistency [HU]", "sd relative to the reference", "coverage",
-    "coverage, ideal", "near-null energy", "near-null energy of white noise", "gain",
-    "near-null dimension", "rank histograms with p > .01",
+    "consistency [HU]", "representation, relative to redrawn noise", "sd [HU]",
+    "sd relative to the reference", "coverage", "near-null energy",
+    "near-null energy of white noise", "gain", "near-null dimension",
+    "rank histograms with p > .01", "rank histograms, smallest χ² p",
 )  # fmt: skip
 
 
-def main() -> None:
-    """Measure, and write the tables."""
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--slices", type=Path, help="real slices in place of random phantoms")
+    parser.add_argument("--mas", type=float, help="of the low dose; that of the training")
+    parser.add_argument("--images", type=int, default=200, help="patches")
+    parser.add_argument("-n", type=int, default=24, help="samples of each patch")
+    parser.add_argument("--domain", choices=["x", "y"], default="x")
     parser.add_argument("--weights", type=Path, help="folder of a set; the one that ships")
     parser.add_argument("--denoisers", nargs="+", default=["chen", "yang"])
-    parser.add_argument("--layers", nargs="+", default=["output"])
-    parser.add_argument("--samplers", nargs="+", default=["flow", "cinn"])
-    parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("-n", type=int, default=24, help="samples of each image")
+    parser.add_argument("--layers", nargs="+", default=LAYERS)
+    parser.add_argument("--samplers", nargs="+", default=["true", *SAMPLERS])
     parser.add_argument("--tolerance-hu", type=float, default=3.0, help="at the output [HU]")
-    parser.add_argument("--tolerance", type=float, default=1.0, help="elsewhere, in redrawn noise")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="elsewhere, in redrawn noise")
     parser.add_argument("--seed", type=int, default=2001)
-    options = parser.parse_args()
-    weights = SHIPPED if options.weights is None else WeightSet(options.weights)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    asked = arguments()
+    weights = commands.weight_set(asked.weights)
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
-    held_out = held_out_patches(options.images, seed=options.seed, point=point)
-    rows = []
-    for denoiser in options.denoisers:
-        f, _ = weights.load(denoiser)
-        for layer in options.layers:
-            for sampler in options.samplers:
-                if f"{'flow' if sampler == 'flow' else 'cinn'}-{denoiser}-{layer}-x" not in weights:
-                    continue
-                model = weights.load_model(denoiser, layer, "x", f=f, sampler=sampler)
-                at_output = model.wiretap.layer == "output"
-                projected = {
-                    "tolerance_hu": options.tolerance_hu if at_output else None,
-                    "tolerance": None if at_output else options.tolerance,
-                }
-                for name, how in (
-                    (model.sampler, {"tolerance_hu": None, "tolerance": None}),
-                    (f"{model.sampler}, projected", projected),
-                ):
-                    found = held_out_fidelity(
-                        model, held_out, n=options.n, seed=options.seed,
-                        label=f"{denoiser}, layer {layer}, {name}", **how,
-                    )  # fmt: skip
-                    found.pop("ranks", None)
-                    rows.append({"denoiser": denoiser, "layer": layer, "sampler": name, **found})
-                    _write(options.out, rows)
-    print((options.out / "fidelity.md").read_text())
+    mas = point.mas if asked.mas is None else asked.mas
+    common: dict[str, Any] = {"seed": asked.seed, "point": point, "device": asked.device}
+    scanners = (
+        phantom_scanners(asked.images, **common)
+        if asked.slices is None
+        else real_scanners(asked.slices, asked.images, **common)
+    )
+    scanners = tqdm(scanners, total=asked.images, desc="scans", leave=False)
+    if asked.domain == "x":
+        held_out = scan_patches(scanners, mas, draws=max(16, asked.n), seed=asked.seed)
+        rows, name, shown = low_dose_rows(asked, weights, held_out), "fidelity", SHOWN
+    else:
+        rows, name = target_rows(asked, weights, list(scanners), mas), "targets"
+        shown = ("distance [HU]", "sd [HU]", "bias [HU]", "coverage", "coverage, ideal")
+    done = []
+    for row in rows:
+        done.append(row)
+        write_tables(asked.out / name, done, shown)
+    print((asked.out / f"{name}.md").read_text())
 
 
-def _write(out: Path, rows: list[dict]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def models_of(asked: argparse.Namespace, weights: Any) -> Iterator[tuple[str, str, Any]]:
+    """Denoiser, layer and model of every sampler that the set holds and that was asked for."""
+    for denoiser in asked.denoisers:
+        f = weights.load(denoiser)[0].to(asked.device)
+        for layer in asked.layers:
+            held = [
+                s for s in SAMPLERS if sampler_name(s, denoiser, layer, asked.domain) in weights
+            ]
+            models: dict[str, Any] = {
+                s: weights.load_model(denoiser, layer, asked.domain, f=f, sampler=s)
+                for s in held
+                if s in asked.samplers
+            }
+            commands.on_device(models, asked.device)
+            if held and "true" in asked.samplers and asked.domain == "x":
+                first = weights.load_model(denoiser, layer, "x", f=f, sampler=held[0])
+                yield denoiser, layer, TrueAnatomy(first.wiretap, first.shape)
+            for model in models.values():
+                yield denoiser, layer, model
+
+
+def low_dose_rows(asked: argparse.Namespace, weights: Any, held_out: Any) -> Iterator[dict]:
+    """Plain and projected samples of every model."""
+    for denoiser, layer, model in models_of(asked, weights):
+        at_output = layer == "output"
+        projected = {
+            "tolerance_hu": asked.tolerance_hu if at_output else None,
+            "tolerance": None if at_output else asked.tolerance,
+        }
+        for name, how in (
+            (model.sampler, {"tolerance_hu": None, "tolerance": None}),
+            (f"{model.sampler}, projected", projected),
+        ):
+            label = f"{denoiser}, layer {layer}, {name}"
+            found = held_out_fidelity(
+                model, held_out, n=asked.n, seed=asked.seed, label=label, **how
+            )
+            found.pop("ranks", None)
+            yield {"denoiser": denoiser, "layer": layer, "sampler": name, **found}
+
+
+@torch.no_grad()
+def target_rows(
+    asked: argparse.Namespace, weights: Any, scanners: Sequence[SliceScanner], mas: float
+) -> Iterator[dict]:
+    """Every sampler of anatomies, and the true anatomy, scanned and denoised again; means."""
+    seen = set()
+    for denoiser, layer, model in models_of(asked, weights):
+        if denoiser not in seen:
+            again = [_scanned_again(model, scanner, asked, mas) for scanner in scanners]
+            name = "true anatomy, scanned again"
+            yield {"denoiser": denoiser, "layer": layer, "sampler": name, **_means(again)}
+        seen.add(denoiser)
+        found = [
+            _scanned(model, scanner, asked, mas)
+            for scanner in tqdm(scanners, desc=f"{denoiser}, {model.sampler}", leave=False)
+        ]
+        yield {"denoiser": denoiser, "layer": layer, "sampler": model.sampler, **_means(found)}
+
+
+def _scanned_again(
+    model: Model, scanner: SliceScanner, asked: argparse.Namespace, mas: float
+) -> dict[str, float]:
+    f, x = model.wiretap.f, scanner.low_dose(mas, seed=asked.seed)[0]
+    again = scanner.low_dose(mas, draws=asked.n, seed=derived_seed(asked.seed, "again"))
+    return {"distance [HU]": float(rms(apply(f, again) - apply(f, x)).median())}
+
+
+def _scanned(
+    model: Model, scanner: SliceScanner, asked: argparse.Namespace, mas: float
+) -> dict[str, float]:
+    f, x = model.wiretap.f, scanner.low_dose(mas, seed=asked.seed)[0]
+    ybar = draw(model, x, n=asked.n, seed=asked.seed).images
+    scans = scanner.rescan(ybar, mas, seed=derived_seed(asked.seed, "rescan"))[:, 0]
+    return {
+        "distance [HU]": float(rms(apply(f, scans) - apply(f, x)).median()),
+        "sd [HU]": float(rms(sample_sd(ybar))),
+        "bias [HU]": float(rms(ybar.mean(0) - scanner.y)),
+        "coverage": coverage(ybar, scanner.y),
+        "coverage, ideal": ideal_coverage(asked.n),
+    }
+
+
+def _means(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+
+
+def write_tables(path: Path, rows: Sequence[dict], shown: Sequence[str]) -> None:
+    """All columns as CSV, those that are shown in Markdown."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    write_csv(out / "fidelity.csv", [{c: row.get(c, "") for c in columns} for row in rows])
-    head = ["denoiser", "layer", "sampler", *SHOWN]
+    write_csv(path.with_suffix(".csv"), [{c: row.get(c, "") for c in columns} for row in rows])
+    head = ["denoiser", "layer", "sampler", *(c for c in shown if c in columns)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [row.get(c, "") for c in head]
         text = [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in cells]
         lines.append("| " + " | ".join(text) + " |")
-    write_atomic(out / "fidelity.md", "\n".join(lines) + "\n")
+    write_atomic(path.with_suffix(".md"), "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis.held_out_fidelity import HeldOut, held_out_fidelity, held_out_patches
+from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
+from analysis.held_out_patches import HeldOut, phantom_scanners, real_scanners, scan_patches
 from analysis.training_data import WorkingPoint
 from ctxai.wiretap import Wiretap
 
+ABDOMEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "abdomen"
 SIDE, NOISE = 16, 40.0
 # 60 images × 24 samples × 256 pixels, neighbours independent: .003; the band's own bias .005
 COVERAGE = 0.02
@@ -92,10 +95,20 @@ def test_narrow_samples_are_found_out(white: HeldOut) -> None:
     assert found["rank histograms with p > .01"] < 8
 
 
-def test_patches_of_a_redraw_are_of_the_same_place() -> None:
-    point = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
-    held_out = held_out_patches(4, draws=3, seed=3, point=point, progress=False)
-    assert held_out.redrawn.shape == (4, 3, 32, 32)
+def test_the_true_anatomy_is_its_own_reference(white: HeldOut) -> None:
+    few = HeldOut(x=white.x[:3], y=white.y[:3], redrawn=white.redrawn[:3])
+    true = TrueAnatomy(Wiretap(low_pass, "output"), (SIDE, SIDE))
+    found = held_out_fidelity(true, few, n=12, seed=1, looked_at=2)
+    assert found["sd relative to the reference"] == pytest.approx(1.0, abs=RATIO)
+    plain = held_out_fidelity(true, few, n=12, seed=1, looked_at=0, tolerance_hu=None)
+    assert plain["consistency [HU]"] == pytest.approx(plain["redrawn noise [HU]"], rel=0.1)
+    assert plain["sd [HU]"] == pytest.approx(NOISE, rel=0.05)
+
+
+POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
+
+
+def assert_same_place(held_out: HeldOut) -> None:
     noise = (held_out.redrawn - held_out.y[:, None]).std()
     assert 5 < float(noise) < 300  # HU; of the anatomy itself it would be some 500
     one = held_out.x - held_out.redrawn[:, 0]  # the anatomy cancels
@@ -103,3 +116,23 @@ def test_patches_of_a_redraw_are_of_the_same_place() -> None:
     assert float(one.std()) > 5 and float(two.std()) > 5
     alike = (one * two).mean() / (one.square().mean() * two.square().mean()).sqrt()
     assert abs(float(alike)) < 0.1  # four patches of 32² correlated pixels
+
+
+def test_patches_of_a_redraw_are_of_the_same_place() -> None:
+    scanners = phantom_scanners(4, seed=3, point=POINT, progress=False)
+    held_out = scan_patches(scanners, 10.0, draws=3, seed=3)
+    assert held_out.redrawn.shape == (4, 3, 32, 32)
+    assert_same_place(held_out)
+
+
+@pytest.mark.data
+@pytest.mark.filterwarnings("ignore:.*state an exposure")
+@pytest.mark.skipif(not ABDOMEN.is_dir(), reason="no real slices")
+def test_patches_of_real_slices_show_the_body_and_lie_where_they_are_cut() -> None:
+    point = WorkingPoint(spacing_mm=2.0, patch=32)
+    scanners = list(real_scanners(ABDOMEN, 3, seed=3, point=point))
+    assert len({scanner.patch_grid.centre for scanner in scanners}) == 3
+    assert all(float(scanner.y.mean()) > -700 for scanner in scanners)
+    held_out = scan_patches(scanners, 25.0, draws=3, seed=3)
+    assert_same_place(held_out)
+    assert held_out.y[0].shape == (32, 32)
