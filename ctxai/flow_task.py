@@ -9,7 +9,7 @@ from . import parallel
 from .cinn_task import Representation
 from .data import PairSampler, pick_domain
 from .flow_matching import FlowMatching
-from .precision import mixed
+from .precision import mixed, normal_like
 from .training import descend, one_cycle, set_lr
 
 __all__ = ["FlowTask"]
@@ -73,7 +73,7 @@ class FlowTask:
         if not self.flow.fitted:
             self.flow.fit_scales(*self._draw(max(_FIT, self.batch), generator))
         image, z = self._draw(self.batch, generator)
-        noise = torch.randn(image.shape, generator=generator).to(image)
+        noise = normal_like(image, generator)
         offset = torch.rand(len(image), generator=generator)
         t = ((torch.arange(len(image)) + offset) / len(image)).to(image)
         image, z, noise, t = parallel.rows(image, z, noise, t)

@@ -1,4 +1,4 @@
-"""Mixed precision: on a GPU the networks that are trained work in 16 bits, and the rest does not.
+"""What differs on a GPU: trained networks work in 16 bits, and images of noise are drawn there.
 
 bfloat16 has the range of float32, so that no loss needs scaling. Data, losses, gradients of the
 weights and the optimisers' states stay in float32, and so do denoisers, whose HU would be rounded
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["mixed"]
+__all__ = ["mixed", "normal_like"]
 
 
 def mixed(data: Tensor) -> torch.autocast:
@@ -32,3 +32,28 @@ def mixed(data: Tensor) -> torch.autocast:
     """
     kind = data.device.type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
+
+
+def normal_like(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise of the shape of an image, drawn where the image lives.
+
+    Parameters
+    ----------
+    image : Tensor
+    generator : torch.Generator
+        On the CPU; of a GPU's own stream it draws the seed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai.precision import normal_like
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> torch.equal(normal_like(torch.zeros(3), generator),
+    ...             torch.randn(3, generator=torch.Generator().manual_seed(1)))
+    True
+    """
+    if image.device.type == "cpu":
+        return torch.randn(image.shape, generator=generator).to(image)
+    key = int(torch.randint(2**62, (), generator=generator))
+    stream = torch.Generator(image.device).manual_seed(key)
+    return torch.randn(image.shape, generator=stream, device=image.device)

@@ -16,9 +16,9 @@ from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
 TOLERANCES = {
-    "heun": 0.01,  # of C^½, in 32 steps: the error falls with the square of their number
+    "midpoint": 0.02,  # of C^½, in the two steps that samples are drawn in: .019; Heun's rule .091
     "loss": 0.01,  # of π/2, over 5e5 values with stratified times: a standard error of 2e-3
-    "sd": 0.1,  # of what 200 training steps of a tiny network reach: measured .03
+    "sd": 0.1,  # of what 400 training steps of a tiny network reach: measured .04
     "correlation": 0.08,  # the same: measured .03
 }
 SIDE = 16
@@ -50,10 +50,10 @@ def test_the_optimal_velocity_of_a_gaussian_carries_white_noise_to_it(covariance
     v = torch.eye(3, dtype=torch.float64)
     errors = [
         float((integrate(gaussian_velocity(covariance), v, steps=n) - root).norm() / root.norm())
-        for n in (16, 32, 64)
+        for n in (2, 4, 8)
     ]
-    assert errors[1] < TOLERANCES["heun"]
-    assert 3.0 < errors[1] / errors[2] < 5.0  # second order
+    assert errors[0] < TOLERANCES["midpoint"]
+    assert errors[0] / errors[1] > 4.0 and errors[1] / errors[2] > 4.0  # second order at least
 
 
 class Seen:
@@ -104,8 +104,8 @@ def test_the_loss_of_the_optimal_velocity_is_the_least_there_is(monkeypatch):
 def trained():
     torch.set_num_threads(1)
     flow = small()
-    task = FlowTask(flow, Seen(), pairs, domain="y", batch=16, steps=200, lr=5e-3)
-    return flow, train(task, steps=200, seed=3, progress=False)
+    task = FlowTask(flow, Seen(), pairs, domain="y", batch=16, steps=400, lr=5e-3)
+    return flow, train(task, steps=400, seed=3, progress=False)
 
 
 def test_trained_samples_have_the_covariance_of_the_posterior(trained):

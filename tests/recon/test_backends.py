@@ -142,12 +142,26 @@ def test_astra_agrees_with_the_cpu(geometry):
     x = torch.nn.functional.avg_pool2d(torch.rand(3, 1, 24, 24), 9, 1)[:, 0]
     slow, fast = operator(geometry, GRID), operator(geometry, GRID, backend="astra")
     p = slow(x)
-    for ours, theirs in (
-        (p, fast(x.cuda())),
-        (slow.T(p), fast.T(p.cuda())),
-        (slow.fbp(p), fast.fbp(p.cuda())),
+    # for an arc ASTRA has the transpose of its own projector; elsewhere it interpolates rays to
+    # pixels, 1.8 (flat) and 2.3 % (parallel) away on pixels as coarse as these
+    transpose = 2e-2 if geometry is FAN else 3e-2
+    for ours, theirs, bound in (
+        (p, fast(x.cuda()), 2e-2),
+        (slow.T(p), fast.T(p.cuda()), transpose),
+        (slow.fbp(p), fast.fbp(p.cuda()), 2e-2),
     ):
-        assert float((theirs.cpu() - ours).norm() / ours.norm()) < 2e-2
+        assert float((theirs.cpu() - ours).norm() / ours.norm()) < bound
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_transpose_of_an_arc_is_exact_on_a_gpu():
+    fast = operator(FAN, GRID, backend="astra")
+    signed = torch.Generator().manual_seed(1)
+    x = torch.randn(GRID.shape, generator=signed).cuda()
+    p = torch.randn(FAN.shape, generator=signed).cuda()
+    forward, back = fast(x).double(), fast.T(p).double()
+    gap = (forward * p).sum() - (x * back).sum()
+    assert float(gap.abs() / (forward.norm() * p.norm())) < 1e-4  # texture weights have 8 bits
 
 
 OLDER = """
