@@ -21,10 +21,10 @@ from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
 from .held_out import collapse_alarm, denoiser_figures, model_figures, vae_figures
-from .stages import LONG, REDUCED, Recipe, Stages, stage_seed
+from .stages import LARGE, LONG, REDUCED, Recipe, Stages, stage_seed
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
-__all__ = ["FLOWS", "LONG", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]
+__all__ = ["FLOWS", "LARGE", "LONG", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]
 
 SETS = {
     ("chen", "x"): ("output",),
@@ -46,6 +46,7 @@ def train_all(
     seed: int = 1,
     keep: WeightSet | None = None,
     anew: Sequence[str] = (),
+    names: Sequence[str] = ("*",),
     device: str = "cpu",
     progress: bool = True,
 ) -> WeightSet:
@@ -63,6 +64,8 @@ def train_all(
         Networks that are taken over from another set, with their figures, and not trained.
     anew : sequence of str
         Patterns of the names that are not taken over, such as "flow-*".
+    names : sequence of str
+        Patterns of the names that the set shall hold; all by default.
     device : str
         Where networks are trained; on "cuda" in mixed precision.
 
@@ -80,21 +83,22 @@ def train_all(
 
     pairs = patches(recipe.slices, "train")
     held_out = patches(recipe.held_out, "test").batch(64, torch.Generator().manual_seed(0))
-    taken = (
-        []
-        if keep is None
-        else [name for name in keep.names if not any(fnmatch(name, pattern) for pattern in anew)]
-    )
-    figures = _take_over(keep, taken, folder) if keep is not None else {}
+    figures: dict[str, Any] = {}
+    if keep is not None:
+        taken = [name for name in keep.names if _any(names, name) and not _any(anew, name)]
+        figures = _take_over(keep, taken, folder)
+
+    def missing(name: str) -> bool:
+        return name not in figures and _any(names, name)
 
     for name, train_denoiser in (("chen", stages.chen), ("yang", stages.yang)):
-        if name not in figures:
+        if missing(name):
             denoiser = train_denoiser(pairs)
             figures[name] = denoiser_figures(denoiser, *held_out)
             stages.save(name, denoiser, figures[name])
     for domain in ("x", "y"):
         name = vae_name(domain)
-        if name not in figures:
+        if missing(name):
             autoencoder = stages.vae(domain, pairs)
             figures[name] = vae_figures(autoencoder, pick_domain(held_out, domain))
             stages.save(name, autoencoder, figures[name])
@@ -107,7 +111,7 @@ def train_all(
             f = stages.saved(of)
             for layer in layers:
                 name = sampler_name(sampler, of, layer, domain)
-                if name in figures:
+                if not missing(name):
                     continue
                 model: Model
                 if sampler == "cinn":
@@ -124,6 +128,10 @@ def train_all(
         facts["taken_over"] = {"networks": taken, "recipe": keep.manifest["recipe"]}
     weights.seal(recipe=facts, figures=figures)
     return weights
+
+
+def _any(patterns: Sequence[str], name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _take_over(keep: WeightSet, names: Sequence[str], folder: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from .wiretap import Wiretap
 __all__ = [
     "SAMPLERS",
     "SHIPPED",
+    "SHIPPED_128",
     "WeightSet",
     "cinn_name",
     "flow_name",
@@ -168,7 +169,10 @@ class WeightSet:
 
 
 SHIPPED = WeightSet(Path(__file__).parent / "weights")
-"""The networks that come with the project."""
+"""The networks that come with the project, for patches of 64² pixels."""
+
+SHIPPED_128 = WeightSet(SHIPPED.folder / "patch-128")
+"""Flows of Chen's and Yang's outputs for patches of 128² pixels, with the same denoisers."""
 
 load = SHIPPED.load
 load_model = SHIPPED.load_model

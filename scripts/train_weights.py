@@ -4,8 +4,13 @@
     python scripts/train_weights.py --out WEIGHTS            half an hour on two cores
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
-    python scripts/train_weights.py --out WEIGHTS --keep SET --anew 'flow-*' --long --device cuda
-                                                             its flows again, as those that ship
+
+Those that ship were made in three steps; the last two on a GPU, whose bits depend on it:
+
+    python scripts/train_weights.py --out A
+    python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda
+    python scripts/train_weights.py --out C --keep B --anew 'flow-*' --recipe large --device cuda \
+        --patch 128 --names chen yang 'flow-*-output-*'
 
 Recipe, seed, digests and held-out figures are written to `manifest.json` beside the weights. A run
 that was killed goes on from its checkpoints in WEIGHTS/checkpoints.
@@ -16,12 +21,16 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from analysis.recipes import LONG, REDUCED, train_all
+from analysis.recipes import LARGE, LONG, REDUCED, train_all
+from analysis.training_data import WORKING_POINT
 from ctxai.weights import SHIPPED, WeightSet
+
+RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE)}
 
 
 def main() -> None:
@@ -34,13 +43,16 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true", help="copy the result into ctxai/weights")
     parser.add_argument("--keep", type=Path, help="folder of a set, whose networks are taken over")
     parser.add_argument("--anew", nargs="+", default=[], help="patterns of what is trained again")
-    parser.add_argument("--long", action="store_true", help="the flows' long recipe, on a GPU")
+    parser.add_argument("--names", nargs="+", default=["*"], help="patterns of what it shall hold")
+    parser.add_argument("--recipe", choices=RECIPES, default="reduced")
+    parser.add_argument("--patch", type=int, default=WORKING_POINT.patch, help="side [pixels]")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     keep = None if options.keep is None else WeightSet(options.keep)
     weights = train_all(
-        options.out, recipe=LONG if options.long else REDUCED, seed=options.seed, keep=keep,
-        anew=options.anew, device=options.device,
+        options.out, recipe=RECIPES[options.recipe], seed=options.seed, keep=keep,
+        point=replace(WORKING_POINT, patch=options.patch), anew=options.anew,
+        names=options.names, device=options.device,
     )  # fmt: skip
     size = sum(path.stat().st_size for path in options.out.glob("*.safetensors"))
     print(f"{len(weights.names)} networks, {size / 1e6:.1f} MB in {options.out}")

@@ -63,7 +63,8 @@ def invariances(
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
         seed: Seed of everything random.
         kvp: Tube voltage in kV, in place of the files' own.
-        weights: Networks made by `ctxai train`, in place of those that come along.
+        weights: Networks made by `ctxai train`, in place of those that come along; patch-128 stands
+            for those that come along for patches of 128 pixels.
         device: Where networks and projections run.
     """
     from analysis import commands

@@ -75,10 +75,15 @@ class Scene:
 
 
 def weight_set(folder: Path | None) -> WeightSet:
-    """The networks in a folder that `ctxai train` made, or those that come along."""
-    from ctxai.weights import SHIPPED, WeightSet
+    """The networks in a folder that `ctxai train` made, or those that come along.
 
-    return SHIPPED if folder is None else WeightSet(Path(folder).expanduser())
+    "patch-128" stands for those that come along for larger patches.
+    """
+    from ctxai.weights import SHIPPED, SHIPPED_128, WeightSet
+
+    if folder is None:
+        return SHIPPED
+    return SHIPPED_128 if str(folder) == SHIPPED_128.folder.name else WeightSet(folder.expanduser())
 
 
 def working_point(weights: WeightSet) -> dict[str, Any]:

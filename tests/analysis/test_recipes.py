@@ -139,3 +139,14 @@ def test_a_kept_cinn_is_not_used_with_another_autoencoder(
     changed.seal(recipe=trained.manifest["recipe"], figures={})
     with pytest.raises(DataError, match=r"another autoencoder.*remove the folder"):
         models(changed)
+
+
+def test_a_set_can_hold_a_part_of_another(trained: WeightSet, tmp_path: Path) -> None:
+    part = train_all(
+        tmp_path, recipe=TINY, point=POINT, keep=trained, anew=["flow-*"],
+        names=["chen", "flow-chen-output-x"], progress=False,
+    )  # fmt: skip
+    assert set(part.names) == {"chen", "flow-chen-output-x"}
+    recipe = part.manifest["recipe"]
+    assert recipe["taken_over"]["networks"] == ["chen"]
+    assert isinstance(part.load_model("chen", "output", "x"), FlowModel)
