@@ -108,11 +108,11 @@ def train_all(
     weights = WeightSet(folder)
     for sampler, wanted in (("cinn", SETS), ("flow", FLOWS)):
         for (of, domain), layers in wanted.items():
-            f = stages.saved(of)
             for layer in layers:
                 name = sampler_name(sampler, of, layer, domain)
                 if not missing(name):
                     continue
+                f = stages.saved(of)
                 model: Model
                 if sampler == "cinn":
                     vae = stages.saved(vae_name(domain))
