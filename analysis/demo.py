@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ctxai.invariance_model import FlowModel
-from ctxai.weights import WeightSet
+from ctxai.weights import WeightSet, cinn_name
 from recon.phantom.anatomy import random_slice
 
 from .invariances import invariance_study
@@ -28,7 +28,8 @@ COUNTS: Mapping[tuple[str, str], int] = {
 }
 """Samples a row of the demonstration, by denoiser and domain."""
 
-_PROJECTED = 24  # of the samples at an output, those that are moved onto the fibre
+_PROJECTED = 24  # of the samples after a layer, those that are moved onto the fibre
+_TOLERANCE = 0.1  # of what redrawn noise does to a layer, about 3 HU at an output
 
 
 def demo_slice(*, seed: int, point: WorkingPoint) -> np.ndarray:
@@ -60,13 +61,14 @@ def demo_studies(
         beside = {
             layer: weights.load_model(denoiser, layer, domain, f=f, sampler="cinn")
             for layer, model in models.items()
-            if isinstance(model, FlowModel)
+            if isinstance(model, FlowModel) and cinn_name(denoiser, layer, domain) in weights
         }
         n = COUNTS[denoiser, domain]
         common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}
         if domain == "x":
             study = invariance_study(
-                models, scanner, projected=min(n, _PROJECTED), beside=beside, progress=progress,
+                models, scanner, projected=min(n, _PROJECTED), tolerance=_TOLERANCE, beside=beside,
+                progress=progress,
                 **common,
             )  # fmt: skip
         else:

@@ -155,6 +155,7 @@ def train_for(
     weights: WeightSet = SHIPPED,
     recipe: Recipe = REDUCED,
     seed: int = 1,
+    shape: tuple[int, int] | None = None,
     progress: bool = True,
 ) -> dict[str, Model]:
     """Train the samplers of a user's own denoiser: flows, or cINNs on the VAE of a trained set.
@@ -176,6 +177,8 @@ def train_for(
         the layer's shape is the same.
     weights : WeightSet
         Where VAE_x and VAE_y come from; those that ship by default.
+    shape : (rows, cols), optional
+        Of the images that flows shall sample, in place of that of the training.
 
     Returns
     -------
@@ -224,6 +227,8 @@ def train_for(
         if sampler == "cinn":
             models[layer] = InvarianceModel(wiretap, vae, network, domain, facts=facts)
         else:
+            if shape is not None and tuple(shape) != network.shape:
+                network = network.resized(tuple(shape))
             models[layer] = FlowModel(wiretap, network, domain, facts=facts)
     return models
 

@@ -72,8 +72,8 @@ LONG = replace(
     flow_steps=3000,
     flow_batch=64,
     flow_tune_steps=2000,
-    differs="Flow matching on a GPU: 3,000 steps of 64 patches for a layer, 2,000 for Yang's outputs,"
-    " from Chen's. Denoisers and VAEs of the reduced recipe. Phantoms alone, one dose.",
+    differs="Flow matching on a GPU: 3,000 steps of 64 patches for a layer, 2,000 for Yang's"
+    " outputs, from Chen's. Denoisers and VAEs of the reduced recipe. Phantoms alone, one dose.",
 )
 """The flows that ship, on a GPU."""
 

@@ -172,6 +172,24 @@ class FlowMatching(nn.Module):
             nn.GroupNorm(_GROUPS, a), nn.SiLU(), nn.Conv2d(a, folded * channels, 3, padding=1)
         )
 
+    def resized(self, shape: tuple[int, int]) -> FlowMatching:
+        """The same weights for images of another size, in twice the steps.
+
+        All layers are convolutions. Two steps of 64² patches draw .93 of the reference's spread; on
+        128² patches two draw .77 of it and four .81.
+
+        Parameters
+        ----------
+        shape : (rows, cols)
+            Multiples of 8 [pixels].
+        """
+        depth, config = self.condition_shape[0], dict(self.config)
+        config |= {"condition_shape": (depth, *shape), "steps": 2 * self.steps}
+        config["widths"] = tuple(config["widths"])
+        other = FlowMatching(**config).to(self.scale.device)
+        other.load_state_dict(self.state_dict())
+        return other.train(self.training).requires_grad_(self.scale.requires_grad)
+
     @property
     def latent(self) -> int:
         """Dimensions of v: one for each pixel."""

@@ -25,7 +25,6 @@ from .wiretap import Wiretap
 __all__ = [
     "SAMPLERS",
     "SHIPPED",
-    "SHIPPED_128",
     "WeightSet",
     "cinn_name",
     "flow_name",
@@ -127,6 +126,7 @@ class WeightSet:
         *,
         f: Any = None,
         sampler: str | None = None,
+        shape: tuple[int, int] | None = None,
     ) -> Model:
         """A denoiser's layer with its trained sampler, ready to be sampled.
 
@@ -142,6 +142,8 @@ class WeightSet:
             The denoiser itself; loaded from the set when not given.
         sampler : {"flow", "cinn"}, optional
             Flow matching, or VAE and cINN; the better one that the set holds by default.
+        shape : (rows, cols), optional
+            Size of the images, that of the training by default; other multiples of 8 for a flow.
         """
         if f is None:
             f, _ = self.load(denoiser)
@@ -151,8 +153,15 @@ class WeightSet:
         facts = {**facts, "weights": facts.get("recipe", self.manifest["recipe"]["name"])}
         wiretap = Wiretap(f, layer)
         if sampler == "flow":
+            if shape is not None and tuple(shape) != network.shape:
+                network = network.resized(tuple(shape))
             return FlowModel(wiretap=wiretap, flow=network, domain=domain, facts=facts)
         vae, _ = self.load(vae_name(domain))
+        if shape is not None and tuple(shape) != vae.shape:
+            raise DataError(
+                "an autoencoder has one size", where="shape", expected=vae.shape, got=shape,
+                remedy="use flow matching",
+            )  # fmt: skip
         return InvarianceModel(wiretap=wiretap, vae=vae, cinn=network, domain=domain, facts=facts)
 
     def seal(self, *, recipe: dict[str, Any], figures: dict[str, Any]) -> None:
@@ -169,10 +178,7 @@ class WeightSet:
 
 
 SHIPPED = WeightSet(Path(__file__).parent / "weights")
-"""The networks that come with the project, for patches of 64² pixels."""
-
-SHIPPED_128 = WeightSet(SHIPPED.folder / "patch-128")
-"""Flows of Chen's and Yang's outputs for patches of 128² pixels, with the same denoisers."""
+"""The networks that come with the project."""
 
 load = SHIPPED.load
 load_model = SHIPPED.load_model

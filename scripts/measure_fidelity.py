@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slices", type=Path, help="real slices in place of random phantoms")
     parser.add_argument("--mas", type=float, help="of the low dose; that of the training")
     parser.add_argument("--images", type=int, default=200, help="patches")
+    parser.add_argument("--patch", type=int, help="side of a patch; that of the training [pixels]")
     parser.add_argument("-n", type=int, default=24, help="samples of each patch")
     parser.add_argument("--domain", choices=["x", "y"], default="x")
     parser.add_argument("--weights", type=Path, help="folder of a set; the one that ships")
@@ -76,6 +78,8 @@ def main() -> None:
     asked = arguments()
     weights = commands.weight_set(asked.weights)
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
+    if asked.patch is not None:
+        point = replace(point, patch=asked.patch)
     mas = point.mas if asked.mas is None else asked.mas
     common: dict[str, Any] = {"seed": asked.seed, "point": point, "device": asked.device}
     scanners = (
@@ -99,6 +103,7 @@ def main() -> None:
 
 def models_of(asked: argparse.Namespace, weights: Any) -> Iterator[tuple[str, str, Any]]:
     """Denoiser, layer and model of every sampler that the set holds and that was asked for."""
+    shape = None if asked.patch is None else (asked.patch, asked.patch)
     for denoiser in asked.denoisers:
         f = weights.load(denoiser)[0].to(asked.device)
         for layer in asked.layers:
@@ -106,13 +111,13 @@ def models_of(asked: argparse.Namespace, weights: Any) -> Iterator[tuple[str, st
                 s for s in SAMPLERS if sampler_name(s, denoiser, layer, asked.domain) in weights
             ]
             models: dict[str, Any] = {
-                s: weights.load_model(denoiser, layer, asked.domain, f=f, sampler=s)
+                s: weights.load_model(denoiser, layer, asked.domain, f=f, sampler=s, shape=shape)
                 for s in held
                 if s in asked.samplers
             }
             commands.on_device(models, asked.device)
             if held and "true" in asked.samplers and asked.domain == "x":
-                first = weights.load_model(denoiser, layer, "x", f=f, sampler=held[0])
+                first = weights.load_model(denoiser, layer, "x", f=f, sampler=held[0], shape=shape)
                 yield denoiser, layer, TrueAnatomy(first.wiretap, first.shape)
             for model in models.values():
                 yield denoiser, layer, model

@@ -5,12 +5,15 @@
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
-Those that ship were made in three steps; the last two on a GPU, whose bits depend on it:
+Those that ship were made in two steps, the second on a GPU, whose bits depend on it; 20 MB hold the
+cINNs of the outputs in the low-dose domain and all flows. The last line makes flows for larger
+patches, which do not ship:
 
     python scripts/train_weights.py --out A
-    python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda
-    python scripts/train_weights.py --out C --keep B --anew 'flow-*' --recipe large --device cuda \
-        --patch 128 --names chen yang 'flow-*-output-*'
+    python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda \\
+        --names chen yang 'vae_*' 'cinn-*-output-x' 'flow-*'
+    python scripts/train_weights.py --out C --keep B --anew 'flow-*' --recipe large --device cuda \\
+        --names chen yang 'flow-*-output-*' --patch 128
 
 Recipe, seed, digests and held-out figures are written to `manifest.json` beside the weights. A run
 that was killed goes on from its checkpoints in WEIGHTS/checkpoints.

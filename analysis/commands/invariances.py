@@ -26,6 +26,7 @@ def invariances(
     projected: int | None = None,
     slice: int | None = None,
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None,
+    patch: int | None = None,
     seed: int = 1,
     kvp: float | None = None,
     weights: Annotated[Path | None, arg(metavar="DIR")] = None,
@@ -61,10 +62,11 @@ def invariances(
         projected: How many of the samples are projected (half a second each); all by default.
         slice: Slice to study, from 0 in order of position; the middle one by default.
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
+        patch: Side of the patch in pixels, a multiple of 8; that of the training by default. Others
+            take flow matching.
         seed: Seed of everything random.
         kvp: Tube voltage in kV, in place of the files' own.
-        weights: Networks made by `ctxai train`, in place of those that come along; patch-128 stands
-            for those that come along for patches of 128 pixels.
+        weights: Networks made by `ctxai train`, in place of those that come along.
         device: Where networks and projections run.
     """
     from analysis import commands
@@ -80,9 +82,17 @@ def invariances(
     commands.require_device(device)
     out = commands.require_out(out)
     networks = commands.weight_set(weights)
-    scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
+    scene = commands.open_scene(
+        images, number=slice, roi=roi, kvp=kvp, weights=networks, pixels=patch
+    )
     name, models = commands.models_for(
-        denoiser, layers, "x", out=out, sampler=sampler, weights=networks
+        denoiser,
+        layers,
+        "x",
+        out=out,
+        sampler=sampler,
+        weights=networks,
+        shape=scene.patch.grid.shape,
     )
     commands.on_device(models, device)
 
@@ -119,6 +129,7 @@ def invariances(
             "projected": projected,
             "slice": scene.index,
             "roi": list(scene.patch.roi),
+            "patch": list(scene.patch.grid.shape),
             "seed": seed,
             "kvp": scene.kvp,
             "device": device,

@@ -75,15 +75,10 @@ class Scene:
 
 
 def weight_set(folder: Path | None) -> WeightSet:
-    """The networks in a folder that `ctxai train` made, or those that come along.
+    """The networks in a folder that `ctxai train` made, or those that come along."""
+    from ctxai.weights import SHIPPED, WeightSet
 
-    "patch-128" stands for those that come along for larger patches.
-    """
-    from ctxai.weights import SHIPPED, SHIPPED_128, WeightSet
-
-    if folder is None:
-        return SHIPPED
-    return SHIPPED_128 if str(folder) == SHIPPED_128.folder.name else WeightSet(folder.expanduser())
+    return SHIPPED if folder is None else WeightSet(Path(folder).expanduser())
 
 
 def working_point(weights: WeightSet) -> dict[str, Any]:
@@ -98,6 +93,7 @@ def open_scene(
     roi: tuple[int, int] | None,
     kvp: float | None,
     weights: WeightSet,
+    pixels: int | None = None,
 ) -> Scene:
     """Read slices and place the patch; notes what differs from an ideal input.
 
@@ -113,6 +109,8 @@ def open_scene(
         In place of the files' own [kV].
     weights : WeightSet
         Its networks' patch is placed.
+    pixels : int, optional
+        Side of the patch in place of theirs.
     """
     from analysis.images import load_slices, place_patch
     from recon.tube import mu_water
@@ -127,10 +125,12 @@ def open_scene(
         raise DataError("the files state no tube voltage", where=folder, remedy="give --kvp")
     mu_water(voltage)  # refuses a voltage without a spectrum before any work is done
     point = working_point(weights)
+    if pixels is not None and (pixels < 8 or pixels % 8):
+        raise DataError("no such patch", where="--patch", expected="a multiple of 8", got=pixels)
     patch = place_patch(
         images.hu[index],
         images.spacing,
-        shape=(int(point["patch"]),) * 2,
+        shape=(pixels or int(point["patch"]),) * 2,
         to_spacing=(float(point["spacing_mm"]),) * 2,
         roi=roi,
     )
@@ -180,6 +180,7 @@ def models_for(
     out: Path,
     sampler: str | None = None,
     weights: WeightSet | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> tuple[str, dict[str, Model]]:
     """Name of a denoiser and a model for each of its layers, trained first if none comes along.
 
@@ -198,6 +199,8 @@ def models_for(
         is a flow at the output and a cINN elsewhere.
     weights : WeightSet, optional
         Networks to use; those that come along by default.
+    shape : (rows, cols), optional
+        Pixels of the patch, that of the training by default; for others there is flow matching.
     """
     from ctxai.denoisers import load_denoiser
     from ctxai.weights import sampler_name
@@ -219,7 +222,7 @@ def models_for(
         found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
         kind = sampler or found or ("flow" if layer == "output" else "cinn")
         if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
-            models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind)
+            models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:
             missing.setdefault(kind, []).append(layer)
     for kind, untrained in missing.items():
@@ -234,5 +237,6 @@ def models_for(
             folder=out / "trained",
             sampler=kind,
             weights=weights,
+            shape=shape,
         )
     return name, {layer: models[layer] for layer in wanted}

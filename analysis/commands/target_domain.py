@@ -20,6 +20,7 @@ def target_domain(
     n: Annotated[int, arg(aliases=["-n"])] = 250,
     slice: int | None = None,
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None,
+    patch: int | None = None,
     draws: int = 8,
     seed: int = 1,
     kvp: float | None = None,
@@ -50,10 +51,11 @@ def target_domain(
         slice: Slice to study, from 0 in order of position; the middle one by default.
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
         draws: Noise draws for each anatomy.
+        patch: Side of the patch in pixels, a multiple of 8; that of the training by default. Others
+            take flow matching.
         seed: Seed of everything random.
         kvp: Tube voltage in kV, in place of the files' own.
-        weights: Networks made by `ctxai train`, in place of those that come along; patch-128 stands
-            for those that come along for patches of 128 pixels.
+        weights: Networks made by `ctxai train`, in place of those that come along.
         device: Where networks and projections run.
     """
     from analysis import commands
@@ -65,9 +67,17 @@ def target_domain(
     commands.require_device(device)
     out = commands.require_out(out)
     networks = commands.weight_set(weights)
-    scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
+    scene = commands.open_scene(
+        images, number=slice, roi=roi, kvp=kvp, weights=networks, pixels=patch
+    )
     name, models = commands.models_for(
-        denoiser, ["output"], "y", out=out, sampler=sampler, weights=networks
+        denoiser,
+        ["output"],
+        "y",
+        out=out,
+        sampler=sampler,
+        weights=networks,
+        shape=scene.patch.grid.shape,
     )
     commands.on_device(models, device)
 
@@ -96,6 +106,7 @@ def target_domain(
             "n": n,
             "slice": scene.index,
             "roi": list(scene.patch.roi),
+            "patch": list(scene.patch.grid.shape),
             "draws": draws,
             "seed": seed,
             "kvp": scene.kvp,

@@ -11,8 +11,8 @@ from recon import DataError
 
 EXPECTED = {
     "chen", "yang", "vae_x", "vae_y",
-    "cinn-chen-output-x", "cinn-chen-output-y", "cinn-yang-output-x", "cinn-yang-output-y",
-    "cinn-yang-1-x", "cinn-yang-4-x", "cinn-yang-7-x",
+    "cinn-chen-output-x", "cinn-yang-output-x",
+    "flow-chen-1-x", "flow-chen-2-x", "flow-yang-1-x", "flow-yang-4-x", "flow-yang-7-x",
     "flow-chen-output-x", "flow-chen-output-y", "flow-yang-output-x", "flow-yang-output-y",
 }  # fmt: skip
 LARGEST_MB = 20
@@ -47,10 +47,25 @@ def test_no_autoencoder_has_collapsed(domain: str) -> None:
 
 
 def test_models_fit_together() -> None:
-    model = SHIPPED.load_model("yang", "4", "x", sampler="cinn")
+    model = SHIPPED.load_model("yang", "output", "x", sampler="cinn")
     assert isinstance(model, InvarianceModel)
     z = model.represent(torch.zeros(1, 1, 64, 64))
     assert tuple(z.shape[1:]) == model.cinn.condition_shape
+
+
+def test_a_flow_serves_patches_of_other_sizes() -> None:
+    small = SHIPPED.load_model("yang", "4", "x")
+    large = SHIPPED.load_model("yang", "4", "x", shape=(96, 96))
+    x = torch.zeros(1, 1, 96, 96)
+    x[..., 40:60, 30:50] = 100.0
+    z, inner = large.represent(x), small.represent(x[..., 16:80, 16:80])
+    # away from the borders the guess, a convolution, is the same
+    near, far = large.flow.guess(z)[..., 36:60, 36:60], small.flow.guess(inner)[..., 20:44, 20:44]
+    torch.testing.assert_close(near, far, rtol=0, atol=1e-2)  # HU
+    v = torch.randn(2, large.latent, generator=torch.Generator().manual_seed(1))
+    assert large.generate(v, z).shape == (2, 1, 96, 96)
+    with pytest.raises(DataError, match="one size"):
+        SHIPPED.load_model("yang", "output", "x", sampler="cinn", shape=(96, 96))
 
 
 def test_a_changed_file_is_refused_by_name(tmp_path: Path) -> None:
