@@ -80,6 +80,8 @@ class SliceScanner:
     ----------
     y : Tensor, (H, W)
         The slice on the patch's grid [HU].
+    chunk : int
+        Images that are treated at once.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class SliceScanner:
         self.window, self.electronic_noise = window, float(electronic_noise)
         self.seed, self.image = int(seed), int(image)
         self.device = torch.device(device)
-        self._chunk = _CHUNK if self.device.type == "cpu" else _CHUNK_ON_GPU
+        self.chunk = _CHUNK if self.device.type == "cpu" else _CHUNK_ON_GPU
         self.mu_water = mu_water(self.kvp)
         self.geometry = flash_axial() if geometry is None else geometry
         self.y = torch.from_numpy(resample_to(y_hu, self.spacing, patch_grid)).to(self.device)
@@ -123,10 +125,21 @@ class SliceScanner:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
         return _photons(mas, self.kvp, self.slice_thickness, self.geometry)
 
-    def _draw(
-        self, p: Tensor, mas: float, *, seed: int, image: int, draw: int, columns: slice
+    def draw_noise(
+        self,
+        p: Tensor,
+        mas: float,
+        *,
+        seed: int,
+        image: int,
+        draw: int,
+        columns: slice | None = None,
     ) -> Tensor:
-        """𝒫 p of some of the columns, (..., views, columns), keyed by image and draw."""
+        """𝒫 p of some columns, of those that matter to the patch by default, keyed as told above.
+
+        (..., views, all columns) in, (..., views, these columns) out.
+        """
+        columns = self.crossing if columns is None else columns
         return sample_transmission(
             p[..., columns].contiguous(),
             photons=self.photons(mas)[columns],
@@ -170,13 +183,11 @@ class SliceScanner:
         seed = self.seed if seed is None else seed
         out = torch.empty(draws, *self.patch_grid.shape, device=self.device)
         at = self.crossing
-        for first in _steps(draws, progress, self._chunk):
-            part = out[first : first + self._chunk]
+        for first in _steps(draws, progress, self.chunk):
+            part = out[first : first + self.chunk]
             noisy = self.p.repeat(len(part), 1, 1)
             for k, scan in enumerate(noisy, first_draw + first):
-                scan[:, at] = self._draw(
-                    self.p, mas, seed=seed, image=self.image, draw=k, columns=at
-                )
+                scan[:, at] = self.draw_noise(self.p, mas, seed=seed, image=self.image, draw=k)
             part[:] = self._patch_hu(noisy)
         return out
 
@@ -216,16 +227,16 @@ class SliceScanner:
         seed = self.seed if seed is None else seed
         out = torch.empty(len(ybar), draws, *self.patch_grid.shape, device=self.device)
         at = self.crossing
-        for first in _steps(len(ybar), progress, self._chunk):
-            part = ybar[first : first + self._chunk].to(self.device)
+        for first in _steps(len(ybar), progress, self.chunk):
+            part = ybar[first : first + self.chunk].to(self.device)
             change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
             p = self.p + self.patch_operator(change)
             noisy = p.clone()
             for k in range(draws):
-                noisy[..., at] = self._draw(
-                    p, mas, seed=seed, image=self.image + first, draw=k, columns=at
+                noisy[..., at] = self.draw_noise(
+                    p, mas, seed=seed, image=self.image + first, draw=k
                 )
-                out[first : first + self._chunk, k] = self._patch_hu(noisy)
+                out[first : first + self.chunk, k] = self._patch_hu(noisy)
         return out
 
     def redraw(self, x: Tensor, n: int, seed: int, *, mas: float) -> Tensor:
@@ -240,7 +251,7 @@ class SliceScanner:
         """The whole slice on its own grid, (rows, cols) [HU], with the noise of draw 0."""
         seed = self.seed if seed is None else seed
         whole = slice(0, self.geometry.n_cols)
-        noisy = self._draw(self.p, mas, seed=seed, image=self.image, draw=0, columns=whole)
+        noisy = self.draw_noise(self.p, mas, seed=seed, image=self.image, draw=0, columns=whole)
         mu = self.slice_operator.fbp(noisy, window=self.window)
         return mu_to_hu(mu, self.mu_water).cpu().numpy()
 

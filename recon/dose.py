@@ -118,10 +118,11 @@ def sample_transmission(
     image: int = 0,
     draw: int = 0,
 ) -> torch.Tensor:
-    """One measurement of noise-free line integrals: the full noise model, sampled exactly.
+    """One measurement of noise-free line integrals: the full noise model.
 
-    ``y ~ Poisson(N0·e^-p) + N(0, σe²)``, ``p' = -ln(max(y, floor) / N0)``. Tensors on another
-    device than the CPU are sampled there, exactly below 50 quanta (:mod:`recon.dose_torch`).
+    ``y ~ Poisson(N0·e^-p) + N(0, σe²)``, ``p' = -ln(max(y, floor) / N0)``. Counts are sampled
+    exactly below a mean of 50 and by their quantile's expansion above, see
+    :func:`recon.dose_kernels.sample`; on the device of p.
 
     Parameters
     ----------
@@ -273,9 +274,7 @@ class _Rays:
         # one image's quanta where all have the same, so that no more than they are moved
         quanta = self.spread[:1] if self.strides[0] == 0 else self.spread
         n0 = torch.from_numpy(np.ascontiguousarray(quanta)).to(p)
-        found = sample_on_device(
-            p.reshape(self.shape), n0, FLOOR_QUANTA, self.sigma, self.seed, *self.stream
-        )
+        found = sample_on_device(p.reshape(self.shape), n0, self.sigma, self.seed, *self.stream)
         return found.reshape(p.shape)
 
 

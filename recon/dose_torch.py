@@ -1,12 +1,7 @@
 """The noise model in torch operations, on the device of the tensor: what CUDA tensors get.
 
-A ray's random words are one Philox4x32-10 block of the counter ``(ray, view, 0, purpose)`` under
-the key of (seed, image, draw), as in :mod:`recon.streams`. Two words make the normal numbers of the
-quanta and of the electronics (Box and Muller, Ann. Math. Stat. 29 (1958) 610), the other two the
-quanta of a ray with few of them. Fewer than 50 quanta on average are drawn exactly, by inversion;
-from 50 on the quantile is the normal one with two corrections, within 0.01 quanta (M. B. Giles,
-ACM Trans. Math. Softw. 42 (2016) 7, equation for Q_N2). The numbers differ from the CPU's; their
-distribution does not.
+The random words and what is made of them are those of :func:`recon.dose_kernels.sample`. A number
+differs from the CPU's where rounding does, now and then by one quantum.
 """
 
 from __future__ import annotations
@@ -16,16 +11,12 @@ import math
 import numpy as np
 import torch
 
+from .dose_kernels import EXACT_BELOW, FLOOR_QUANTA, MOST, QUANTA
 from .streams import stream_key
 
-__all__ = ["EXACT_BELOW", "philox_words", "sample_on_device"]
+__all__ = ["philox_words", "sample_on_device"]
 
-EXACT_BELOW = 50.0
-"""Mean number of quanta below which the Poisson distribution is sampled exactly."""
-
-_PURPOSE = 3  # a stream of its own beside those of recon.streams
 _RAYS_AT_ONCE = 2**24
-_MOST = 200  # P(count > 200) < 1e-50 for a mean of 50: ends the sum's rounding tail
 _LOW = 0xFFFFFFFF
 
 
@@ -56,7 +47,6 @@ def philox_words(
 def sample_on_device(
     p: torch.Tensor,
     quanta: torch.Tensor,
-    floor: float,
     sigma: float,
     seed: int,
     image: int,
@@ -76,10 +66,10 @@ def sample_on_device(
             [stream_key(np.uint64(seed), image + low + i, draw) for i in range(len(part))],
             dtype=torch.int64, device=p.device,
         )  # fmt: skip
-        words = philox_words(ray, view, _PURPOSE, keys[:, 0, None, None], keys[:, 1, None, None])
+        words = philox_words(ray, view, QUANTA, keys[:, 0, None, None], keys[:, 1, None, None])
         n0 = quanta[low : low + step] if len(quanta) > 1 else quanta
         y = _quanta(n0 * torch.exp(-part), words, sigma)
-        out[low : low + step] = -torch.log(y.clamp(min=floor) / n0)
+        out[low : low + step] = -torch.log(y.clamp(min=FLOOR_QUANTA) / n0)
     return out
 
 
@@ -100,7 +90,7 @@ def _few_quanta(mean: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> to
     uniform = (((high << 20) | (low >> 12)).double() + 0.5) * 2.0**-52
     term = torch.exp(-mean)
     total, count = term.clone(), torch.zeros_like(mean)
-    for k in range(1, _MOST + 1):
+    for k in range(1, MOST + 1):
         above = uniform > total
         if not bool(above.any()):
             break

@@ -34,7 +34,7 @@ class ReferenceBackend(TorchFbp):
     def _samples_of(
         self, view: int, device: torch.device
     ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """For each axis: its crossing rays' columns, lengths, left pixel indices and right weights."""
+        """For each axis: columns, lengths, left indices and right weights of rays that cross."""
         rows, cols = self.grid.shape
         along_rows, start, slope, length = (
             torch.from_numpy(part[view]).to(device) for part in self._lines
