@@ -26,7 +26,7 @@ from recon.units import AIR_HU, hu_to_mu, mu_to_hu
 from .crossing import crossing_columns
 from .images import resample_to
 
-__all__ = ["SliceScanner", "derived_seed", "low_dose_slices"]
+__all__ = ["SliceScanner", "chunks", "derived_seed"]
 
 _CHUNK = 16  # fills the lanes of a CPU
 _CHUNK_ON_GPU = 128  # images at once, about 6 GB
@@ -123,7 +123,9 @@ class SliceScanner:
 
     def photons(self, mas: float) -> np.ndarray:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
-        return _photons(mas, self.kvp, self.slice_thickness, self.geometry)
+        return photons_per_column(
+            mas=mas, kvp=self.kvp, geometry=self.geometry, slice_thickness=self.slice_thickness
+        )
 
     def draw_noise(
         self,
@@ -183,7 +185,7 @@ class SliceScanner:
         seed = self.seed if seed is None else seed
         out = torch.empty(draws, *self.patch_grid.shape, device=self.device)
         at = self.crossing
-        for first in _steps(draws, progress, self.chunk):
+        for first in chunks(draws, progress, self.chunk):
             part = out[first : first + self.chunk]
             noisy = self.p.repeat(len(part), 1, 1)
             for k, scan in enumerate(noisy, first_draw + first):
@@ -227,7 +229,7 @@ class SliceScanner:
         seed = self.seed if seed is None else seed
         out = torch.empty(len(ybar), draws, *self.patch_grid.shape, device=self.device)
         at = self.crossing
-        for first in _steps(len(ybar), progress, self.chunk):
+        for first in chunks(len(ybar), progress, self.chunk):
             part = ybar[first : first + self.chunk].to(self.device)
             change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
             p = self.p + self.patch_operator(change)
@@ -277,50 +279,6 @@ class SliceScanner:
         }
 
 
-def low_dose_slices(
-    hu: np.ndarray,
-    spacing: tuple[float, float],
-    *,
-    mas: float,
-    kvp: float,
-    slice_thickness: float | np.ndarray,
-    window: str = "hann",
-    electronic_noise: float = ELECTRONIC_NOISE,
-    seed: int,
-    geometry: FanBeam | None = None,
-    progress: str | None = None,
-) -> np.ndarray:
-    """R⁻¹𝒫R of every slice on its own grid: (n, rows, cols) [HU] in, the same out.
-
-    The thickness [mm] is one for all or one a slice; quanta are proportional to it. Slice i has the
-    noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
-    """
-    geometry = flash_axial() if geometry is None else geometry
-    A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=spacing))
-    water = mu_water(kvp)
-    thicknesses = np.broadcast_to(np.asarray(slice_thickness, np.float64), len(hu))
-    out = np.empty_like(hu, dtype=np.float32)
-    for first in _steps(len(hu), progress):
-        part = slice(first, min(first + _CHUNK, len(hu)))
-        p = A(hu_to_mu(torch.from_numpy(np.maximum(hu[part], np.float32(AIR_HU))), water))
-        for thickness in np.unique(thicknesses[part]):
-            photons = _photons(mas, kvp, float(thickness), geometry)
-            for k in np.flatnonzero(thicknesses[part] == thickness):
-                p[k] = sample_transmission(
-                    p[k],
-                    photons=photons,
-                    electronic_noise=electronic_noise,
-                    seed=seed,
-                    image=first + int(k),
-                )
-        out[part] = mu_to_hu(A.fbp(p, window=window), water).numpy()
-    return out
-
-
-def _photons(mas: float, kvp: float, slice_thickness: float, geometry: FanBeam) -> np.ndarray:
-    return photons_per_column(mas=mas, kvp=kvp, geometry=geometry, slice_thickness=slice_thickness)
-
-
-def _steps(n: int, label: str | None, chunk: int = _CHUNK) -> Any:
+def chunks(n: int, label: str | None, chunk: int) -> Any:
     """First index of each chunk, behind a progress bar on stderr if it has a label."""
     return tqdm(range(0, n, chunk), desc=label, disable=label is None, unit="chunk", leave=False)

@@ -6,7 +6,8 @@ import torch
 from tolerances import SCANNER
 
 from analysis.images import place_patch, resample_to
-from analysis.scanner import SliceScanner, derived_seed, low_dose_slices
+from analysis.scanner import SliceScanner, derived_seed
+from analysis.slice_series import low_dose_slices
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
 
