@@ -20,7 +20,7 @@ _HOME = {
     "export_figures": "export",
     "ideal_coverage": "fidelity",
     "invariance_study": "invariances",
-    "low_dose_slices": "scanner",
+    "low_dose_slices": "slice_series",
     "phantom_pairs": "training_data",
     "place_patch": "images",
     "read_run": "run_store",

@@ -26,9 +26,10 @@ from recon.units import AIR_HU, hu_to_mu, mu_to_hu
 from .crossing import crossing_columns
 from .images import resample_to
 
-__all__ = ["SliceScanner", "derived_seed", "low_dose_slices"]
+__all__ = ["SliceScanner", "chunks", "derived_seed"]
 
-_CHUNK = 16
+_CHUNK = 16  # fills the lanes of a CPU
+_CHUNK_ON_GPU = 128  # images at once, about 6 GB
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -79,6 +80,8 @@ class SliceScanner:
     ----------
     y : Tensor, (H, W)
         The slice on the patch's grid [HU].
+    chunk : int
+        Images that are treated at once.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class SliceScanner:
         self.window, self.electronic_noise = window, float(electronic_noise)
         self.seed, self.image = int(seed), int(image)
         self.device = torch.device(device)
+        self.chunk = _CHUNK if self.device.type == "cpu" else _CHUNK_ON_GPU
         self.mu_water = mu_water(self.kvp)
         self.geometry = flash_axial() if geometry is None else geometry
         self.y = torch.from_numpy(resample_to(y_hu, self.spacing, patch_grid)).to(self.device)
@@ -119,14 +123,26 @@ class SliceScanner:
 
     def photons(self, mas: float) -> np.ndarray:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
-        return _photons(mas, self.kvp, self.slice_thickness, self.geometry)
+        return photons_per_column(
+            mas=mas, kvp=self.kvp, geometry=self.geometry, slice_thickness=self.slice_thickness
+        )
 
-    def _scan(
-        self, p: Tensor, mas: float, *, seed: int, image: int, draw: int, columns: slice
+    def draw_noise(
+        self,
+        p: Tensor,
+        mas: float,
+        *,
+        seed: int,
+        image: int,
+        draw: int,
+        columns: slice | None = None,
     ) -> Tensor:
-        """𝒫 p in some of the columns, keyed by image and draw."""
-        noisy = p.clone()
-        noisy[..., columns] = sample_transmission(
+        """𝒫 p of some columns, of those that matter to the patch by default, keyed as told above.
+
+        (..., views, all columns) in, (..., views, these columns) out.
+        """
+        columns = self.crossing if columns is None else columns
+        return sample_transmission(
             p[..., columns].contiguous(),
             photons=self.photons(mas)[columns],
             electronic_noise=self.electronic_noise,
@@ -135,7 +151,6 @@ class SliceScanner:
             image=image,
             draw=draw,
         )
-        return noisy
 
     def _patch_hu(self, p: Tensor) -> Tensor:
         return mu_to_hu(self.patch_operator.fbp(p, window=self.window), self.mu_water)
@@ -168,22 +183,15 @@ class SliceScanner:
             [HU].
         """
         seed = self.seed if seed is None else seed
-        out = []
-        for first in _steps(draws, progress):
-            number = range(first, min(first + _CHUNK, draws))
-            noisy = [
-                self._scan(
-                    self.p,
-                    mas,
-                    seed=seed,
-                    image=self.image,
-                    draw=first_draw + k,
-                    columns=self.crossing,
-                )
-                for k in number
-            ]
-            out.append(self._patch_hu(torch.stack(noisy)))
-        return torch.cat(out)
+        out = torch.empty(draws, *self.patch_grid.shape, device=self.device)
+        at = self.crossing
+        for first in chunks(draws, progress, self.chunk):
+            part = out[first : first + self.chunk]
+            noisy = self.p.repeat(len(part), 1, 1)
+            for k, scan in enumerate(noisy, first_draw + first):
+                scan[:, at] = self.draw_noise(self.p, mas, seed=seed, image=self.image, draw=k)
+            part[:] = self._patch_hu(noisy)
+        return out
 
     def rescan(
         self,
@@ -220,15 +228,17 @@ class SliceScanner:
             )
         seed = self.seed if seed is None else seed
         out = torch.empty(len(ybar), draws, *self.patch_grid.shape, device=self.device)
-        for first in _steps(len(ybar), progress):
-            part = ybar[first : first + _CHUNK].to(self.device)
+        at = self.crossing
+        for first in chunks(len(ybar), progress, self.chunk):
+            part = ybar[first : first + self.chunk].to(self.device)
             change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
             p = self.p + self.patch_operator(change)
+            noisy = p.clone()
             for k in range(draws):
-                noisy = self._scan(
-                    p, mas, seed=seed, image=self.image + first, draw=k, columns=self.crossing
+                noisy[..., at] = self.draw_noise(
+                    p, mas, seed=seed, image=self.image + first, draw=k
                 )
-                out[first : first + _CHUNK, k] = self._patch_hu(noisy)
+                out[first : first + self.chunk, k] = self._patch_hu(noisy)
         return out
 
     def redraw(self, x: Tensor, n: int, seed: int, *, mas: float) -> Tensor:
@@ -242,9 +252,8 @@ class SliceScanner:
     def full(self, mas: float, *, seed: int | None = None) -> np.ndarray:
         """The whole slice on its own grid, (rows, cols) [HU], with the noise of draw 0."""
         seed = self.seed if seed is None else seed
-        noisy = self._scan(
-            self.p, mas, seed=seed, image=self.image, draw=0, columns=slice(0, self.geometry.n_cols)
-        )
+        whole = slice(0, self.geometry.n_cols)
+        noisy = self.draw_noise(self.p, mas, seed=seed, image=self.image, draw=0, columns=whole)
         mu = self.slice_operator.fbp(noisy, window=self.window)
         return mu_to_hu(mu, self.mu_water).cpu().numpy()
 
@@ -270,50 +279,6 @@ class SliceScanner:
         }
 
 
-def low_dose_slices(
-    hu: np.ndarray,
-    spacing: tuple[float, float],
-    *,
-    mas: float,
-    kvp: float,
-    slice_thickness: float | np.ndarray,
-    window: str = "hann",
-    electronic_noise: float = ELECTRONIC_NOISE,
-    seed: int,
-    geometry: FanBeam | None = None,
-    progress: str | None = None,
-) -> np.ndarray:
-    """R⁻¹𝒫R of every slice on its own grid: (n, rows, cols) [HU] in, the same out.
-
-    The thickness [mm] is one for all or one a slice; quanta are proportional to it. Slice i has the
-    noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
-    """
-    geometry = flash_axial() if geometry is None else geometry
-    A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=spacing))
-    water = mu_water(kvp)
-    thicknesses = np.broadcast_to(np.asarray(slice_thickness, np.float64), len(hu))
-    out = np.empty_like(hu, dtype=np.float32)
-    for first in _steps(len(hu), progress):
-        part = slice(first, min(first + _CHUNK, len(hu)))
-        p = A(hu_to_mu(torch.from_numpy(np.maximum(hu[part], np.float32(AIR_HU))), water))
-        for thickness in np.unique(thicknesses[part]):
-            photons = _photons(mas, kvp, float(thickness), geometry)
-            for k in np.flatnonzero(thicknesses[part] == thickness):
-                p[k] = sample_transmission(
-                    p[k],
-                    photons=photons,
-                    electronic_noise=electronic_noise,
-                    seed=seed,
-                    image=first + int(k),
-                )
-        out[part] = mu_to_hu(A.fbp(p, window=window), water).numpy()
-    return out
-
-
-def _photons(mas: float, kvp: float, slice_thickness: float, geometry: FanBeam) -> np.ndarray:
-    return photons_per_column(mas=mas, kvp=kvp, geometry=geometry, slice_thickness=slice_thickness)
-
-
-def _steps(n: int, label: str | None) -> Any:
+def chunks(n: int, label: str | None, chunk: int) -> Any:
     """First index of each chunk, behind a progress bar on stderr if it has a label."""
-    return tqdm(range(0, n, _CHUNK), desc=label, disable=label is None, unit="chunk", leave=False)
+    return tqdm(range(0, n, chunk), desc=label, disable=label is None, unit="chunk", leave=False)

@@ -22,7 +22,8 @@ from recon.errors import DataError
 from recon.geometry import ImageGrid
 from recon.phantom.anatomy import random_slice
 
-from .scanner import derived_seed, low_dose_slices
+from .scanner import derived_seed
+from .slice_series import low_dose_slices
 
 __all__ = ["WORKING_POINT", "WorkingPoint", "phantom_pairs", "scan"]
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .dose_kernels import FLOOR_QUANTA, sample, starvation, thin
+from .dose_torch import sample_on_device
 from .errors import DataError
 from .streams import stream_index
 
@@ -117,9 +118,11 @@ def sample_transmission(
     image: int = 0,
     draw: int = 0,
 ) -> torch.Tensor:
-    """One measurement of noise-free line integrals: the full noise model, sampled exactly.
+    """One measurement of noise-free line integrals: the full noise model.
 
-    ``y ~ Poisson(N0·e^-p) + N(0, σe²)``, ``p' = -ln(max(y, floor) / N0)``.
+    ``y ~ Poisson(N0·e^-p) + N(0, σe²)``, ``p' = -ln(max(y, floor) / N0)``. Counts are sampled
+    exactly below a mean of 50 and by their quantile's expansion above, see
+    :func:`recon.dose_kernels.sample`; on the device of p.
 
     Parameters
     ----------
@@ -162,7 +165,7 @@ def sample_transmission(
     True
     """
     rays = _Rays(p, photons, electronic_noise, seed, first_view, image, draw, first_ray)
-    return rays.run(sample, 1.0)
+    return rays.run(sample, 1.0) if rays.p.device.type == "cpu" else rays.run_on_device()
 
 
 def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> float:
@@ -246,6 +249,7 @@ class _Rays:
                 got=n0.shape,
                 remedy="a scan passes photons[:, None, :]",
             ) from None
+        self.spread = spread
         # the kernels walk the values where they lie: zero strides stand for the broadcast
         self.quanta = (n0 if np.shares_memory(n0, spread) else spread).reshape(-1)
         self.strides = tuple(stride // spread.itemsize for stride in spread.strides)
@@ -264,6 +268,14 @@ class _Rays:
             *self.stream,
         )
         return out.to(self.p.device)
+
+    def run_on_device(self) -> torch.Tensor:
+        p = self.p.detach()
+        # one image's quanta where all have the same, so that no more than they are moved
+        quanta = self.spread[:1] if self.strides[0] == 0 else self.spread
+        n0 = torch.from_numpy(np.ascontiguousarray(quanta)).to(p)
+        found = sample_on_device(p.reshape(self.shape), n0, self.sigma, self.seed, *self.stream)
+        return found.reshape(p.shape)
 
 
 def _number(name: str, value: Any) -> float:

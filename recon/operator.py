@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .backends import Backend, make_backend
-from .errors import DataError
+from .errors import BackendUnavailable, DataError
 from .geometry import Geometry, ImageGrid
 from .windows import Window, check_window
 
@@ -53,6 +53,7 @@ class Operator:
         self.grid = grid
         self._auto = backend == "auto"
         self._made: dict[str, Backend] = {}
+        self._no_astra = ""
         self._use("numba" if self._auto else backend)
         self.reason = "asked for"
         if self._auto:
@@ -152,11 +153,25 @@ class Operator:
             self._made[name] = make_backend(name, self.geometry, self.grid)
         self._backend = self._made[name]
 
+    def _choose(self, device: torch.device) -> None:
+        """Numba for CPU tensors, ASTRA for CUDA tensors, or plain torch where it cannot run."""
+        if device.type == "cpu":
+            self._use("numba")
+            self.reason = "CPU tensors"
+            return
+        self.reason = f"tensors on {device}"
+        try:
+            self._use("torch" if "torch" in self._made else "astra")
+        except BackendUnavailable as error:
+            self._use("torch")
+            self._no_astra = f"; {error}"
+        if self.backend == "torch":
+            self.reason += self._no_astra
+
     def _follow(self, device: torch.device, what: str) -> None:
         """Choose the backend for tensors on ``device``, or refuse them."""
         if self._auto and device.type in ("cpu", "cuda"):
-            self._use("numba" if device.type == "cpu" else "astra")
-            self.reason = "CPU tensors" if device.type == "cpu" else f"tensors on {device}"
+            self._choose(device)
         if device.type not in self._backend.devices:
             raise DataError(
                 f"the {what} is on the wrong device",
@@ -229,8 +244,9 @@ def operator(geometry: Geometry, grid: ImageGrid, *, backend: str = "auto") -> O
     geometry : FanBeam or ParallelBeam
     grid : ImageGrid
         It may lie off-centre and be smaller than the object's support.
-    backend : {"auto", "numba", "reference", "astra", "tomosipo"}
-        ``"auto"`` works where its input lives: numba for CPU tensors, astra for CUDA tensors.
+    backend : {"auto", "numba", "reference", "torch", "astra", "tomosipo"}
+        ``"auto"`` works where its input lives: numba for CPU tensors, astra for CUDA tensors, or
+        torch where astra cannot run.
 
     Returns
     -------

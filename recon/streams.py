@@ -19,11 +19,9 @@ from numba import njit
 
 from .errors import DataError
 
-__all__ = ["normal_pair", "philox4x32", "poisson", "stream_index", "stream_key", "uniform_pair"]
+__all__ = ["normal_pair", "philox4x32", "stream_index", "stream_key", "uniform_pair"]
 
 _NORMAL = 1
-_POISSON = 2
-_SMALL_MEAN = 10.0
 _U32 = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
@@ -96,44 +94,6 @@ def normal_pair(ray: int, view: int, k0: int, k1: int) -> tuple[float, float]:
         if square < 1.0:  # never 0: the uniform numbers are odd multiples of 2^-53
             scale = math.sqrt(-2.0 * math.log(square) / square)
             return scale * u, scale * v
-
-
-@njit(cache=True, error_model="numpy")
-def poisson(mean: float, ray: int, view: int, k0: int, k1: int) -> float:
-    """A Poisson number of the given mean, exact for any mean, from the ray's own stream.
-
-    Below a mean of 10 the distribution function is inverted term by term; above, the transformed
-    rejection PTRS of W. Hörmann, "The transformed rejection method for generating Poisson random
-    variables", Insurance: Mathematics and Economics 12 (1993) 39–45.
-    """
-    if mean < _SMALL_MEAN:
-        u, _ = uniform_pair(ray, view, 0, _POISSON, k0, k1)
-        count = 0.0
-        term = math.exp(-mean)
-        while u > term and count < 200.0:  # P(count > 200) < 1e-160: ends the sum's rounding tail
-            u -= term
-            count += 1.0
-            term *= mean / count
-        return count
-    root = math.sqrt(mean)
-    b = 0.931 + 2.53 * root
-    a = -0.059 + 0.02483 * b
-    squeeze = 0.9277 - 3.6224 / (b - 2.0)
-    block = 0
-    while True:
-        u, v = uniform_pair(ray, view, block, _POISSON, k0, k1)
-        block += 1
-        u -= 0.5
-        us = 0.5 - abs(u)
-        count = math.floor((2.0 * a / us + b) * u + mean + 0.43)
-        if us >= 0.07 and v <= squeeze:
-            return count
-        if count < 0.0 or (us < 0.013 and v > us):
-            continue
-        inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
-        accept = math.log(v * inverse_alpha / (a / (us * us) + b))
-        if accept <= count * math.log(mean) - mean - math.lgamma(count + 1.0):
-            return count
 
 
 def stream_index(name: str, value: Any, *, bits: int = 32) -> int:

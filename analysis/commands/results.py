@@ -31,7 +31,7 @@ def write_results(
     """
     from analysis.report import verdicts, write_report
     from analysis.run_store import mas_label, write_run
-    from analysis.scanner import low_dose_slices
+    from analysis.slice_series import low_dose_slices
     from recon.dicom_image import write_series
     from recon.storage import run_folder
 

@@ -21,6 +21,7 @@ __all__ = ["BACKENDS", "Backend", "make_backend"]
 BACKENDS = {
     "numba": ("cpu", "NumbaBackend"),
     "reference": ("reference", "ReferenceBackend"),
+    "torch": ("reference", "TorchBackend"),
     "astra": ("astra", "AstraBackend"),
     "tomosipo": ("tomosipo", "TomosipoBackend"),
 }

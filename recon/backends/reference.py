@@ -1,6 +1,7 @@
 """The reference backend: Joseph's weights written out in float64 torch, one view at a time.
 
-Slow, and simple enough to be read: what the compiled kernels are tested against.
+Slow, and simple enough to be read: what the compiled kernels are tested against. In float32 it is
+the backend of GPUs without ASTRA, where a large stack keeps it busy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ..geometry import Geometry, ImageGrid
 from .rays import check_hits, lines
 from .torch_fbp import TorchFbp
 
-__all__ = ["ReferenceBackend"]
+__all__ = ["ReferenceBackend", "TorchBackend"]
 
 _BORDER = 2
 
@@ -33,7 +34,7 @@ class ReferenceBackend(TorchFbp):
     def _samples_of(
         self, view: int, device: torch.device
     ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """For each axis: its rays' columns, lengths, left pixel indices and right weights."""
+        """For each axis: columns, lengths, left indices and right weights of rays that cross."""
         rows, cols = self.grid.shape
         along_rows, start, slope, length = (
             torch.from_numpy(part[view]).to(device) for part in self._lines
@@ -42,6 +43,8 @@ class ReferenceBackend(TorchFbp):
             columns = torch.nonzero(along_rows == (axis == 0)).flatten()
             step = torch.arange(steps, device=device, dtype=torch.float64)
             x = start[columns, None] + slope[columns, None] * step
+            hit = ((x > -1) & (x < width)).any(1)
+            columns, x = columns[hit], x[hit]
             left = x.floor()
             weight = x - left
             # whatever lies outside lands on a border of zeros, two pixels wide
@@ -60,7 +63,8 @@ class ReferenceBackend(TorchFbp):
         for view in range(self.geometry.shape[0]):
             for axis, columns, length, index, weight in self._samples_of(view, images.device):
                 left, right = flat[axis][:, index], flat[axis][:, index + 1]
-                out[:, view, columns] = (left * (1 - weight) + right * weight).sum(-1) * length
+                value = torch.lerp(left, right, weight.to(left.dtype)).sum(-1)
+                out[:, view, columns] = value * length.to(left.dtype)
         return out
 
     def adjoint(self, sinograms: torch.Tensor) -> torch.Tensor:
@@ -74,10 +78,18 @@ class ReferenceBackend(TorchFbp):
         ]
         for view in range(self.geometry.shape[0]):
             for axis, columns, length, index, weight in self._samples_of(view, sinograms.device):
-                value = (sinograms[:, view, columns] * length)[..., None]
+                weight = weight.to(sinograms.dtype)
+                value = (sinograms[:, view, columns] * length.to(weight.dtype))[..., None]
                 flat[axis].index_add_(1, index.flatten(), (value * (1 - weight)).flatten(1))
                 flat[axis].index_add_(1, index.flatten() + 1, (value * weight).flatten(1))
         inner = slice(_BORDER, -_BORDER)
         upright = flat[0].reshape(count, rows, cols + border)[..., inner]
         turned = flat[1].reshape(count, cols, rows + border)[..., inner]
         return upright + turned.transpose(1, 2)
+
+
+class TorchBackend(ReferenceBackend):
+    """The same for float32 stacks, on any device of torch's."""
+
+    name = "torch"
+    dtype = torch.float32

@@ -7,8 +7,8 @@ the reference for the compiled kernels, and quick enough on a GPU.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from ..filtering import FbpPlan, fine_responses, interleaves, plan_fbp
@@ -91,8 +91,11 @@ class TorchFbp:
         """Pairs (side, first view) of the rows that make up the parallel views."""
         return [(0, 0), (1, table.half)] if table.half else [(0, 0)]
 
-    def _view_index(self, views: int, table: Rebinning, tap: int) -> np.ndarray:
-        return (np.arange(views)[:, None] + table.view_first[None, :] + tap) % views
+    def _view_index(self, fan: torch.Tensor, table: Rebinning, tap: int) -> torch.Tensor:
+        """The view that each ray of a stack (B, views, cols) takes as its ``tap``-th, expanded."""
+        views = torch.arange(fan.shape[1], device=fan.device)[:, None]
+        first = torch.from_numpy(table.view_first).to(fan.device)
+        return ((views + first + tap) % fan.shape[1]).expand_as(fan)
 
     def _rebin(self, measured: torch.Tensor, plan: FbpPlan, table: Rebinning) -> torch.Tensor:
         as_tensor = lambda array: torch.from_numpy(array).to(measured.device)
@@ -100,7 +103,7 @@ class TorchFbp:
         weight = as_tensor(table.view_weight).to(fan.dtype)
         shifted = torch.zeros_like(fan)
         for tap in range(4):
-            index = as_tensor(self._view_index(fan.shape[1], table, tap)).expand_as(fan)
+            index = self._view_index(fan, table, tap)
             shifted = shifted + weight[:, tap] * fan.gather(1, index)
         rows = len(plan.theta)
         parallel = fan.new_zeros(len(fan), rows, plan.n_t)
@@ -130,29 +133,27 @@ class TorchFbp:
         fan = torch.zeros_like(shifted)
         weight = as_tensor(table.view_weight).to(parallel.dtype)
         for tap in range(4):
-            index = as_tensor(self._view_index(fan.shape[1], table, tap)).expand_as(fan)
+            index = self._view_index(fan, table, tap)
             fan.scatter_add_(1, index, shifted * weight[:, tap])
         return fan[:, :views]
 
     def _samples(
         self, plan: FbpPlan, like: torch.Tensor
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Index and weight of each pixel's right-hand fine sample, view by view."""
         rows, cols = self.grid.shape
         i = torch.arange(rows, device=like.device, dtype=torch.float64)[:, None]
         j = torch.arange(cols, device=like.device, dtype=torch.float64)[None, :]
-        found = []
         for a, b, c in zip(*(part.tolist() for part in plan.pixel_lines(self.grid))):
             t = (a * j + b * i + c).flatten()
             index = t.floor()
-            found.append((index.long(), (t - index).to(like.dtype)))
-        return found
+            yield index.long(), (t - index).to(like.dtype)
 
     def _back_project(self, filtered: torch.Tensor, plan: FbpPlan) -> torch.Tensor:
         total = filtered.new_zeros(len(filtered), math.prod(self.grid.shape))
         for k, (index, weight) in enumerate(self._samples(plan, filtered)):
             row = filtered[:, k]
-            total += row[:, index] * (1 - weight) + row[:, index + 1] * weight
+            total += torch.lerp(row[:, index], row[:, index + 1], weight)
         return (total * plan.share).reshape(-1, *self.grid.shape)
 
     def _back_project_transpose(self, images: torch.Tensor, plan: FbpPlan) -> torch.Tensor:

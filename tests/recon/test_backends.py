@@ -83,7 +83,7 @@ def test_every_backend_has_the_same_face():
         assert backend.name == name
         for method in ("forward", "adjoint", "fbp", "fbp_transpose"):
             assert callable(getattr(backend, method))
-    assert set(BACKENDS) == {"numba", "reference", "astra", "tomosipo"}
+    assert set(BACKENDS) == {"numba", "reference", "torch", "astra", "tomosipo"}
 
 
 def test_the_narrowest_vector_that_holds_the_stack_is_taken():
@@ -191,3 +191,26 @@ def test_processors_without_avx512_give_the_same_result(tmp_path):
         [sys.executable, "-c", OLDER], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_cuda_tensors_get_plain_torch_where_astra_cannot_run() -> None:
+    pytest.importorskip("astra")
+    if torch.cuda.is_available():
+        pytest.skip("ASTRA may run")
+    A = operator(FAN, GRID)
+    A._choose(torch.device("cuda"))
+    assert A.backend == "torch" and "'astra' cannot run here" in A.reason
+
+
+@pytest.mark.parametrize("geometry", [FAN, FLAT, PARALLEL])
+def test_plain_torch_is_the_reference_in_single_precision(geometry) -> None:
+    single, double = (operator(geometry, GRID, backend=name) for name in ("torch", "reference"))
+    mu = torch.rand(3, *GRID.shape, generator=torch.Generator().manual_seed(2))
+    p = double(mu.double())
+    for found, expected in (
+        (single(mu), p),
+        (single.T(p.float()), double.T(p)),
+        (single.fbp(p.float(), "hann"), double.fbp(p, "hann")),
+    ):
+        assert found.dtype == torch.float32
+        assert float((found - expected).norm() / expected.norm()) < 1e-6

@@ -6,11 +6,12 @@ from numba import njit
 from scipy import stats
 from tolerances import STREAMS
 
+from recon.dose_kernels import EXACT_BELOW, QUANTA, few_quanta, many_quanta
+from recon.dose_vectors import normals, row_words
 from recon.errors import DataError
 from recon.streams import (
     normal_pair,
     philox4x32,
-    poisson,
     stream_index,
     stream_key,
     uniform_pair,
@@ -22,9 +23,14 @@ N = 200_000
 @njit
 def _poissons(mean, count):
     k0, k1 = stream_key(np.uint64(11), 0, 0)
-    out = np.empty(count)
-    for ray in range(count):
-        out[ray] = poisson(mean, ray, 3, k0, k1)
+    words = np.empty((4, count), np.int64)
+    row_words(0, 3, QUANTA, k0, k1, words[0], words[1], words[2], words[3])
+    z, other, means, out = np.empty(count), np.empty(count), np.full(count, mean), np.empty(count)
+    normals(words[0], words[1], z, other)
+    many_quanta(np.ones(count), z, means, out)
+    if mean < EXACT_BELOW:
+        for ray in range(count):
+            out[ray] = few_quanta(mean, words[2, ray], words[3, ray])
     return out
 
 
@@ -82,9 +88,9 @@ def test_normal_numbers_are_normal_and_independent():
     assert stats.pearsonr(pairs[:, 0] ** 2, pairs[:, 1] ** 2).pvalue > STREAMS["p-value"]
 
 
-# both sides of 10, where inversion hands over to rejection, and far into either method
-@pytest.mark.parametrize("mean", [0.05, 1.0, 9.999, 10.0, 10.5, 47.3, 1000.0, 2.5e5])
-def test_poisson_numbers_have_the_exact_distribution(mean):
+# both sides of 50, where inversion hands over to the expansion, and far into either method
+@pytest.mark.parametrize("mean", [0.05, 1.0, 10.0, 47.3, 49.999, 50.0, 52.7, 1000.0, 2.5e5])
+def test_poisson_numbers_have_their_distribution(mean):
     drawn = _poissons(mean, N)
     assert (drawn == np.floor(drawn)).all() and drawn.min() >= 0
     law = stats.poisson(mean)
@@ -99,8 +105,8 @@ def test_poisson_numbers_have_the_exact_distribution(mean):
     assert abs(drawn.var() - mean) < 5 * np.sqrt((2 * mean**2 + mean) / N)
 
 
-def test_poisson_tails_are_exact():
-    mean = 20.0
+@pytest.mark.parametrize("mean", [20.0, 50.0])
+def test_poisson_tails_are_exact(mean):
     drawn = _poissons(mean, 10 * N)
     for far in (stats.poisson.ppf(1e-4, mean), stats.poisson.isf(1e-4, mean)):
         below = far < mean

@@ -1,0 +1,60 @@
+"""R⁻¹𝒫R of whole slices, each on its own grid: low-dose series from high-dose ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from recon.dose import ELECTRONIC_NOISE, sample_transmission
+from recon.geometry import FanBeam, ImageGrid, flash_axial
+from recon.operator import operator
+from recon.tube import mu_water, photons_per_column
+from recon.units import AIR_HU, hu_to_mu, mu_to_hu
+
+from .scanner import chunks
+
+__all__ = ["low_dose_slices"]
+
+_CHUNK = 16
+
+
+def low_dose_slices(
+    hu: np.ndarray,
+    spacing: tuple[float, float],
+    *,
+    mas: float,
+    kvp: float,
+    slice_thickness: float | np.ndarray,
+    window: str = "hann",
+    electronic_noise: float = ELECTRONIC_NOISE,
+    seed: int,
+    geometry: FanBeam | None = None,
+    progress: str | None = None,
+) -> np.ndarray:
+    """R⁻¹𝒫R of every slice on its own grid: (n, rows, cols) [HU] in, the same out.
+
+    The thickness [mm] is one for all or one a slice; quanta are proportional to it. Slice i has the
+    noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
+    """
+    geometry = flash_axial() if geometry is None else geometry
+    A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=spacing))
+    water = mu_water(kvp)
+    thicknesses = np.broadcast_to(np.asarray(slice_thickness, np.float64), len(hu))
+    out = np.empty_like(hu, dtype=np.float32)
+    for first in chunks(len(hu), progress, _CHUNK):
+        part = slice(first, min(first + _CHUNK, len(hu)))
+        p = A(hu_to_mu(torch.from_numpy(np.maximum(hu[part], np.float32(AIR_HU))), water))
+        for thickness in np.unique(thicknesses[part]):
+            photons = photons_per_column(
+                mas=mas, kvp=kvp, geometry=geometry, slice_thickness=float(thickness)
+            )
+            for k in np.flatnonzero(thicknesses[part] == thickness):
+                p[k] = sample_transmission(
+                    p[k],
+                    photons=photons,
+                    electronic_noise=electronic_noise,
+                    seed=seed,
+                    image=first + int(k),
+                )
+        out[part] = mu_to_hu(A.fbp(p, window=window), water).numpy()
+    return out
