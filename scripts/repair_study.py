@@ -26,13 +26,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from analysis.commands import require_out
 from analysis.drawing import FORMS
 from analysis.lesion_sites import patches_at_sites
-from analysis.repair import RepairRecipe, finetuned, sampled_differences, teach
+from analysis.repair import RECIPES, RepairRecipe, finetuned, sampled_differences, teach
 from analysis.repair_figure import repair_figure
 from analysis.repair_numbers import Measured, measure, rows
 from analysis.scanner import derived_seed
@@ -79,7 +79,6 @@ def study(wanted: argparse.Namespace) -> None:
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
     loaded = {name: weights.load(name)[0] for name in wanted.denoisers}
     out = require_out(wanted.out)
-    recipe = RepairRecipe(steps=wanted.steps)
     lesson = teach(wanted.slices, seed=wanted.seed, point=point)
     held_out = patches_at_sites(
         wanted.slices, 4 * wanted.slices, draws=wanted.draws,
@@ -88,6 +87,7 @@ def study(wanted: argparse.Namespace) -> None:
     table: list[dict] = []
     measured: dict[str, dict[str, Measured]] = {}
     for name, f in loaded.items():
+        recipe = replace(RECIPES.get(name, RepairRecipe()), steps=wanted.steps)
         model = weights.load_model(name, "output", "x", f=f)
         hidden, unseen = (
             sampled_differences(model, x, point=point, seed=derived_seed(wanted.seed, what))
