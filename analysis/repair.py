@@ -55,11 +55,12 @@ class RepairRecipe:
     steps: int = 400
     batch: int = 8
     lr: float = 5e-4
-    weight: float = 160.0
+    weight: float = 130.0
 
 
 RECIPES = {"chen": RepairRecipe(), "yang": RepairRecipe(weight=400.0)}
-"""Found on phantoms of their own; Yang's error is still falling fast, and it takes more."""
+"""Weights found on phantoms that are neither taught nor held out here. Yang was not trained by the
+squared error: its error still falls fast, and its repair takes a larger weight."""
 
 
 @dataclass(frozen=True)

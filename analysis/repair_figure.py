@@ -79,7 +79,7 @@ def _observer(axes: Any, networks: Mapping[str, Measured], observer: str) -> Non
 
 
 def _plain(axes: Any) -> None:
-    axes.set_xlabel("radius of the lesion [pixels of 1 mm]", fontsize=8.5)
+    axes.set_xlabel("radius of the lesion [pixels]", fontsize=8.5)
     axes.tick_params(labelsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

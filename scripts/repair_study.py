@@ -93,6 +93,12 @@ def study(wanted: argparse.Namespace) -> None:
             sampled_differences(model, x, point=point, seed=derived_seed(wanted.seed, what))
             for what, x in (("hidden", lesson.x), ("held-out samples", held_out.x))
         )
+        low, high = float(hidden.score.min()), float(hidden.score.max())
+        print(
+            f"{name}: {len(hidden.score)} sampled differences, correlation with a lesion "
+            f"{low:.2f} to {high:.2f}",
+            flush=True,
+        )
         networks = finetuned(
             f, lesson, hidden, recipe=recipe, seed=derived_seed(wanted.seed, "finetuning"),
             folder=out / "checkpoints", label=name,
