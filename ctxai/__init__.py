@@ -24,6 +24,7 @@ from .flow_task import FlowTask
 from .invariance_model import InvarianceModel
 from .near_null import NearNull, near_null
 from .published_weights import load_ldct_benchmark
+from .repair_task import RepairTask
 from .sampling import Samples, draw, sample_invariances
 from .training import Task, train
 from .vae import VAE, active_dimensions
@@ -44,6 +45,7 @@ __all__ = [
     "InvarianceModel",
     "NearNull",
     "PatchPairs",
+    "RepairTask",
     "Samples",
     "SupervisedTask",
     "Task",

@@ -217,6 +217,16 @@ DENOISER_TASKS: dict[str, float] = {
     "noise left by Chen [HU]": 40.0,
 }
 
+REPAIR: dict[str, float] = {
+    # the requirement; both sides in float64
+    "step by hand": 1e-6,
+    # 60 patches of 32²: 1/√(2·61440) = 0.3 %, four times
+    "sd of 60 patches, rel": 0.012,
+    # 240 test scores of each kind, d' of 2 to 9: √((2 + d'²/4)/240)/d' = 2 to 6 %, and the template
+    # is the signal itself, since the network is linear
+    "NPW of white noise, rel": 0.15,
+}
+
 # --- analysis: the slice in the scanner -----------------------------------------------------------
 
 SCANNER: dict[str, float] = {

@@ -1,0 +1,191 @@
+"""Places where lesions are looked for: even soft tissue, and patches around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import uniform_filter
+from torch import Tensor
+
+from ctxai.data import PatchPairs
+from recon.errors import DataError
+from recon.geometry import ImageGrid
+
+from .held_out_fidelity import HeldOut
+from .lesions import Lesion
+from .scanner import derived_seed
+from .training_data import WorkingPoint, phantom_pairs, scan
+
+__all__ = [
+    "SitePatches",
+    "around",
+    "lesion_sites",
+    "middle",
+    "patches_at_sites",
+    "site_lesion",
+    "square_grid",
+]
+
+_BOX = 15.0  # mm around a site that has to be even
+_TISSUE = (0.0, 130.0)  # HU, mean of the box
+_EVEN = 25.0  # HU, largest standard deviation in the box, noise of the high dose included
+
+
+def lesion_sites(y: Tensor, n: int, *, side: int, spacing: float, seed: int) -> Tensor:
+    """Random places in even soft tissue, an equal number in each slice that has any.
+
+    The mean of the 15 mm box around a site is between 0 and 130 HU, its standard deviation at most
+    25 HU, and a patch around it lies in the slice.
+
+    Parameters
+    ----------
+    y : Tensor, (slices, rows, cols)
+        High-dose images [HU].
+    n : int
+        Number of sites.
+    side : int
+        Of the patch [pixels].
+    spacing : float
+        Pixel size [mm].
+    seed : int
+
+    Returns
+    -------
+    Tensor, (n, 3)
+        Slice, row and column of each.
+
+    Raises
+    ------
+    DataError
+        If there is no such place.
+    """
+    random = np.random.default_rng(seed)
+    found = []
+    for number, image in enumerate(y.double().numpy()):
+        places = _even_tissue(image, max(1, round(_BOX / spacing)), side)
+        if len(places):
+            found.append(np.insert(places, 0, number, axis=1))
+    if not found:
+        raise DataError(
+            "no even soft tissue for lesions",
+            where="y",
+            expected=f"a mean of {_TISSUE[0]:g} to {_TISSUE[1]:g} HU, sd ≤ {_EVEN:g} HU over "
+            f"{_BOX:g} mm, and {side} pixels around it",
+        )
+    picked = [(places := found[k % len(found)])[random.integers(len(places))] for k in range(n)]
+    return torch.from_numpy(np.stack(picked))
+
+
+def _even_tissue(image: np.ndarray, box: int, side: int) -> np.ndarray:
+    """Rows and columns (k, 2) that fulfil what is asked of a site."""
+    mean = uniform_filter(image, box)
+    spread = np.sqrt(np.maximum(uniform_filter(image**2, box) - mean**2, 0.0))
+    good = (mean >= _TISSUE[0]) & (mean <= _TISSUE[1]) & (spread <= _EVEN)
+    for axis, size in enumerate(image.shape):
+        at = np.arange(size)
+        fits = (at >= side // 2) & (at + side - side // 2 <= size)
+        good &= fits[:, None] if axis == 0 else fits
+    return np.argwhere(good)
+
+
+def around(images: Tensor, sites: Tensor, side: int) -> Tensor:
+    """Patches (n, side, side) of slices (slices, rows, cols); the site is pixel (side//2, side//2).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.lesion_sites import around
+    >>> around(torch.arange(25.0).reshape(1, 5, 5), torch.tensor([[0, 2, 2]]), 2)
+    tensor([[[ 6.,  7.],
+             [11., 12.]]])
+    """
+    step = torch.arange(side) - side // 2
+    slices, rows, cols = sites.T
+    at = slices[:, None, None], (rows[:, None] + step)[:, :, None], (cols[:, None] + step)[:, None]
+    return images[at]
+
+
+def middle(patches: Tensor, side: int) -> Tensor:
+    """The inner (..., side, side) of patches (..., H, W), with the site at (side//2, side//2)."""
+    rows, cols = (
+        slice(size // 2 - side // 2, size // 2 - side // 2 + side) for size in patches.shape[-2:]
+    )
+    return patches[..., rows, cols]
+
+
+def square_grid(patches: Tensor, spacing: float) -> ImageGrid:
+    """Grid of patches (..., H, W) with square pixels [mm]."""
+    return ImageGrid(shape=(patches.shape[-2], patches.shape[-1]), spacing=(spacing, spacing))
+
+
+def site_lesion(*, contrast: float, radius: float, grid: ImageGrid) -> Lesion:
+    """A lesion at the site of a patch, its radius [pixels] and edge (half a pixel) in pixels.
+
+    Examples
+    --------
+    >>> from analysis.lesion_sites import site_lesion
+    >>> from recon.geometry import ImageGrid
+    >>> grid = ImageGrid(shape=(8, 8), spacing=(2.0, 2.0))
+    >>> lesion = site_lesion(contrast=20.0, radius=1.5, grid=grid)
+    >>> lesion.radius, lesion.place, int(lesion.on(grid).argmax()) == 4 * 8 + 4
+    (3.0, (1.0, 1.0), True)
+    """
+    step = grid.spacing[0]
+    place = float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2])
+    return Lesion(contrast=contrast, radius=radius * step, place=place, edge=0.5 * step)
+
+
+@dataclass(frozen=True)
+class SitePatches(HeldOut):
+    """Patches around sites, scanned several times, and patches from anywhere in the same slices.
+
+    Attributes
+    ----------
+    slice_of : Tensor, (images,)
+        The slice that each patch at a site is from: patches of one slice are no independent test.
+    x_anywhere, y_anywhere : Tensor, (images, H, W)
+        Low-dose and high-dose patches of the body [HU].
+    """
+
+    slice_of: Tensor
+    x_anywhere: Tensor
+    y_anywhere: Tensor
+
+
+def patches_at_sites(
+    slices: int, images: int, *, draws: int, seed: int, point: WorkingPoint, progress: bool = True
+) -> SitePatches:
+    """Scan random phantoms several times and cut patches around places where lesions may be.
+
+    Parameters
+    ----------
+    slices, images : int
+        Number of phantoms, and of patches in all.
+    draws : int
+        Further scans of each at the low dose.
+    seed : int
+        Of phantoms, places and noise.
+    point : WorkingPoint
+        Doses, grid and patch size.
+    """
+    x, y = phantom_pairs(slices, seed=derived_seed(seed, "slices"), point=point, progress=progress)
+    side = point.patch
+    sites = lesion_sites(
+        y, images, side=side, spacing=point.spacing_mm, seed=derived_seed(seed, "sites")
+    )
+    again = []
+    for k in range(draws):
+        noise = scan(y.numpy(), point.mas, seed=derived_seed(seed, f"redraw {k}"), point=point)
+        again.append(around(torch.from_numpy(noise), sites, side))
+    places = torch.Generator().manual_seed(derived_seed(seed, "anywhere"))
+    low, high = PatchPairs(x, y, patch=side).batch(images, places)
+    return SitePatches(
+        x=around(x, sites, side),
+        y=around(y, sites, side),
+        redrawn=torch.stack(again, dim=1),
+        slice_of=sites[:, 0],
+        x_anywhere=low[:, 0],
+        y_anywhere=high[:, 0],
+    )

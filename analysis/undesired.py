@@ -1,0 +1,234 @@
+"""What a denoiser should not be invariant to, as pairs of images that it should tell apart.
+
+*Random lesions*: discs of random radius and contrast, added to low-dose patches of soft tissue.
+
+*Sampled differences that match a lesion*: projected samples x̄ keep the output of x, so whatever in
+x̄ - x looks like a lesion is one that f does not show there. Every candidate gets a score, the
+largest correlation of x̄ - x with a lesion of one of a few radii, bright or dark, anywhere in the
+patch (:func:`match_lesions`). Of each image the best few are kept, and of these
+the part under a soft window around the match: to ask for the rest too would be to ask for noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ctxai.checkpoints import digest_tensors
+from ctxai.denoiser_tasks import Pairs
+from ctxai.invariance_model import Model
+from ctxai.sampling import draw
+from recon.errors import DataError
+from recon.geometry import ImageGrid
+
+from .lesion_sites import site_lesion, square_grid
+from .lesions import Lesion, lesion_likeness
+
+__all__ = ["Alternating", "KeptPairs", "RandomLesions", "lesion_like_pairs", "match_lesions"]
+
+CONTRASTS = (10.0, 80.0)  # HU, of either sign
+RADII = (1.0, 3.0)  # pixels
+_TEMPLATES = (1.5, 3.0)  # pixels
+_ROOM = 2.0  # pixels of a window beyond the radius of the lesion in it
+
+
+class RandomLesions:
+    """Low-dose patches without and with a random lesion at their site.
+
+    Contrasts of 10 to 80 HU, bright or dark, radii of 1 to 3 pixels: the small ones suffer most.
+
+    Parameters
+    ----------
+    x : Tensor, (n, H, W)
+        Low-dose patches around sites, as :func:`analysis.lesion_sites.around` cuts them [HU].
+    spacing : float
+        Pixel size [mm].
+    """
+
+    def __init__(self, x: Tensor, spacing: float) -> None:
+        self.x, self.spacing = x, spacing
+        self.grid = square_grid(x, spacing)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the patches and of the range of lesions."""
+        rule = torch.tensor([*CONTRASTS, *RADII, self.spacing], dtype=torch.float64)
+        return digest_tensors({"x": self.x, "rule": rule})
+
+    def batch(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw n patches without and with a lesion, each (n, 1, H, W) [HU]."""
+        x = self.x[torch.randint(len(self.x), (n,), generator=generator)][:, None]
+        (low, high), (small, large) = CONTRASTS, RADII
+        lesions = [
+            site_lesion(
+                contrast=(low + (high - low) * contrast) * (1.0 if sign < 0.5 else -1.0),
+                radius=small + (large - small) * radius,
+                grid=self.grid,
+            ).on(self.grid)
+            for sign, contrast, radius in torch.rand(n, 3, generator=generator).tolist()
+        ]
+        return x, x + torch.stack(lesions)[:, None].to(x)
+
+
+class KeptPairs:
+    """Pairs of images that are there already, drawn with replacement.
+
+    Parameters
+    ----------
+    a, b : Tensor, (n, 1, H, W)
+        Images of the same unit [HU].
+    score : Tensor, (n,)
+        How like a lesion their difference is.
+    """
+
+    def __init__(self, a: Tensor, b: Tensor, score: Tensor) -> None:
+        self.a, self.b, self.score = a, b, score
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the images."""
+        return digest_tensors({"a": self.a, "b": self.b})
+
+    def batch(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw n pairs, each (n, 1, H, W)."""
+        which = torch.randint(len(self.a), (n,), generator=generator)
+        return self.a[which], self.b[which]
+
+
+class Alternating:
+    """Pairs of several sources in turn: pair k of a batch is of source k modulo their number.
+
+    Parameters
+    ----------
+    sources : Pairs
+        Of images of one size.
+    """
+
+    def __init__(self, *sources: Pairs) -> None:
+        self.sources = sources
+
+    @property
+    def digest(self) -> str:
+        """Digests of the sources."""
+        return " + ".join(source.digest for source in self.sources)
+
+    def batch(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw n pairs, each (n, 1, H, W)."""
+        count = len(self.sources)
+        drawn = [
+            source.batch(len(range(k, n, count)), generator)
+            for k, source in enumerate(self.sources)
+            if k < n
+        ]
+        a, b = (torch.cat(images) for images in zip(*drawn))
+        return a, b
+
+
+def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, list[Lesion]]:
+    """How like a lesion, bright or dark, x̄ - x is at its likest place, and where that is.
+
+    The score is the largest normalised cross-correlation
+    (:func:`analysis.lesions.lesion_likeness`) with discs of 1.5 and 3 pixels radius.
+
+    Parameters
+    ----------
+    samples : Tensor, (n, H, W)
+        Sampled images x̄ [HU].
+    x : Tensor, (H, W)
+        What they are compared with [HU].
+    grid : ImageGrid
+        Of the patch, with square pixels.
+
+    Returns
+    -------
+    score : Tensor, (n,)
+        Largest correlation over templates, signs and places, -1 to 1.
+    lesion : list of Lesion
+        The template of contrast ±1 HU at its best place, one a sample.
+    """
+    templates = [
+        site_lesion(contrast=sign, radius=radius, grid=grid)
+        for radius in _TEMPLATES
+        for sign in (1.0, -1.0)
+    ]
+    found = [lesion_likeness(samples, x, template.on(grid)) for template in templates]
+    score, which = torch.stack([score for score, _ in found]).max(0)
+    lesions = []
+    for k, best in enumerate(which.tolist()):
+        row, col = found[best][1][k].tolist()
+        lesions.append(replace(templates[best], place=(float(grid.x[col]), float(grid.y[row]))))
+    return score, lesions
+
+
+def lesion_like_pairs(
+    model: Model,
+    x: Tensor,
+    spacing: float,
+    *,
+    n: int,
+    keep: int,
+    side: int,
+    tolerance_hu: float,
+    seed: int,
+    progress: bool = True,
+) -> KeptPairs:
+    """Sampled invariances that look like a lesion, as images (x, x + that part of x̄ - x).
+
+    Parameters
+    ----------
+    model : InvarianceModel or FlowModel
+        Sampler of the denoiser's output, of low-dose images.
+    x : Tensor, (images, H, W)
+        Low-dose patches [HU].
+    spacing : float
+        Pixel size [mm].
+    n, keep : int
+        Projected samples of each patch, and how many of these, the best matches, are kept.
+    side : int
+        Of the images returned, cut around the match [pixels].
+    tolerance_hu : float
+        Largest ‖f(x̄) - f(x)‖ [HU].
+    seed : int
+        Of the samples.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    DataError
+        If more are to be kept than drawn, or the patch is smaller than ``side``.
+    """
+    if not 1 <= keep <= n:
+        raise DataError("cannot keep that many", where="keep", expected=f"1 to n = {n}", got=keep)
+    grid = square_grid(x, spacing)
+    if not 1 <= side <= min(grid.shape):
+        raise DataError(
+            "larger than a patch", where="side", expected=f"1 to {min(grid.shape)}", got=side
+        )
+    a, b, scores = [], [], []
+    for i, image in enumerate(tqdm(x, desc="sampling", disable=not progress, leave=False)):
+        samples = draw(model, image, n=n, tolerance_hu=tolerance_hu, seed=seed + i).images
+        score, lesions = match_lesions(samples, image, grid)
+        for k in score.argsort(descending=True)[:keep].tolist():
+            reach = lesions[k].radius + _ROOM * spacing
+            window = replace(lesions[k], contrast=1.0, radius=reach)
+            part = (samples[k] - image) * window.on(grid)
+            cut = _square_about(window.place, grid, side)
+            a.append(image[cut])
+            b.append((image + part)[cut])
+            scores.append(score[k])
+    return KeptPairs(torch.stack(a)[:, None], torch.stack(b)[:, None], torch.stack(scores))
+
+
+def _square_about(place: tuple[float, float], grid: ImageGrid, side: int) -> tuple[slice, slice]:
+    """The square of a side in pixels about a place, moved inside the grid."""
+    slices = []
+    for at, along, size in ((place[1], grid.y, grid.shape[0]), (place[0], grid.x, grid.shape[1])):
+        nearest = int(abs(along - at).argmin())
+        first = min(max(nearest - side // 2, 0), size - side)
+        slices.append(slice(first, first + side))
+    return slices[0], slices[1]
