@@ -16,7 +16,7 @@ from .pack import Packer
 
 __all__ = ["MOST_SAMPLES", "image_sets"]
 
-MOST_SAMPLES = 24
+MOST_SAMPLES = 20
 """Samples of a set that a report holds; all of them are in samples.zarr."""
 
 _KINDS = {"invariances": "Other low-dose images x̄", "target-domain": "Other anatomies ȳ"}
