@@ -23,6 +23,8 @@ from torch.nn.functional import (
 
 from recon.errors import DataError
 
+from .precision import sixteen_bits
+
 __all__ = ["FlowMatching"]
 
 _FOLD = 2  # the network works on 2 × 2 pixels at once: a quarter of the cost at the same width
@@ -251,8 +253,13 @@ class FlowMatching(nn.Module):
             )
         guess, condition = self.guess(z), self.condition(z)
         count = self.steps if steps is None else int(steps)
+
+        def velocity(u: Tensor, t: Tensor) -> Tensor:
+            with sixteen_bits(u):
+                return self.velocity(u, t.expand(len(u)), condition).to(u)
+
         parts = [
-            integrate(lambda u, t: self.velocity(u, t.expand(len(u)), condition), u, steps=count)
+            integrate(velocity, u, steps=count)
             for u in v.reshape(-1, self.channels, *self.shape).split(_CHUNK)
         ]
         return guess + self.scale * torch.cat(parts)
