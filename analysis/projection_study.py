@@ -22,12 +22,13 @@ from .detectability import auc
 from .fidelity import apply, rms
 from .lesions import Lesion, contrast_recovery, hiding_cost
 from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
-from .projection_domain import DETECTED, Pair, threshold, threshold_of_rays
+from .projection_domain import Pair, threshold, threshold_of_rays
+from .projection_words import explain
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
 from .scanner import derived_seed
 
-__all__ = ["STAGES", "TOLERANCES_HU", "projection_study", "table"]
+__all__ = ["STAGES", "TOLERANCES_HU", "projection_study"]
 
 STAGES = ("rays at full dose", "rays", "image", "output")
 """Where d' is taken; a stage's layer in metrics.csv: "projections", "input", "output"."""
@@ -147,6 +148,7 @@ def projection_study(
             "seed": seed,
             "other": other,
         }
+        explain(study)
     return [studies[float(value)] for value in dict.fromkeys(mas)]
 
 
@@ -331,34 +333,3 @@ def _say(
             should_be=f"at most {limit:.3g}, the ideal observer's of the rays",
             meaning=f"95 % interval {low:.3g} to {high:.3g}; {note}",
         )  # fmt: skip
-
-
-def table(study: Study) -> str:
-    """The stages of one study as lines of text."""
-    facts, stages = study.facts, study.arrays["stages"]
-    full, tau = facts["full_mas"], facts["tolerance_hu"]
-    heads = (
-        f"there: rays at {full:g} mAs",
-        f"left by the dose: rays at {study.mas:g} mAs",
-        f"left by the reconstruction, τ = {tau:g} HU",
-        f"left by {study.denoiser}, τ = {tau:g} HU",
-    )
-    wide = max(map(len, heads))
-    columns = [max(8, len(name)) for name in facts["parts"]]
-    lines = [
-        f"d' of {facts['other']} at {study.mas:g} mAs",
-        f"{'':{wide}}  " + "  ".join(f"{n:>{w}}" for n, w in zip(facts["parts"], columns)),
-    ]
-    for head, row in zip(heads, stages, strict=True):
-        numbers = "  ".join(f"{value:>{w}.3g}" for value, w in zip(row, columns))
-        lines.append(f"{head:{wide}}  {numbers}")
-    shares = facts["shares_of_full_dose"]
-    lines.append(
-        "of the whole d'²: " + ", ".join(f"{share:.1%} {who}" for who, share in shares.items())
-    )
-    limits = facts["detected_at_mas"]
-    lines.append(
-        f"d' = {DETECTED:g} (AUC .975) at {limits['rays']} mAs in the rays, {limits['image']} in "
-        f"the image, {limits['output']} in the output"
-    )
-    return "\n".join(lines)

@@ -15,6 +15,7 @@ from recon.storage import write_atomic
 
 from . import report_pictures as pictures
 from . import viewer
+from .projection_words import stage_table
 from .report_style import STYLE
 from .report_summary import summary, text, verdicts, who
 from .run_store import Run, Study, read_run
@@ -65,7 +66,7 @@ def _study(study: Study, before: Study | None) -> str:
     )
     return (
         f"<section id='{text(study.name)}'><h2>{kind}: {text(who(study))} at {study.mas:g} "
-        f"mAs</h2>\n<p>{_done(study)}</p>\n{figures}\n{_table(study)}</section>"
+        f"mAs</h2>\n<p>{_done(study)}</p>\n{figures}\n{_stages(study)}{_table(study)}</section>"
     )
 
 
@@ -98,6 +99,25 @@ def _done(study: Study) -> str:
         "that the layer should represent as it represents x, with the same v for all layers. They "
         "are judged by ‖f(x̄) - f(x)‖, the rms over the patch, beside what drawing the noise of x "
         "again gives."
+    )
+
+
+def _stages(study: Study) -> str:
+    """d' by stage and part of the difference, of a study that has stages."""
+    if "stages" not in study.arrays:
+        return ""
+    parts, rows = stage_table(study)
+    heads = "".join(f"<th scope=col>{text(part)}</th>" for part in ["d'", *parts])
+    body = "".join(
+        f"<tr><th scope=row>{text(head)}</th>"
+        + "".join(f"<td class=number>{text(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for head, cells in rows
+    )
+    return (
+        "<div class=wide><table><caption>How much there is at each stage: d' of the ideal observer "
+        f"for the whole difference and its parts.</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

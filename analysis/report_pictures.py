@@ -17,6 +17,7 @@ from .figures import (
     rows_figure,
     scene_figure,
 )
+from .projection_figure import projection_figure
 from .run_store import Study
 
 __all__ = ["Picture", "of_study", "place"]
@@ -246,7 +247,26 @@ def _targets(study: Study, window: Window) -> list[Picture]:
     ]
 
 
+def _pair(study: Study, _: Window) -> list[Picture]:
+    """The difference at each stage, and how detectable it is over exposure, band and tolerance."""
+    facts = study.facts
+    return [
+        Picture(
+            "stages",
+            partial(projection_figure, study, spacing=_spacing(study)),
+            "Above: the two anatomies' difference as it is, after R⁻¹R and after f. Below: d' of "
+            "the whole difference over exposure; of its parts, by who took what; and over the "
+            "reader's tolerance τ. An ideal observer without a tolerance undoes whatever an "
+            "invertible network does, so that for τ → 0 such a network loses nothing; what a "
+            f"reader loses depends on τ, here {facts['tolerance_hu']:g} HU.",
+            f"Images of the difference at each stage, and d' over exposure, band and tolerance "
+            f"for {study.denoiser} at {study.mas:g} mAs",
+        )
+    ]
+
+
 _KINDS: dict[str, Callable[[Study, Window], list[Picture]]] = {
     "invariances": _layers,
     "target-domain": _targets,
+    "projection-domain": _pair,
 }

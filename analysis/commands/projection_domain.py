@@ -90,7 +90,9 @@ def projection_domain(
 
     from analysis.projection_domain import Pair
     from analysis.projection_figure import projection_figure
-    from analysis.projection_study import projection_study, table
+    from analysis.projection_study import projection_study
+    from analysis.projection_words import table
+    from analysis.report import write_report
     from analysis.run_store import mas_label, write_run
     from recon.storage import run_folder, write_atomic
 
@@ -153,9 +155,11 @@ def projection_domain(
             picture = projection_figure(study, spacing=grid.spacing[0])
             write_atomic(folder / f"{mas_label(study.mas)}.png", picture)
         write_run(folder, record=record, studies=studies, seconds=commands.current().seconds)
+        write_report(folder)
     for study in studies:
         print(table(study))
         print(out / f"{mas_label(study.mas)}.png")
+    print(out / "report.html")
 
 
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:

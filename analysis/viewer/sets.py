@@ -19,7 +19,11 @@ __all__ = ["MOST_SAMPLES", "image_sets"]
 MOST_SAMPLES = 20
 """Samples of a set that a report holds; all of them are in samples.zarr."""
 
-_KINDS = {"invariances": "Other low-dose images x̄", "target-domain": "Other anatomies ȳ"}
+_KINDS = {
+    "invariances": "Other low-dose images x̄",
+    "target-domain": "Other anatomies ȳ",
+    "projection-domain": "Two anatomies, y and ȳ",
+}
 _SAMPLERS = {"plain": "as sampled", "projected": "projected onto the fibre"}
 
 Tile = dict[str, Any]
@@ -53,6 +57,8 @@ def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> lis
                 if f"layer-{layer}/{sampler}" in study.arrays:
                     found.append(_layer(study, packer, most, layer, sampler))
         return found
+    if study.kind == "projection-domain":
+        return [_pair(study, packer)]
     return [_others(study, packer, most)]
 
 
@@ -168,6 +174,26 @@ def _target(study: Study, packer: Packer, most: int) -> dict[str, Any]:
         total=len(samples), verdict=study.facts.get("verdict"),
         distance=None if distance is None else distance.mean(1),
         distance_word="‖x' - f(x)‖, mean over the noise draws (the first is shown),",
+    )  # fmt: skip
+
+
+def _pair(study: Study, packer: Packer) -> dict[str, Any]:
+    """Two anatomies, and their difference at each stage."""
+    key = {name: packer.add(image) for name, image in study.arrays.items() if image.ndim == 2 and
+           image.shape == study.arrays["y"].shape}  # fmt: skip
+    columns = [
+        [_tile("ȳ", key["ybar"]), _tile("ȳ - y", key["change"], look="difference")],
+        [
+            _tile("R⁻¹R(ȳ - y)", key["signal"], look="difference"),
+            _tile("J R⁻¹R(ȳ - y)", key["output_signal"], look="difference"),
+        ],
+    ]
+    if "hiding" in key:
+        hidden = _tile("δ that hides it from f", key["hiding"], look="difference")
+        columns.append([_tile("x", key["x"]), hidden])
+    return _set(
+        study, packer, columns, layer="output", sampler="plain", word="ȳ", shown=1, total=1,
+        verdict=study.facts.get("verdict"),
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from analysis.lesions import Lesion
 from analysis.main import main
 from analysis.projection_domain import Pair
 from analysis.projection_figure import projection_figure
-from analysis.projection_study import projection_study, table
+from analysis.projection_study import projection_study
+from analysis.projection_words import table
 from analysis.run_store import read_run
 from analysis.scanner import SliceScanner
 from recon.errors import DataError
