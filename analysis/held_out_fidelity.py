@@ -167,7 +167,7 @@ def held_out_fidelity(
         out["sd of v"], out["KS of v"] = latents.sd, latents.ks
         out["inversion error"] = latents.inversion
         if len(scans) > 1:
-            given = model.wiretap.psi(model.represent(scans)) if model.vae.condition else None
+            given = model.condition(model.represent(scans))
             out["active dimensions"] = active_dimensions(model.vae, scans, given)
     return out
 

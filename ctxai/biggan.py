@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -118,7 +120,7 @@ class BigGANDecoder(nn.Module):
         self.first = spectral_norm(nn.Linear(own, 16 * widths[0]))
         self.blocks = nn.ModuleList(
             UpBlock(before + condition, after, _CHUNK + _EMBEDDING)
-            for before, after in zip(widths, widths[1:])
+            for before, after in pairwise(widths)
         )
         self.attention = SelfAttention(widths[-2])
         self.norm = nn.BatchNorm2d(width)

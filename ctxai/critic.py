@@ -89,5 +89,5 @@ class Critic(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Score (B,) of images (B, channels, H, W) [HU]: larger for images that look like high dose."""
+        """Score (B,) of images (B, channels, H, W) [HU]: larger for those that look true."""
         return self.net((x - self.offset) / self.scale)[:, 0]

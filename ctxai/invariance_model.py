@@ -116,16 +116,16 @@ class InvarianceModel(_Sampler):
         """The autoencoder and the invertible network."""
         return self.vae, self.cinn
 
-    def generate(self, v: Tensor, z: Tensor) -> Tensor:
-        """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``.
+    def condition(self, z: Tensor) -> Tensor | None:
+        """What the autoencoder is given beside an image: f(x) = Ψ(z) of ``z (B, ...)``, or None."""
+        return self.wiretap.psi(z) if self.vae.condition else None
 
-        A conditional autoencoder is given f(x), which is Ψ(z).
-        """
-        latent = self.cinn.inverse(v, z)
-        if not self.vae.condition:
+    def generate(self, v: Tensor, z: Tensor) -> Tensor:
+        """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
+        latent, given = self.cinn.inverse(v, z), self.condition(z)
+        if given is None:
             return self.vae.decode(latent)
-        output = self.wiretap.psi(z)
-        return torch.cat([self.vae.decode(some, output) for some in latent.split(_CHUNK)])
+        return torch.cat([self.vae.decode(some, given) for some in latent.split(_CHUNK)])
 
 
 @dataclass

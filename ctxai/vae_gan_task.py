@@ -25,8 +25,8 @@ class VAEGANTask(VAETask):
             - \langle C(\hat x, ŷ) \rangle
 
     in units of the VAE's ``scale``, the mean taken over a batch; before each such step the critic
-    takes one down ``⟨C(x̂, ŷ)⟩ - ⟨C(x, ŷ)⟩ + λ ⟨(‖∇C‖ - 1)²⟩``. The defaults are those of E. Eulig et
-    al. (Med. Phys. 2024); the learning rates are constant, the critic's four times the other.
+    takes one down ``⟨C(x̂, ŷ)⟩ - ⟨C(x, ŷ)⟩ + λ ⟨(‖∇C‖ - 1)²⟩``. The defaults are those of
+    E. Eulig et al. (Med. Phys. 2024); learning rates are constant, the critic's is four times lr.
 
     Parameters
     ----------
