@@ -126,7 +126,7 @@ def train_preset(
     seed: int = 1,
     progress: bool = True,
 ) -> list[Path]:
-    """Train the networks of a preset, or those of "eulig2024", going on from their checkpoints; returns their files.
+    """Train the networks of a preset, going on from their checkpoints; returns their files.
 
     Parameters
     ----------

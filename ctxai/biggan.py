@@ -11,6 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from recon.errors import DataError
 
+from .vae import beside
+
 __all__ = ["BigGANDecoder"]
 
 _CHUNK = 20  # dimensions of z̄ that each block is given for itself
@@ -134,12 +136,5 @@ class BigGANDecoder(nn.Module):
         for number, (block, code) in enumerate(zip(self.blocks, codes), 1):
             if number == len(self.blocks):
                 h = self.attention(h)
-            h = block(_beside(h, condition), torch.cat([code, embedded], dim=1))
-        return self.last(_beside(self.norm(h).relu(), condition))
-
-
-def _beside(h: Tensor, condition: Tensor | None) -> Tensor:
-    """Features with the condition, averaged to their size, as further channels."""
-    if condition is None:
-        return h
-    return torch.cat([h, functional.adaptive_avg_pool2d(condition, h.shape[-2:])], dim=1)
+            h = block(beside(h, condition), torch.cat([code, embedded], dim=1))
+        return self.last(beside(self.norm(h).relu(), condition))

@@ -52,6 +52,8 @@ class EuligVAE(VAE):
     (torch.Size([2, 64]), torch.Size([2, 1, 32, 32]))
     """
 
+    encoder: ResNet50
+
     def __init__(
         self,
         *,

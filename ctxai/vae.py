@@ -49,9 +49,17 @@ class _Decoder(nn.Sequential):
         h = latent
         for layer in self:
             if condition is not None and isinstance(layer, nn.Conv2d) and layer.padding[0]:
-                h = torch.cat([h, functional.adaptive_avg_pool2d(condition, h.shape[-2:])], 1)
+                h = beside(h, condition)
             h = layer(h)
         return h
+
+
+def beside(h: Tensor, condition: Tensor | None) -> Tensor:
+    """Features with the condition, averaged to their size, as further channels."""
+    if condition is None:
+        return h
+    rows, cols = h.shape[-2:]
+    return torch.cat([h, functional.adaptive_avg_pool2d(condition, (rows, cols))], dim=1)
 
 
 class VAE(nn.Module):
@@ -94,6 +102,10 @@ class VAE(nn.Module):
     (torch.Size([3, 12]), torch.Size([3, 1, 16, 16]))
     """
 
+    config: dict[str, Any]
+    encoder: nn.Module
+    decoder: nn.Module
+
     def __init__(
         self,
         *,
@@ -125,7 +137,7 @@ class VAE(nn.Module):
         down: list[nn.Module] = []
         for before, after in zip((channels + condition, *widths[:-1]), widths):
             down += _conv(before, after, stride=2)
-        self.encoder = nn.Sequential(
+        encoder = nn.Sequential(
             *down, nn.Conv2d(widths[-1], _BOTTLENECK, 1), nn.Flatten(), nn.Linear(size, 2 * latent)
         )
         up: list[nn.Module] = [
@@ -137,12 +149,11 @@ class VAE(nn.Module):
         for before, after in zip(widths[::-1], narrower):
             up += [*_conv(before + condition, after), nn.Upsample(scale_factor=2)]
         last_but_one = _conv(16 + condition, 16)
-        self.decoder = _Decoder(
-            *up, *last_but_one, nn.Conv2d(16 + condition, channels, 3, padding=1)
-        )
+        decoder = _Decoder(*up, *last_but_one, nn.Conv2d(16 + condition, channels, 3, padding=1))
+        self.encoder, self.decoder = encoder, decoder
         _initialise(self)
         with torch.no_grad():  # start from posteriors near N(0, 1) and faint images
-            for last in (self.encoder[-1], self.decoder[-1]):
+            for last in (encoder[-1], decoder[-1]):
                 next(last.parameters()).mul_(0.3)
 
     def _describe(
@@ -163,7 +174,7 @@ class VAE(nn.Module):
             raise DataError(
                 "negative number of channels", where="condition", expected="≥ 0", got=condition
             )
-        self.config: dict[str, Any] = {
+        self.config = {
             "shape": [rows, cols],
             "channels": channels,
             "latent": latent,

@@ -11,7 +11,7 @@ from . import parallel
 from .data import PairSampler
 from .denoiser_tasks import gradient_penalty
 from .training import descend
-from .vae import VAE, kl_per_dimension
+from .vae import VAE, beside, kl_per_dimension
 from .vae_task import VAETask
 
 __all__ = ["VAEGANTask"]
@@ -99,7 +99,7 @@ class VAEGANTask(VAETask):
         l1 = parallel.mean(difference.abs().flatten(1).sum(1).mean())
         kl = parallel.mean(kl_per_dimension(posterior))
         apart = parallel.mean((self.features(decoded) - self.features(image)).abs().mean())
-        score = parallel.mean(self.critic(_beside(decoded, condition)).mean())
+        score = parallel.mean(self.critic(beside(decoded, condition)).mean())
         loss = (
             self.l1_weight * l1
             + self.kl_weight * kl.clamp_min(self.free_bits).sum()
@@ -122,12 +122,8 @@ class VAEGANTask(VAETask):
     ) -> dict[str, float]:
         with torch.no_grad():
             _, decoded = self._pass(image, condition, noise)
-        true, made = _beside(image, condition), _beside(decoded, condition)
+        true, made = beside(image, condition), beside(decoded, condition)
         distance = parallel.mean(self.critic(true).mean() - self.critic(made).mean())
         penalty = parallel.mean(gradient_penalty(self.critic, share * true + (1 - share) * made))
         descend(self.optimisers["critic"], self.penalty * penalty - distance)
         return {"wasserstein": distance.item(), "penalty": penalty.item()}
-
-
-def _beside(image: Tensor, condition: Tensor | None) -> Tensor:
-    return image if condition is None else torch.cat([image, condition], dim=1)

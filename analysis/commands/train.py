@@ -49,7 +49,8 @@ def train(
         sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);
             by default flow at the output and cinn elsewhere.
         preset: chen2017 and yang2018 (settings of the papers; days on a processor), or talk: one
-            network trained on thoraces (t-net) and on abdomens (a-net), minutes each; eulig2024 is meant for a GPU.
+            network trained on thoraces (t-net) and on abdomens (a-net), minutes each; eulig2024 is
+            meant for a GPU.
         steps: Of a preset, fewer than its own.
         slices: Phantom slices of a preset, fewer than its own.
         seed: Seed of everything random.
