@@ -200,10 +200,10 @@ def latent_figures(
     seed : int
         Of the posterior samples z̄.
     """
-    posterior = model.vae.encode(images)
+    z = model.represent(x)
+    posterior = model.vae.encode(images, model.condition(z))
     noise = torch.randn(posterior.loc.shape, generator=torch.Generator().manual_seed(seed))
     latent = posterior.loc + posterior.scale * noise.to(posterior.loc)
-    z = model.represent(x)
     v, _ = model.cinn(latent, z)
     back = model.cinn.inverse(v, z)
     spread = latent.std().clamp_min(1e-12)

@@ -23,12 +23,14 @@ def denoiser_figures(f: Any, x: torch.Tensor, y: torch.Tensor) -> dict[str, floa
 
 
 @torch.no_grad()
-def vae_figures(vae: VAE, images: torch.Tensor) -> dict[str, float]:
+def vae_figures(
+    vae: VAE, images: torch.Tensor, condition: torch.Tensor | None = None
+) -> dict[str, float]:
     """Reconstruction error [HU] of held-out images, and dimensions of the latent in use."""
-    rebuilt = vae.decode(vae.encode(images).mean)
+    rebuilt = vae.decode(vae.encode(images, condition).mean, condition)
     return {
         "rmse_hu": _rms(rebuilt - images),
-        "active_dimensions": int(active_dimensions(vae, images)),
+        "active_dimensions": int(active_dimensions(vae, images, condition)),
     }
 
 
@@ -63,8 +65,9 @@ def model_figures(
     """
     figures = {}
     if isinstance(model, InvarianceModel):
-        latent = model.vae.encode(pick_domain((x, y), model.domain)).mean
-        v, log_det = model.cinn(latent, model.wiretap.phi(x))
+        z = model.wiretap.phi(x)
+        latent = model.vae.encode(pick_domain((x, y), model.domain), model.condition(z)).mean
+        v, log_det = model.cinn(latent, z)
         figures["nll_per_dimension"] = (
             float((0.5 * v.square().sum(1) - log_det).mean()) / v.shape[1]
         )

@@ -140,7 +140,8 @@ def held_out_fidelity(
         out["sd of v"], out["KS of v"] = latents.sd, latents.ks
         out["inversion error"] = latents.inversion
         if len(scans) > 1:
-            out["active dimensions"] = active_dimensions(model.vae, scans)
+            given = model.condition(model.represent(scans))
+            out["active dimensions"] = active_dimensions(model.vae, scans, given)
     return out
 
 

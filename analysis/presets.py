@@ -3,9 +3,10 @@
     chen2017   Chen's CNN with the squared error
     yang2018   Yang's WGAN-VGG: gradient penalty, four critic steps, relu5_4 of VGG19
     talk       one network (Chen's) trained twice: T-Net on thoraces, A-Net on abdomens
+    eulig2024  no denoiser, but VAE_x and cINN at the size of the 2024 paper (`analysis.eulig`)
 
-The first two take days on a processor and are meant for a GPU; "talk" has the reduced size of the
-networks that ship.
+"talk" alone is meant for a processor, where the others take days and more: it has the
+reduced size of the networks that ship.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ctxai.features import VGG19Features
 from ctxai.training import Task, train
 from recon.errors import DataError
 
+from .eulig import train_eulig
 from .held_out import denoiser_figures
 from .stages import seeded, stage_seed
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
@@ -129,7 +131,7 @@ def train_preset(
     Parameters
     ----------
     name : str
-        One of :data:`PRESETS`.
+        One of :data:`PRESETS`, or "eulig2024".
     folder : path
         Where they go; checkpoints lie in ``folder/checkpoints``.
     steps, slices : int, optional
@@ -144,8 +146,12 @@ def train_preset(
     DataError
         If there is no such preset.
     """
+    if name == "eulig2024":
+        return train_eulig(
+            folder, steps=steps, slices=slices, point=point, seed=seed, progress=progress
+        )
     if name not in PRESETS:
-        raise DataError("no such preset", where=name, expected=", ".join(PRESETS))
+        raise DataError("no such preset", where=name, expected=", ".join([*PRESETS, "eulig2024"]))
     files = []
     for entry in PRESETS[name]:
         preset = replace(entry, steps=steps or entry.steps, slices=slices or entry.slices)

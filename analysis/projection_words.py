@@ -28,8 +28,8 @@ def explain(study: Study) -> None:
     )
     facts["done"] = (
         f"The difference of the two anatomies, {facts['other']}, was followed from the rays "
-        f"through R⁻¹ and f, linearised at x, and held against the noise at each stage: d' of the ideal "
-        f"observer, behind R⁻¹ and f with a tolerance of τ = {tau:g} HU."
+        f"through R⁻¹ and f, linearised at x, and held against the noise at each stage: d' of "
+        f"the ideal observer, behind R⁻¹ and f with a tolerance of τ = {tau:g} HU."
     )
     facts["verdict"] = {
         "holds": facts["inequality_holds"],
@@ -53,12 +53,13 @@ def _percent(share: float) -> str:
 
 
 def _sentence(study: Study) -> str:
-    shares = study.facts["shares_of_full_dose"]
+    facts = study.facts
+    shares, full, other = facts["shares_of_full_dose"], facts["full_mas"], facts["other"]
     parts = [f"{who} took {_percent(shares[key])}" for key, who in _TAKEN.items()]
     return (
-        f"At {study.mas:g} mAs, of what the rays of the full dose "
-        f"({study.facts['full_mas']:g} mAs) tell of the {study.facts['other']} (d'²), {parts[0]}, {parts[1]} and {parts[2]}; "
-        f"{_percent(shares['is left'])} is left."
+        f"At {study.mas:g} mAs, of what the rays of the full dose ({full:g} mAs) tell of the "
+        f"{other} (d'²), {parts[0]}, {parts[1]} and {parts[2]}; {_percent(shares['is left'])} is "
+        "left."
     )
 
 

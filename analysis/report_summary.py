@@ -158,9 +158,9 @@ def _sure(studies: Sequence[Study]) -> str:
     if any(study.kind == "projection-domain" for study in studies):
         return (
             "One patch of one slice; the noise is taken as Gaussian and f as linear around one "
-            "draw of x. The ideal observer's d' is solved for to a relative residual of 1e-4 and holds "
-            "for the tolerance τ that is stated; the picture shows others. Human-like observers "
-            "stand with 95 % bootstrap intervals."
+            "draw of x. The ideal observer's d' is solved for to a relative residual of 1e-4 and "
+            "holds for the tolerance τ that is stated; the picture shows others. Human-like "
+            "observers stand with 95 % bootstrap intervals."
         )
     redraws = [s.facts["redraws"] for s in studies if "redraws" in s.facts]
     groups = [s.facts["null_groups"] for s in studies if "null_groups" in s.facts]

@@ -17,6 +17,7 @@ from .critic import Critic
 from .data import PatchPairs
 from .denoiser_tasks import SupervisedTask, WganVggTask
 from .denoisers import Chen, Yang, load_denoiser
+from .eulig_vae import EuligVAE
 from .features import VGG19Features
 from .fibre import FibreResult, project_to_fibre
 from .flow_matching import FlowMatching
@@ -28,6 +29,7 @@ from .repair_task import RepairTask
 from .sampling import Samples, draw, sample_invariances
 from .training import Task, train
 from .vae import VAE, active_dimensions
+from .vae_gan_task import VAEGANTask
 from .vae_task import VAETask
 from .weights import SHIPPED, WeightSet
 from .wiretap import Wiretap
@@ -38,6 +40,7 @@ __all__ = [
     "Chen",
     "ConditionalINN",
     "Critic",
+    "EuligVAE",
     "FibreResult",
     "FlowMatching",
     "FlowTask",
@@ -49,6 +52,7 @@ __all__ = [
     "Samples",
     "SupervisedTask",
     "Task",
+    "VAEGANTask",
     "VAETask",
     "VGG19Features",
     "WeightSet",

@@ -36,6 +36,7 @@ CLASSES = {
     "Yang": "ctxai.denoisers",
     "Critic": "ctxai.critic",
     "VAE": "ctxai.vae",
+    "EuligVAE": "ctxai.eulig_vae",
     "ConditionalINN": "ctxai.cinn",
     "FlowMatching": "ctxai.flow_matching",
 }

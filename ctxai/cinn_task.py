@@ -24,10 +24,13 @@ _CHUNK = 32
 
 
 class Representation(Protocol):
-    """What the training needs of a wiretap: ``phi(x)`` gives the layer's representation z."""
+    """What the training needs of a wiretap; ``psi`` only for a conditional autoencoder."""
 
     def phi(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` → representations ``(B, ...)``."""
+
+    def psi(self, z: Tensor) -> Tensor:
+        """Representations → the network's output ``(B, C, H, W)``."""
 
 
 class INNTask:
@@ -44,6 +47,7 @@ class INNTask:
     cinn : ConditionalINN
     vae : VAE
         Anything whose ``encode(images)`` gives a ``torch.distributions.Normal``; not trained here.
+        A conditional one is given f(x) = Ψ(z).
     wiretap : object
         Anything with ``phi(x)``; not trained here.
     sampler : callable
@@ -51,7 +55,8 @@ class INNTask:
     domain : "x" or "y"
         Which image of the pair the latents describe; z comes from x always.
     batch, steps, lr
-        Batch size, number of steps of the one-cycle schedule, its highest learning rate.
+        Batch size, number of steps of the one-cycle schedule, its highest learning rate; with
+        ``steps=None`` that rate is constant.
     bank : int, optional
         Encode that many pairs once, before the first step, and draw from them; every step encodes
         new ones by default. Posterior samples are drawn anew at every step in either case. Worth
@@ -67,7 +72,7 @@ class INNTask:
         *,
         domain: str = "x",
         batch: int = 32,
-        steps: int = 600,
+        steps: int | None = 600,
         lr: float = 2e-3,
         bank: int | None = None,
     ) -> None:
@@ -88,8 +93,12 @@ class INNTask:
     def _encode(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and spread of the posterior, and z, of n new pairs."""
         pair = self.sampler(n, generator)
-        posterior = self.vae.encode(pick_domain(pair, self.domain))
-        return posterior.loc, posterior.scale, self.wiretap.phi(pair[0])
+        image, z = pick_domain(pair, self.domain), self.wiretap.phi(pair[0])
+        if getattr(self.vae, "condition", 0):
+            posterior = self.vae.encode(image, self.wiretap.psi(z))
+        else:
+            posterior = self.vae.encode(image)
+        return posterior.loc, posterior.scale, z
 
     def _encode_bank(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """The same of the bank's pairs, which are a function of its size alone."""
@@ -119,7 +128,8 @@ class INNTask:
         v, log_det = self.cinn(latent, z)
         loss = parallel.mean((0.5 * v.square().sum(1) - log_det).mean() / self.cinn.latent)
         optimiser = self.optimisers["cinn"]
-        set_lr(optimiser, one_cycle(index, self.steps, self.lr))
+        if self.steps is not None:
+            set_lr(optimiser, one_cycle(index, self.steps, self.lr))
         descend(optimiser, loss, largest_norm=_GRADIENT_NORM)
         return {
             "loss": loss.item(),

@@ -22,6 +22,8 @@ class Critic(nn.Module):
     ----------
     shape : (rows, cols)
         Size of the patches; multiples of 8 [pixels].
+    channels : int
+        Channels of an image; 2 for an image beside what it is conditional on.
     width : float
         Factor on all the channel numbers; 1 as published, less in a reduced recipe.
     offset, scale : float
@@ -47,6 +49,7 @@ class Critic(nn.Module):
         self,
         *,
         shape: tuple[int, int] = (64, 64),
+        channels: int = 1,
         width: float = 1.0,
         offset: float = OFFSET_HU,
         scale: float = SCALE_HU,
@@ -63,11 +66,14 @@ class Critic(nn.Module):
             raise DataError(
                 "the critic needs a width and a scale", expected="> 0", got=f"{width}, {scale}"
             )
+        if channels < 1:
+            raise DataError("no channels", where="channels", expected="≥ 1", got=channels)
         self.config = {"shape": tuple(shape), "width": width, "offset": offset, "scale": scale}
+        if channels != 1:
+            self.config["channels"] = channels
         self.register_buffer("offset", torch.tensor(float(offset)), persistent=False)
         self.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
         layers: list[nn.Module] = []
-        channels = 1
         for full in (64, 128, 256):
             for stride in (1, 2):
                 out = max(1, round(width * full))
@@ -83,5 +89,5 @@ class Critic(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Score (B,) of images (B, 1, H, W) [HU]: larger for images that look like high dose."""
+        """Score (B,) of images (B, channels, H, W) [HU]: larger for those that look true."""
         return self.net((x - self.offset) / self.scale)[:, 0].to(x)

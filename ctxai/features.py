@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from recon.errors import DataError
+
+from .torchvision_weights import cached_weights, read_weights
 
 __all__ = ["VGG19Features"]
 
@@ -67,7 +67,7 @@ class VGG19Features(nn.Module):
         self.features = _layers(cut)
         self.register_buffer("mean", torch.tensor(_MEAN).reshape(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).reshape(3, 1, 1), persistent=False)
-        path = _cached() if weights is None else Path(weights)
+        path = cached_weights("vgg19") if weights is None else Path(weights)
         if path is None:
             _randomise(self, seed)
             self.source = (
@@ -101,35 +101,10 @@ def _layers(cut: str) -> nn.Sequential:
     return nn.Sequential(*layers[: names.index(cut) + 1])
 
 
-def _cached() -> Path | None:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    return next(iter(sorted(folder.glob("vgg19-*.safetensors"))), None)
-
-
 def _load(module: nn.Module, path: Path) -> None:
-    if path.suffix != ".safetensors":
-        raise DataError(
-            "weights of VGG19 must be a safetensors file",
-            where=path,
-            remedy="convert them once: safetensors.torch.save_file(torchvision.models.vgg19("
-            "weights='DEFAULT').state_dict(), 'vgg19.safetensors')",
-        )
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError("weights of VGG19 cannot be read", where=path, got=error) from None
-    for key, value in module.state_dict().items():
-        if key not in tensors or tensors[key].shape != value.shape:
-            raise DataError(
-                f"the file does not hold VGG19: tensor {key!r}",
-                where=path,
-                expected=tuple(value.shape),
-                got=tuple(tensors[key].shape) if key in tensors else "no such tensor",
-                remedy="use the state dict of torchvision's vgg19, without batch normalisation",
-            )
-        if not torch.isfinite(tensors[key]).all():
-            raise DataError(f"tensor {key!r} holds NaN or infinity", where=path)
-    module.load_state_dict({key: tensors[key] for key in module.state_dict()})
+    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    remedy = "use the state dict of torchvision's vgg19, without batch normalisation"
+    module.load_state_dict(read_weights(path, "vgg19", shapes, remedy=remedy))
 
 
 def _randomise(module: nn.Module, seed: int) -> None:

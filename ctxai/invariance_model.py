@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from recon.errors import DataError
@@ -22,6 +23,8 @@ from .vae import VAE
 from .wiretap import Wiretap
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw"]
+
+_CHUNK = 25  # images that a conditional decoder makes at a time, for the sake of memory
 
 Redraw = Callable[[Tensor, int, int], Tensor]
 """``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
@@ -75,7 +78,7 @@ class InvarianceModel(_Sampler):
     wiretap : Wiretap
         The network, split after the layer: ``phi(x)`` gives z.
     vae : VAE
-        Complete representation of the images sampled.
+        Complete representation of the images sampled; conditional on f(x) or not.
     cinn : ConditionalINN
         Trained for this layer and this VAE.
     domain : "x" or "y"
@@ -106,16 +109,23 @@ class InvarianceModel(_Sampler):
     @property
     def sampler(self) -> str:
         """What the sampler is called in tables."""
-        return f"VAE_{self.domain} + cINN"
+        return f"{'c' * bool(self.vae.condition)}VAE_{self.domain} + cINN"
 
     @property
     def networks(self) -> tuple[Any, ...]:
         """The autoencoder and the invertible network."""
         return self.vae, self.cinn
 
+    def condition(self, z: Tensor) -> Tensor | None:
+        """What the autoencoder is given beside an image: f(x) = Ψ(z) of ``z (B, ...)``, or None."""
+        return self.wiretap.psi(z) if self.vae.condition else None
+
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
-        return self.vae.decode(self.cinn.inverse(v, z))
+        latent, given = self.cinn.inverse(v, z), self.condition(z)
+        if given is None:
+            return self.vae.decode(latent)
+        return torch.cat([self.vae.decode(some, given) for some in latent.split(_CHUNK)])
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The variational autoencoder: a complete representation of images, with its uncertainty.
 
-Used as VAE_x on the images that a denoiser sees and as VAE_y on the images that it aims at.
+Used as VAE_x on the images that a denoiser sees and as VAE_y on the images that it aims at; either
+may be conditional on the denoised image ŷ = f(x), and then represents what ŷ leaves open.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
+from torch.nn import functional
 
 from recon.errors import DataError
 
@@ -40,8 +42,30 @@ def _initialise(network: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+class _Decoder(nn.Sequential):
+    """Layers of which every 3×3 convolution sees the condition too, at its own resolution."""
+
+    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        h = latent
+        for layer in self:
+            if condition is not None and isinstance(layer, nn.Conv2d) and layer.padding[0]:
+                h = beside(h, condition)
+            h = layer(h)
+        return h
+
+
+def beside(h: Tensor, condition: Tensor | None) -> Tensor:
+    """Features with the condition, averaged to their size, as further channels."""
+    if condition is None:
+        return h
+    rows, cols = h.shape[-2:]
+    return torch.cat([h, functional.adaptive_avg_pool2d(condition, (rows, cols))], dim=1)
+
+
 class VAE(nn.Module):
     r"""Convolutional variational autoencoder ``q(z̄ | x) = N(loc(x), scale²(x))``, ``x̂ = D(z̄)``.
+
+    With a condition ŷ: ``q(z̄ | x, ŷ)`` and ``x̂ = D(z̄, ŷ)``, ŷ entering the decoder at every scale.
 
     Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014. Each entry of ``widths``
     halves the image once, as long as its sides stay even and at least 4.
@@ -60,6 +84,8 @@ class VAE(nn.Module):
         The networks see ``(image - offset) / scale``; both in the image's unit.
     unit : str
         Unit of the images, "HU" for CT numbers, "" for plain arrays.
+    condition : int
+        Channels of the image ŷ that encoder and decoder are given, 0 for none.
 
     Raises
     ------
@@ -76,6 +102,10 @@ class VAE(nn.Module):
     (torch.Size([3, 12]), torch.Size([3, 1, 16, 16]))
     """
 
+    config: dict[str, Any]
+    encoder: nn.Module
+    decoder: nn.Module
+
     def __init__(
         self,
         *,
@@ -86,9 +116,10 @@ class VAE(nn.Module):
         offset: float = 0.0,
         scale: float = 1.0,
         unit: str = "HU",
+        condition: int = 0,
     ) -> None:
         super().__init__()
-        rows, cols = (int(side) for side in shape)
+        rows, cols = self._describe(shape, channels, latent, condition, offset, scale, unit)
         depth = min(len(widths), _halvings(rows), _halvings(cols))
         if depth == 0:
             raise DataError(
@@ -97,27 +128,16 @@ class VAE(nn.Module):
                 expected="even sides of at least 8 pixels, and one width at least",
                 got=f"{rows} x {cols} with widths {tuple(widths)}",
             )
-        if not scale > 0:
-            raise DataError("scale is not positive", where="scale", got=scale)
-        self.config: dict[str, Any] = {
-            "shape": [rows, cols],
-            "channels": channels,
-            "latent": latent,
-            "widths": list(widths),
-            "offset": offset,
-            "scale": scale,
-            "unit": unit,
-        }
-        self.shape, self.channels, self.latent = (rows, cols), channels, latent
-        self.offset, self.scale, self.unit = offset, scale, unit
+        known = list(self.config.items())  # in the order that shipped files have
+        self.config = dict([*known[:3], ("widths", list(widths)), *known[3:]])
         widths = tuple(widths)[:depth]
         small = (rows >> depth, cols >> depth)
         size = _BOTTLENECK * small[0] * small[1]
 
         down: list[nn.Module] = []
-        for before, after in zip((channels, *widths[:-1]), widths):
+        for before, after in zip((channels + condition, *widths[:-1]), widths):
             down += _conv(before, after, stride=2)
-        self.encoder = nn.Sequential(
+        encoder = nn.Sequential(
             *down, nn.Conv2d(widths[-1], _BOTTLENECK, 1), nn.Flatten(), nn.Linear(size, 2 * latent)
         )
         up: list[nn.Module] = [
@@ -127,38 +147,107 @@ class VAE(nn.Module):
         ]
         narrower = (*widths[:-1][::-1], 16)
         for before, after in zip(widths[::-1], narrower):
-            up += [*_conv(before, after), nn.Upsample(scale_factor=2)]
-        self.decoder = nn.Sequential(*up, *_conv(16, 16), nn.Conv2d(16, channels, 3, padding=1))
+            up += [*_conv(before + condition, after), nn.Upsample(scale_factor=2)]
+        last_but_one = _conv(16 + condition, 16)
+        decoder = _Decoder(*up, *last_but_one, nn.Conv2d(16 + condition, channels, 3, padding=1))
+        self.encoder, self.decoder = encoder, decoder
         _initialise(self)
         with torch.no_grad():  # start from posteriors near N(0, 1) and faint images
-            for last in (self.encoder[-1], self.decoder[-1]):
+            for last in (encoder[-1], decoder[-1]):
                 next(last.parameters()).mul_(0.3)
 
-    def encode(self, image: Tensor) -> Normal:
+    def _describe(
+        self,
+        shape: tuple[int, int],
+        channels: int,
+        latent: int,
+        condition: int,
+        offset: float,
+        scale: float,
+        unit: str,
+    ) -> tuple[int, int]:
+        """Keep what any autoencoder has, as attributes and in ``config``; returns the sides."""
+        rows, cols = (int(side) for side in shape)
+        if not scale > 0:
+            raise DataError("scale is not positive", where="scale", got=scale)
+        if condition < 0:
+            raise DataError(
+                "negative number of channels", where="condition", expected="≥ 0", got=condition
+            )
+        self.config = {
+            "shape": [rows, cols],
+            "channels": channels,
+            "latent": latent,
+            "offset": offset,
+            "scale": scale,
+            "unit": unit,
+        }
+        if condition:  # files of an unconditional one stay the bytes that they were
+            self.config["condition"] = condition
+        self.shape, self.channels, self.latent = (rows, cols), channels, latent
+        self.condition = condition
+        self.offset, self.scale, self.unit = offset, scale, unit
+        return rows, cols
+
+    def _normalised(self, image: Tensor, channels: int, name: str) -> Tensor:
+        if image.ndim != 4 or tuple(image.shape[1:]) != (channels, *self.shape):
+            raise DataError(
+                f"{name} does not fit the autoencoder",
+                where=name,
+                expected=f"(batch, {channels}, {self.shape[0]}, {self.shape[1]})",
+                got=tuple(image.shape),
+            )
+        return (image - self.offset) / self.scale
+
+    def _normalised_condition(self, condition: Tensor | None, batch: int) -> Tensor | None:
+        """The condition of each of a batch, None for an autoencoder without one."""
+        if (condition is not None) != bool(self.condition):
+            raise DataError(
+                "this autoencoder takes no condition"
+                if condition is not None
+                else "this autoencoder needs the condition that it was built for",
+                where="condition",
+                expected=f"{self.condition} channels",
+                got="none" if condition is None else tuple(condition.shape),
+            )
+        if condition is None:
+            return None
+        given = self._normalised(condition, self.condition, "condition")
+        if len(given) not in (1, batch):
+            raise DataError(
+                "neither one condition for all nor one for each",
+                where="condition",
+                expected=f"1 or {batch}",
+                got=len(given),
+            )
+        return given.expand(batch, -1, -1, -1)
+
+    def encode(self, image: Tensor, condition: Tensor | None = None) -> Normal:
         """Posterior of the latent.
 
         Parameters
         ----------
         image : Tensor
             ``(B, channels, rows, cols)`` in ``unit``.
+        condition : Tensor, optional
+            ŷ ``(B or 1, condition, rows, cols)`` in ``unit``, for a conditional autoencoder.
 
         Returns
         -------
         Normal
             Independent normal distribution with ``loc`` and ``scale`` ``(B, latent)``.
         """
-        if image.ndim != 4 or tuple(image.shape[1:]) != (self.channels, *self.shape):
-            raise DataError(
-                "image does not fit the autoencoder",
-                where="image",
-                expected=f"(batch, {self.channels}, {self.shape[0]}, {self.shape[1]})",
-                got=tuple(image.shape),
-            )
-        loc, log_variance = self.encoder((image - self.offset) / self.scale).chunk(2, dim=1)
+        seen = self._normalised(image, self.channels, "image")
+        given = self._normalised_condition(condition, len(image))
+        seen = seen if given is None else torch.cat([seen, given], dim=1)
+        loc, log_variance = self.encoder(seen).to(seen).chunk(2, dim=1)
         return Normal(loc, (0.5 * log_variance.clamp(-12.0, 4.0)).exp(), validate_args=False)
 
-    def decode(self, latent: Tensor) -> Tensor:
-        """Images ``(B, channels, rows, cols)`` in ``unit`` of latents ``(B, latent)``."""
+    def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images ``(B, channels, rows, cols)`` in ``unit`` of latents ``(B, latent)``.
+
+        A conditional autoencoder also takes ŷ, one for each latent or one for all.
+        """
         if latent.ndim != 2 or latent.shape[1] != self.latent:
             raise DataError(
                 "latent does not fit the autoencoder",
@@ -166,7 +255,8 @@ class VAE(nn.Module):
                 expected=f"(batch, {self.latent})",
                 got=tuple(latent.shape),
             )
-        return self.decoder(latent) * self.scale + self.offset
+        given = self._normalised_condition(condition, len(latent))
+        return self.decoder(latent, given).to(latent) * self.scale + self.offset
 
 
 def kl_per_dimension(posterior: Normal) -> Tensor:
@@ -176,7 +266,7 @@ def kl_per_dimension(posterior: Normal) -> Tensor:
 
 
 @torch.no_grad()
-def active_dimensions(vae: VAE, images: Tensor) -> int:
+def active_dimensions(vae: VAE, images: Tensor, condition: Tensor | None = None) -> int:
     """Count the latent dimensions that carry anything about the image.
 
     A dimension is active if the variance of its posterior mean over the images exceeds 0.01
@@ -188,6 +278,8 @@ def active_dimensions(vae: VAE, images: Tensor) -> int:
     vae : VAE
     images : Tensor
         ``(B, channels, rows, cols)`` in the unit of the autoencoder, B ≥ 2.
+    condition : Tensor, optional
+        ŷ of each image, for a conditional autoencoder.
 
     Returns
     -------
@@ -203,4 +295,4 @@ def active_dimensions(vae: VAE, images: Tensor) -> int:
     """
     if len(images) < 2:
         raise DataError("a variance needs images", where="images", expected="≥ 2", got=len(images))
-    return int((vae.encode(images).loc.var(0) > 0.01).sum())
+    return int((vae.encode(images, condition).loc.var(0) > 0.01).sum())

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from recon.errors import DataError
 
 from . import parallel
 from .data import PairSampler, pick_domain
+from .precision import mixed
 from .training import descend, one_cycle, set_lr
 from .vae import VAE, kl_per_dimension
 
@@ -32,6 +39,8 @@ class VAETask:
     vae : VAE
     sampler : callable
         ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)`` in the VAE's unit.
+    f : callable, optional
+        Denoiser whose output f(x) a conditional VAE is given, in either domain; not trained.
     domain : "x" or "y"
         Which image of the pair to represent.
     batch, steps, lr
@@ -47,6 +56,7 @@ class VAETask:
         vae: VAE,
         sampler: PairSampler,
         *,
+        f: Callable[[Tensor], Tensor] | None = None,
         domain: str = "x",
         batch: int = 24,
         steps: int = 1000,
@@ -57,8 +67,16 @@ class VAETask:
         self.vae, self.sampler, self.domain = vae, sampler, domain
         self.batch, self.steps, self.lr = batch, steps, lr
         self.kl_weight, self.free_bits = kl_weight, free_bits
+        self.f = f
         pick_domain(("x", "y"), domain)
-        self.settings = {
+        if (f is not None) != bool(vae.condition):
+            raise DataError(
+                "a conditional autoencoder needs a network, and no other one takes one",
+                where="f",
+                expected=f"one for {vae.condition} channels" if vae.condition else "none",
+                got="none" if f is None else "one",
+            )
+        self.settings: dict[str, Any] = {
             "domain": domain,
             "batch": batch,
             "kl_weight": kl_weight,
@@ -69,14 +87,30 @@ class VAETask:
             "vae": torch.optim.Adam(vae.parameters(), lr=lr)
         }
 
+    def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Images of this process, what they are conditional on, and the noise of their latents."""
+        pair = self.sampler(self.batch, generator)
+        image = pick_domain(pair, self.domain)
+        noise = torch.randn(len(image), self.vae.latent, generator=generator).to(image)
+        x, image, noise = parallel.rows(pair[0], image, noise)
+        if self.f is None:
+            return image, None, noise
+        with torch.no_grad():
+            return image, self.f(x), noise
+
+    def _pass(
+        self, image: Tensor, condition: Tensor | None, noise: Tensor
+    ) -> tuple[Normal, Tensor]:
+        """Posteriors of images, and what a sample of each decodes to."""
+        with mixed(image):
+            posterior = self.vae.encode(image, condition)
+            return posterior, self.vae.decode(posterior.loc + posterior.scale * noise, condition)
+
     def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
         """Take one optimiser step; returns loss [nats/pixel], rms error [unit] and KL [nats]."""
         self.vae.train()
-        image = pick_domain(self.sampler(self.batch, generator), self.domain)
-        noise = torch.randn(len(image), self.vae.latent, generator=generator).to(image)
-        image, noise = parallel.rows(image, noise)
-        posterior = self.vae.encode(image)
-        decoded = self.vae.decode(posterior.loc + posterior.scale * noise)
+        image, condition, noise = self._draw(generator)
+        posterior, decoded = self._pass(image, condition, noise)
         mse = parallel.mean(((decoded - image) / self.vae.scale).square().mean())
         kl = parallel.mean(kl_per_dimension(posterior))
         pixels = image[0].numel()

@@ -18,7 +18,7 @@ def train(
     denoiser: str | None = None,
     layers: tuple[str, ...] = ("output",),
     sampler: Literal["flow", "cinn"] | None = None,
-    preset: Literal["chen2017", "yang2018", "talk"] | None = None,
+    preset: Literal["chen2017", "yang2018", "talk", "eulig2024"] | None = None,
     steps: int | None = None,
     slices: int | None = None,
     seed: int = 1,
@@ -30,7 +30,8 @@ def train(
     result as --weights OUT. With --denoiser: the samplers of your own denoiser, minutes each, kept
     in OUT/trained, where `ctxai target-domain --out OUT` and `ctxai invariances --out OUT` find
     them. With --preset: a denoiser as it was published, or the two of the talk, as
-    OUT/NAME.safetensors, which other commands take as --denoiser.
+    OUT/NAME.safetensors, which other commands take as --denoiser; or, with eulig2024, VAE_x and the
+    cINN of yang's output at the 2024 paper's size, as a set that goes in --weights OUT.
 
     A run that was stopped goes on where it was, with the same result.
 
@@ -48,7 +49,8 @@ def train(
         sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);
             by default flow at the output and cinn elsewhere.
         preset: chen2017 and yang2018 (settings of the papers; days on a processor), or talk: one
-            network trained on thoraces (t-net) and on abdomens (a-net), minutes each.
+            network trained on thoraces (t-net) and on abdomens (a-net), minutes each; eulig2024 is
+            meant for a GPU.
         steps: Of a preset, fewer than its own.
         slices: Phantom slices of a preset, fewer than its own.
         seed: Seed of everything random.
