@@ -21,7 +21,7 @@ __all__ = ["policy", "script", "section", "style"]
 
 _SCRIPTS = ("numbers.js", "picture.js", "page.js", "controls.js")
 
-HEAVIEST = 4_500_000
+HEAVIEST = 3_800_000
 """Characters of images in a page, so that it stays below 8 MB with its pictures."""
 
 
@@ -86,6 +86,8 @@ def _first_view(study: Study) -> dict[str, float]:
     window = fit_window(arrays["y"])
     noise = float(np.sqrt(np.mean(np.square(arrays["x"] - arrays["y"], dtype=np.float64))))
     reach = max(10.0, float(np.ceil(noise / 10) * 20))
+    if "change" in arrays:  # two anatomies: their difference is what is looked at
+        reach = max(10.0, float(np.ceil(np.abs(arrays["change"]).max() / 10) * 10))
     return {"level": window.level, "width": window.width, "difference": reach, "spread": reach / 2}
 
 

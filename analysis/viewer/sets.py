@@ -16,7 +16,7 @@ from .pack import Packer
 
 __all__ = ["MOST_SAMPLES", "image_sets"]
 
-MOST_SAMPLES = 20
+MOST_SAMPLES = 24
 """Samples of a set that a report holds; all of them are in samples.zarr."""
 
 _KINDS = {
@@ -116,6 +116,8 @@ def _set(
 
 def _sampler_word(study: Study, layer: str, sampler: str) -> str:
     """What drew the samples, where the study says so, and whether they were projected."""
+    if study.kind == "projection-domain":
+        return str(study.facts["other"])
     said = study.facts.get("sampler", "")
     name = said.get(layer, "") if isinstance(said, Mapping) else said
     return ", ".join(filter(None, [str(name), _SAMPLERS.get(sampler, sampler)]))

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from analysis.main import main
 from analysis.projection_domain import Pair
 from analysis.projection_figure import projection_figure
 from analysis.projection_study import projection_study
-from analysis.projection_words import table
+from analysis.projection_words import explain, table
 from analysis.run_store import read_run
 from analysis.scanner import SliceScanner
 from recon.errors import DataError
@@ -98,6 +100,21 @@ def test_exposures_outside_the_curve_are_refused(pair):
             )
 
 
+def viewer_data(page):
+    return json.loads(re.search(r"id='viewer-data'>(.*?)</script>", page, re.S).group(1))
+
+
+def test_the_words_follow_the_numbers(studies):
+    low, high = (study.facts["verdict"] for study in studies)
+    assert low["holds"] and low["label"] == "lost by the dose"
+    share = studies[1].facts["shares_of_full_dose"]
+    assert f"the dose took {100 * share['the dose took']:.2g} %" in high["sentence"]
+    broken = replace(studies[0], facts={**studies[0].facts, "inequality_holds": False})
+    explain(broken)
+    assert not broken.facts["verdict"]["holds"]
+    assert any("cannot be" in reason for reason in broken.facts["verdict"]["reasons"])
+
+
 def words(tiny_weights, out, *more):
     return [
         "projection-domain", "--denoiser", "chen", "--weights", str(tiny_weights.folder),
@@ -121,6 +138,19 @@ def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsy
     assert group["stages"].shape == (4, 7) and group["signal"].shape == (16, 16)
     assert read_run(out).studies[0].kind == "projection-domain"
     assert (out / "mas-030.png").stat().st_size > 10_000
+    page = (out / "report.html").read_text()
+    assert str(out / "report.html") in printed and "http://" not in page
+    for told in (
+        "who lost the difference", "lost by the dose", "How much there is at each stage",
+        "there: rays at 150 mAs", "an invertible network loses nothing", "which may rise",
+        "no stage holds more than the rays do", "How to repeat it", "data:image/png;base64",
+    ):  # fmt: skip
+        assert told in page, told
+    [one] = viewer_data(page)["sets"]
+    labels = [tile["label"] for column in one["columns"] for tile in column]
+    assert {"ȳ", "ȳ - y", "R⁻¹R(ȳ - y)", "J R⁻¹R(ȳ - y)", "δ that hides it from f"} <= set(labels)
+    assert main(["report", str(out)]) == 0
+    assert (out / "report.html").read_text() == page
 
 
 @pytest.mark.parametrize(
