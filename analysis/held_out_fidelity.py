@@ -151,7 +151,13 @@ def _redraw_of(redrawn: Tensor) -> Any:
 
 
 def _closely(
-    model: Model, x: Tensor, samples: Tensor, redrawn: Tensor, limit: float | None, *, seed: int
+    model: Model | TrueAnatomy,
+    x: Tensor,
+    samples: Tensor,
+    redrawn: Tensor,
+    limit: float | None,
+    *,
+    seed: int,
 ) -> dict[str, float]:
     """What is too dear to be measured for every image."""
     few = torch.cat([samples[:3] - x, redrawn[:1] - x])[:, None]

@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from analysis.commands import on_device
 from analysis.training_data import WORKING_POINT, phantom_pairs
 from ctxai.data import PatchPairs
 from ctxai.flow_matching import FlowMatching
@@ -84,7 +86,7 @@ def projectors() -> None:
             gap = float((forward * signed).sum() - (noise * back).sum())
             gap = abs(gap) / float(forward.norm() * signed.norm())
             times = [
-                1000 * seconds(lambda job=job, x=x: job(x)) / STACK
+                1000 * seconds(partial(job, x)) / STACK
                 for job, x in ((A, on), (A.T, on_rays), (A.fbp, on_rays))
             ]
             print(
@@ -111,11 +113,9 @@ def samples() -> None:
     x = phantom_pairs(1, seed=5, anatomies=["abdomen"], progress=False)[0][0, 168:232, 168:232]
     for name in ("chen", "yang"):
         model = SHIPPED.load_model(name, "output", "x")
-        model.wiretap.f.cuda()
-        for network in model.networks:
-            network.cuda()
-        plain = seconds(lambda m=model: draw(m, x.cuda(), n=250, seed=1), 3)
-        moved = seconds(lambda m=model: draw(m, x.cuda(), n=250, tolerance_hu=3.0, seed=1), 3)
+        on_device({"output": model}, "cuda")
+        plain = seconds(partial(draw, model, x.cuda(), n=250, seed=1), 3)
+        moved = seconds(partial(draw, model, x.cuda(), n=250, tolerance_hu=3.0, seed=1), 3)
         print(
             f"| {name}: 250 samples | plain {plain:.2f} s | projected {moved:.2f} s |", flush=True
         )
@@ -126,14 +126,14 @@ def training() -> None:
     x, y = phantom_pairs(4, seed=6, anatomies=["abdomen"], progress=False)
     pairs = PatchPairs(x.cuda(), y.cuda(), patch=WORKING_POINT.patch)
     model = SHIPPED.load_model("chen", "output", "x")
-    model.wiretap.f.cuda()
+    on_device({"output": model}, "cuda")
     for batch in (16, 128, 256):
         flow = FlowMatching(condition_shape=(1, 64, 64)).to(
             "cuda", memory_format=torch.channels_last
         )
         task = FlowTask(flow, model.wiretap, pairs.batch, batch=batch, steps=60)
         train(task, steps=20, seed=1, progress=False)
-        taken = seconds(lambda t=task: train(t, steps=60, seed=1, progress=False), 1)
+        taken = seconds(partial(train, task, steps=60, seed=1, progress=False), 1)
         print(f"| flow matching, batch {batch} | {1000 * taken / 60:.1f} ms a step |", flush=True)
 
 

@@ -42,12 +42,13 @@ from ctxai.weights import SAMPLERS, sampler_name
 from recon.storage import write_atomic, write_csv
 
 LAYERS = ("1", "2", "4", "7", "output")
-SHOWN = (
+LOW_DOSE: tuple[str, ...] = (
     "consistency [HU]", "representation, relative to redrawn noise", "sd [HU]",
     "sd relative to the reference", "coverage", "near-null energy",
     "near-null energy of white noise", "gain", "near-null dimension",
     "rank histograms with p > .01", "rank histograms, smallest χ² p",
 )  # fmt: skip
+TARGETS: tuple[str, ...] = ("distance [HU]", "sd [HU]", "bias [HU]", "coverage", "coverage, ideal")
 
 
 def arguments() -> argparse.Namespace:
@@ -90,10 +91,10 @@ def main() -> None:
     scanners = tqdm(scanners, total=asked.images, desc="scans", leave=False)
     if asked.domain == "x":
         held_out = scan_patches(scanners, mas, draws=max(16, asked.n), seed=asked.seed)
-        rows, name, shown = low_dose_rows(asked, weights, held_out), "fidelity", SHOWN
+        rows, name, shown = low_dose_rows(asked, weights, held_out), "fidelity", LOW_DOSE
     else:
         rows, name = target_rows(asked, weights, list(scanners), mas), "targets"
-        shown = ("distance [HU]", "sd [HU]", "bias [HU]", "coverage", "coverage, ideal")
+        shown = TARGETS
     done = []
     for row in rows:
         done.append(row)
