@@ -24,12 +24,13 @@ from ctxai.data import PatchPairs
 from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
 from ctxai.features import VGG19Features
-from ctxai.training import Task, train
+from ctxai.training import Task
 from recon.errors import DataError
 
 from .eulig import train_eulig
 from .held_out import denoiser_figures
-from .stages import seeded, stage_seed
+from .image_pairs import folder_pairs
+from .stages import REDUCED, Stages, seeded, stage_seed
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
 __all__ = ["PRESETS", "Preset", "preset_task", "train_preset"]
@@ -122,6 +123,8 @@ def train_preset(
     *,
     steps: int | None = None,
     slices: int | None = None,
+    images: str | Path | None = None,
+    mas: float | None = None,
     point: WorkingPoint = WORKING_POINT,
     seed: int = 1,
     progress: bool = True,
@@ -136,6 +139,10 @@ def train_preset(
         Where they go; checkpoints lie in ``folder/checkpoints``.
     steps, slices : int, optional
         Fewer than the preset's.
+    images : path, optional
+        Folder of image pairs in place of phantoms, see :mod:`analysis.image_pairs`.
+    mas : float, optional
+        Which of their simulated exposures is the low dose [mAs]; the lowest by default.
     point : WorkingPoint
         The scan that the training images come from; its patch is the preset's.
     seed : int
@@ -147,31 +154,45 @@ def train_preset(
         If there is no such preset.
     """
     if name == "eulig2024":
+        if images is not None:
+            raise DataError("this preset trains on phantoms", where=name, got="--images")
         return train_eulig(
             folder, steps=steps, slices=slices, point=point, seed=seed, progress=progress
         )
     if name not in PRESETS:
         raise DataError("no such preset", where=name, expected=", ".join([*PRESETS, "eulig2024"]))
+    if images is not None and len(PRESETS[name]) > 1:
+        raise DataError("this preset trains on phantoms of one region", where=name, got="--images")
     files = []
+    source: dict[str, Any] = {}
     for entry in PRESETS[name]:
         preset = replace(entry, steps=steps or entry.steps, slices=slices or entry.slices)
-        pairs, test = (_pairs(preset, point, seed, what, progress) for what in ("train", "test"))
+        if images is None:
+            pairs, test = (
+                _pairs(preset, point, seed, what, progress) for what in ("train", "test")
+            )
+        else:
+            found = folder_pairs(
+                images, patch=preset.patch, spacing=point.spacing_mm, mas=mas, seed=seed,
+                progress=progress,
+            )  # fmt: skip
+            pairs, test = found.train, found.test
+            point = replace(point, mas=found.mas, high_mas=found.high_mas)
+            source = {"patients": found.patients[0], "patients held out": found.patients[1]}
         f, task = preset_task(preset, pairs, seed=seed)
-        train(
-            task,
-            steps=preset.steps,
-            seed=stage_seed(seed, preset.name),
-            checkpoint=Path(folder) / "checkpoints" / f"{preset.name}.safetensors",
-            label=preset.name,
-            progress=progress,
-        )
+        Stages(Path(folder), REDUCED, point, seed, progress).run(preset.name, task, preset.steps)
         figures = denoiser_figures(f, *test.batch(64, torch.Generator().manual_seed(0)))
-        facts = {**point.facts, "preset": asdict(preset), "figures": figures}
+        facts = {**_known(point.facts), "preset": asdict(preset), "figures": figures, **source}
         if preset.network == "yang":
             facts["features"] = task.features.source  # type: ignore[attr-defined]
         path = Path(folder) / f"{preset.name}.safetensors"
         files.append(save_module(path, f, **facts))
     return files
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts without those that the image files do not state."""
+    return {key: value for key, value in facts.items() if value == value}
 
 
 def _pairs(preset: Preset, point: WorkingPoint, seed: int, what: str, progress: bool) -> PatchPairs:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ctxai import parallel
 from ctxai.checkpoints import load_module, save_module
 from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
@@ -31,6 +32,7 @@ from ctxai.vae_task import VAETask
 from ctxai.weights import vae_name
 from ctxai.wiretap import Wiretap
 
+from .training_curves import write_curves
 from .training_data import WorkingPoint
 
 __all__ = ["LARGE", "LONG", "REDUCED", "Recipe", "Stages", "seeded", "stage_seed"]
@@ -114,15 +116,18 @@ class Stages:
     device: str = "cpu"
 
     def run(self, stage: str, task: Task, steps: int) -> None:
-        """Train one stage, from its checkpoint where there is one."""
-        train(
+        """Train one stage, from its checkpoint where there is one, and draw its curves."""
+        checkpoint = self.folder / "checkpoints" / f"{stage}.safetensors"
+        logs = train(
             task,
             steps=steps,
             seed=stage_seed(self.seed, stage),
-            checkpoint=self.folder / "checkpoints" / f"{stage}.safetensors",
+            checkpoint=checkpoint,
             label=stage,
             progress=self.progress,
         )
+        if parallel.is_first():
+            write_curves(checkpoint, logs, title=stage)
 
     def save(self, name: str, module: torch.nn.Module, figures: dict[str, Any]) -> None:
         """Keep a trained network in half precision with the working point and its figures."""

@@ -21,6 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from recon.errors import DataError
+from recon.storage import write_csv
 
 from . import parallel
 from .checkpoints import load_tensors, save_tensors
@@ -79,7 +80,8 @@ def train(
     seed : int
         Seed of the run; step k draws from streams keyed by (seed, k).
     checkpoint : path, optional
-        File to resume from and to write to, every ``every`` steps and at the end.
+        File to resume from and to write to, every ``every`` steps and at the end; what each step
+        logged stands beside it as CSV.
     every : int
         Steps between checkpoints.
     label : str
@@ -125,12 +127,9 @@ def train(
     run = _identity(task, steps, seed)
     logs: list[dict[str, float]] = []
     if path is not None:
-        for partial in (
-            []
-            if not parallel.is_first()
-            else path.parent.glob(f".{glob.escape(path.name)}.partial-*")
-        ):
-            partial.unlink(missing_ok=True)  # of a run that was killed while it wrote
+        for name in (path.name, path.with_suffix(".csv").name) if parallel.is_first() else ():
+            for partial in path.parent.glob(f".{glob.escape(name)}.partial-*"):
+                partial.unlink(missing_ok=True)  # of a run that was killed while it wrote
         if path.exists():
             logs = _resume(task, path, run)
         parallel.wait()  # nobody writes while another reads
@@ -160,6 +159,8 @@ def train(
             logs.append(log)
             if path is not None and ((index + 1) % every == 0 or index + 1 == steps):
                 if parallel.is_first():
+                    rows = [{"step": k + 1, **log} for k, log in enumerate(logs)]
+                    write_csv(path.with_suffix(".csv"), rows)
                     _save(task, path, run, logs)
                 parallel.wait()
             bar.set_postfix({name: f"{value:.4g}" for name, value in log.items()}, refresh=False)

@@ -21,6 +21,8 @@ def train(
     preset: Literal["chen2017", "yang2018", "talk", "eulig2024"] | None = None,
     steps: int | None = None,
     slices: int | None = None,
+    images: Annotated[Path | None, arg(metavar="DIR")] = None,
+    mas: float | None = None,
     seed: int = 1,
 ) -> None:
     """Train the networks on scans of random phantoms.
@@ -53,6 +55,10 @@ def train(
             meant for a GPU.
         steps: Of a preset, fewer than its own.
         slices: Phantom slices of a preset, fewer than its own.
+        images: Pairs of a preset in place of phantoms: DIR/PATIENT with the images of a patient at
+            two doses, as in LDCT-and-Projection-data ('Full Dose Images', 'Low Dose Images') or as
+            `ctxai simulate` leaves them (mas-010, mas-100). A fifth of the patients is held out.
+        mas: Which of several simulated exposures is the low dose, in mAs; the lowest by default.
         seed: Seed of everything random.
     """
     from analysis import commands
@@ -61,15 +67,22 @@ def train(
     for value, option in ((steps, "--steps"), (slices, "--slices")):
         if value is not None:
             commands.require_count(value, option)
-            if preset is None:
-                raise DataError("only presets take fewer", where=option, remedy="give --preset")
+    for given, option in (
+        (steps, "--steps"), (slices, "--slices"), (images, "--images"), (mas, "--mas"),
+    ):  # fmt: skip
+        if given is not None and preset is None:
+            raise DataError("only presets take that", where=option, remedy="give --preset")
+    if mas is not None and images is None:
+        raise DataError("a low dose of which images", where="--mas", remedy="give --images")
     out = commands.require_out(out)
     if preset is not None:
         if denoiser is not None:
             raise DataError("a preset trains a denoiser of its own", where="--denoiser, --preset")
         from analysis.presets import train_preset
 
-        for path in train_preset(preset, out, steps=steps, slices=slices, seed=seed):
+        for path in train_preset(
+            preset, out, steps=steps, slices=slices, images=images, mas=mas, seed=seed
+        ):
             print(path)
         return
     if denoiser is None:
