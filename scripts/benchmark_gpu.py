@@ -24,8 +24,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
 import torch
+from benchmark import GRID, SIZE, STACK, VIEWS, body, scanner
 
 from analysis.commands import on_device
 from analysis.training_data import WORKING_POINT, phantom_pairs
@@ -36,20 +36,7 @@ from ctxai.sampling import draw
 from ctxai.training import train
 from ctxai.weights import SHIPPED
 from recon.backends.rays import trace
-from recon.geometry import FanBeam, ImageGrid
 from recon.operator import operator
-from recon.phantom import inserts_phantom
-
-VIEWS, SIZE, STACK, MU = 1152, 512, 16, 0.02
-GRID = ImageGrid(shape=(SIZE, SIZE), spacing=(400 / SIZE, 400 / SIZE))
-
-
-def scanner(detector: str) -> FanBeam:
-    """The job's scanner."""
-    return FanBeam(
-        angles=np.arange(VIEWS) * (2 * np.pi / VIEWS), n_cols=736, col_pitch=1.2858,
-        src_iso=595.0, src_det=1085.6, detector=detector,
-    )  # fmt: skip
 
 
 def seconds(job: Callable[[], Any], repeats: int = 5) -> float:
@@ -73,7 +60,7 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 def projectors() -> None:
     """R, Rᵀ and R⁻¹ through each CUDA backend, beside the CPU's results."""
-    image = torch.from_numpy(inserts_phantom(MU).shifted(7.3, 4.1).raster(GRID, supersample=4))
+    image = torch.from_numpy(body().raster(GRID, supersample=4))
     stack = image.expand(STACK, -1, -1).contiguous()
     for backend, detector in (("astra", "arc"), ("astra", "flat"), ("tomosipo", "flat")):
         try:

@@ -103,7 +103,10 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bits(tmp_path, kills):
     assert resumed == straight
     assert found == sorted(found)
     assert len({steps for steps in found if 0 < steps < SCRIPT_STEPS}) >= 3  # resumed midway
-    assert {item.name for item in tmp_path.iterdir()} == {"run", "run.csv"}  # no half-written file is left
+    assert {item.name for item in tmp_path.iterdir()} == {
+        "run",
+        "run.csv",
+    }  # no half-written file is left
 
 
 def _time_written(path):
