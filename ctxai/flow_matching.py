@@ -173,6 +173,7 @@ class FlowMatching(nn.Module):
         self.leave = nn.Sequential(
             nn.GroupNorm(_GROUPS, a), nn.SiLU(), nn.Conv2d(a, folded * channels, 3, padding=1)
         )
+        self.to(memory_format=torch.channels_last)  # convolves faster on a CPU
 
     def resized(self, shape: tuple[int, int]) -> FlowMatching:
         """The same weights for images of another size, in twice the steps.

@@ -15,8 +15,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
@@ -157,7 +155,6 @@ class WeightSet:
         if sampler == "flow":
             if shape is not None and tuple(shape) != network.shape:
                 network = network.resized(tuple(shape))
-            network.to(memory_format=torch.channels_last)  # convolves faster on a CPU
             return FlowModel(wiretap=wiretap, flow=network, domain=domain, facts=facts)
         vae, _ = self.load(vae_name(domain))
         if shape is not None and tuple(shape) != vae.shape:
