@@ -51,8 +51,8 @@ def invariances(
             trained first, which is kept in OUT/trained.
         out: Folder for the results; earlier results of the same name are replaced.
         layers: Layers: numbers of convolution blocks from 1, dotted module names, or output.
-        sampler: flow (flow matching in pixel space) or cinn (VAE_x and cINN); by default flow at
-            the output and cinn elsewhere, as far as they come along.
+        sampler: flow (flow matching in pixel space) or cinn (VAE_x and cINN); by default flow,
+            and cinn after a layer that is no map of the image's size.
         mas: Exposure of the simulated scan in mAs per rotation.
         n: Number of samples after each layer.
         tolerance_hu: At the output, samples are also projected until they change it by at most

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analysis.scanner import SliceScanner
     from ctxai.invariance_model import Model
     from ctxai.weights import WeightSet
+    from ctxai.wiretap import Wiretap
     from recon.dicom_image import CTImages
 
 __all__ = [
@@ -196,7 +197,7 @@ def models_for(
         What has to be trained is kept in ``out/trained`` by the denoiser's digest.
     sampler : {"flow", "cinn"}, optional
         By default, for each layer, the better one of those that come along; what has to be trained
-        is a flow at the output and a cINN elsewhere.
+        is a flow, and a cINN after a layer that is no map of the image's size.
     weights : WeightSet, optional
         Networks to use; those that come along by default.
     shape : (rows, cols), optional
@@ -220,7 +221,7 @@ def models_for(
     missing: dict[str, list[str]] = {}
     for layer in wanted:
         found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
-        kind = sampler or found or ("flow" if layer == "output" else "cinn")
+        kind = sampler or found or sampler_for(Wiretap(f, layer), working_point(weights))
         if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
             models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:
@@ -240,3 +241,12 @@ def models_for(
             shape=shape,
         )
     return name, {layer: models[layer] for layer in wanted}
+
+
+def sampler_for(wiretap: Wiretap, point: dict[str, Any]) -> str:
+    """The sampler to train for a layer: the better one that there is for its shape."""
+    import torch
+
+    side = int(point["patch"])
+    z = wiretap.phi(torch.zeros(1, 1, side, side))
+    return "flow" if z.ndim == 4 and tuple(z.shape[2:]) == (side, side) else "cinn"

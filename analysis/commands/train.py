@@ -49,7 +49,7 @@ def train(
         layers: Layers of your denoiser: numbers of convolution blocks from 1, dotted module names,
             or output.
         sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);
-            by default flow at the output and cinn elsewhere.
+            by default flow, and cinn after a layer that is no map of the image's size.
         preset: chen2017 and yang2018 (settings of the papers; days on a processor), or talk: one
             network trained on thoraces (t-net) and on abdomens (a-net), minutes each; eulig2024 is
             meant for a GPU.

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import torch
 import zarr
 
+from analysis.commands.scene import sampler_for
 from analysis.main import COMMANDS, main
+from ctxai.wiretap import Wiretap
 from recon.dicom_image import read_images
 from recon.storage import digest_files
 
@@ -260,3 +263,11 @@ def test_the_process_ends_with_the_status(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_layers_of_the_images_size_get_a_flow_and_others_a_cinn() -> None:
+    halved = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, stride=2, padding=1)
+    )
+    kinds = [sampler_for(Wiretap(halved, layer), {"patch": 16}) for layer in ("0", "1")]
+    assert kinds == ["flow", "cinn"]
