@@ -18,6 +18,9 @@ _QUESTION = {
     "output?",
 }
 
+_INJECTIVE = "as good as injective"
+_INJECTIVE_LAYER = f"the layer is {_INJECTIVE}"
+
 
 def text(value: Any) -> str:
     """Any value as text of a page."""
@@ -134,23 +137,33 @@ def _headline(studies: Sequence[Study]) -> str:
     told = [s.facts["verdict"]["sentence"] for s in studies if s.kind == "projection-domain"]
     if told:
         return " ".join(told)
-    found = [verdict for study in studies for verdict in verdicts(study).values()]
+    everything = [verdict for study in studies for verdict in verdicts(study).values()]
+    found = [verdict for verdict in everything if verdict["label"] != _INJECTIVE]
     good = [verdict for verdict in found if verdict["holds"]]
     narrow = sum("narrow" in verdict["label"] for verdict in good)
-    if not found:
+    if not everything:
         return "The run holds numbers and no verdict."
-    if len(found) == 1:
+    if not found:
+        return f"Nothing to be found: {_INJECTIVE_LAYER}."
+    if len(everything) == 1:
         said = "The samples are invariances" if good else "The samples are no invariances"
         return f"{said}, but they are too much alike." if narrow else f"{said}."
     if not good:
-        return f"None of the {len(found)} sets of samples are invariances."
+        return f"None of the {len(found)} sets of samples are invariances.{_nothing(everything)}"
     alike = "" if not narrow else "; all of them are" if narrow == len(good) else f"; {narrow} are"
-    if len(good) == len(found):
+    if len(good) == len(everything):
         said, rest = f"All {len(found)} sets of samples are invariances", ""
     else:
-        said = f"{len(good)} of the {len(found)} sets of samples are invariances"
-        rest = f" The other {len(found) - len(good)} are not."
+        said = f"{len(good)} of the {len(everything)} sets of samples are invariances"
+        others = len(found) - len(good)
+        rest = (f" The other {others} are not." if others else "") + _nothing(everything)
     return f"{said}{alike and f'{alike} too much alike'}.{rest}"
+
+
+def _nothing(verdicts: Sequence[dict[str, Any]]) -> str:
+    """What is said of the sets after layers that hide nothing."""
+    count = sum(verdict["label"] == _INJECTIVE for verdict in verdicts)
+    return f" For {count} there is nothing to be found: {_INJECTIVE_LAYER}." if count else ""
 
 
 def _sure(studies: Sequence[Study]) -> str:

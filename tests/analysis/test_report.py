@@ -10,6 +10,7 @@ from PIL import Image
 
 from analysis.figures import LUNG, SOFT_TISSUE, Row, distance_figure, fit_window, rows_figure
 from analysis.report import write_report
+from analysis.report_summary import _headline
 from analysis.run_store import Study, mas_label, read_run, write_run
 from recon.errors import DataError
 
@@ -205,3 +206,17 @@ def test_strips_of_one_value_are_drawn():
 def test_labels_of_exposures_sort():
     labels = [mas_label(mas) for mas in (2.5, 5, 10, 100)]
     assert labels == sorted(labels)
+
+
+def test_a_layer_that_hides_nothing_does_not_count_as_found() -> None:
+    def verdict(label: str) -> dict:
+        return {"holds": True, "label": label, "sentence": "", "reasons": []}
+
+    verdicts = {"1, plain": verdict("as good as injective"), "4, plain": verdict("invariances")}
+    study = Study("invariances", "yang", 10.0, {"verdicts": verdicts})
+    assert _headline([study]) == (
+        "1 of the 2 sets of samples are invariances. For 1 there is nothing to be found: the layer "
+        "is as good as injective."
+    )
+    only = Study("invariances", "yang", 10.0, {"verdicts": {"1, plain": verdicts["1, plain"]}})
+    assert _headline([only]).startswith("Nothing to be found")
