@@ -201,7 +201,7 @@ def latent_figures(
         Of the posterior samples z̄.
     """
     z = model.represent(x)
-    posterior = model.vae.encode(images, model.condition(z))
+    posterior = model.encode(images, z)
     noise = torch.randn(posterior.loc.shape, generator=torch.Generator().manual_seed(seed))
     latent = posterior.loc + posterior.scale * noise.to(posterior.loc)
     v, _ = model.cinn(latent, z)

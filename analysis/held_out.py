@@ -66,7 +66,7 @@ def model_figures(
     figures = {}
     if isinstance(model, InvarianceModel):
         z = model.wiretap.phi(x)
-        latent = model.vae.encode(pick_domain((x, y), model.domain), model.condition(z)).mean
+        latent = model.encode(pick_domain((x, y), model.domain), z).mean
         v, log_det = model.cinn(latent, z)
         figures["nll_per_dimension"] = (
             float((0.5 * v.square().sum(1) - log_det).mean()) / v.shape[1]

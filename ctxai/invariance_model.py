@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from recon.errors import DataError
 
@@ -109,7 +110,7 @@ class InvarianceModel(_Sampler):
     @property
     def sampler(self) -> str:
         """What the sampler is called in tables."""
-        return f"{'c' * bool(self.vae.condition)}VAE_{self.domain} + cINN"
+        return f"{'c' * self._conditional}VAE_{self.domain} + cINN"
 
     @property
     def networks(self) -> tuple[Any, ...]:
@@ -118,7 +119,17 @@ class InvarianceModel(_Sampler):
 
     def condition(self, z: Tensor) -> Tensor | None:
         """What the autoencoder is given beside an image: f(x) = Ψ(z) of ``z (B, ...)``, or None."""
-        return self.wiretap.psi(z) if self.vae.condition else None
+        return self.wiretap.psi(z) if self._conditional else None
+
+    def encode(self, images: Tensor, z: Tensor) -> Normal:
+        """Posterior of the latent of images ``(B, C, H, W)``, of which z is what the layer sees."""
+        given = self.condition(z)
+        return self.vae.encode(images) if given is None else self.vae.encode(images, given)
+
+    @property
+    def _conditional(self) -> bool:
+        """Whether the autoencoder is given f(x); anything with ``encode`` and ``decode`` will do."""
+        return bool(getattr(self.vae, "condition", 0))
 
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
