@@ -128,7 +128,7 @@ class InvarianceModel(_Sampler):
 
     @property
     def _conditional(self) -> bool:
-        """Whether the autoencoder is given f(x); anything with ``encode`` and ``decode`` will do."""
+        """Whether the autoencoder is given f(x); any ``encode`` and ``decode`` will do."""
         return bool(getattr(self.vae, "condition", 0))
 
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
