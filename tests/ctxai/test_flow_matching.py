@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from ctxai.checkpoints import digest_tensors, load_module, save_module
-from ctxai.flow_matching import FlowMatching, integrate
+from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
 from ctxai.invariance_model import FlowModel
+from ctxai.midpoint import integrate
 from ctxai.sampling import draw, sample_invariances
 from ctxai.training import train
 from ctxai.wiretap import Wiretap
