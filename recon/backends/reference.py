@@ -12,7 +12,7 @@ import torch
 
 from ..geometry import Geometry, ImageGrid
 from .rays import check_hits, lines
-from .torch_fbp import TorchFbp
+from .torch_fbp import TorchFbp, interpolated_sums
 
 __all__ = ["ReferenceBackend", "TorchBackend"]
 
@@ -55,16 +55,15 @@ class ReferenceBackend(TorchFbp):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Line integrals (B, views, cols) of images (B, rows, cols)."""
         pad = (_BORDER, _BORDER)
-        flat = [
-            torch.nn.functional.pad(turned, pad).flatten(1)
+        tables = [
+            torch.nn.functional.pad(turned, pad).flatten(1).T.contiguous()
             for turned in (images, images.transpose(1, 2))
         ]
         out = images.new_zeros(len(images), *self.geometry.shape)
         for view in range(self.geometry.shape[0]):
             for axis, columns, length, index, weight in self._samples_of(view, images.device):
-                left, right = flat[axis][:, index], flat[axis][:, index + 1]
-                value = torch.lerp(left, right, weight.to(left.dtype)).sum(-1)
-                out[:, view, columns] = value * length.to(left.dtype)
+                value = interpolated_sums(tables[axis], index, weight.to(images.dtype))
+                out[:, view, columns] = value.T * length.to(images.dtype)
         return out
 
     def adjoint(self, sinograms: torch.Tensor) -> torch.Tensor:
