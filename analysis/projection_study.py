@@ -11,22 +11,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from recon.errors import DataError
-from recon.geometry import ImageGrid
 
-from .detectability import auc
-from .fidelity import apply, rms
-from .lesions import Lesion, contrast_recovery, hiding_cost
-from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
+from .detectability import Jacobian, auc
+from .fidelity import apply
+from .lesions import Lesion
 from .projection_domain import Pair, threshold, threshold_of_rays
+from .projection_observers import hide_lesion, read_images, recover_contrast
 from .projection_words import explain
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
-from .scanner import derived_seed
 
 __all__ = ["STAGES", "TOLERANCES_HU", "projection_study"]
 
@@ -127,11 +124,13 @@ def projection_study(
         stages = np.stack([full, pair.before(exposure), image, output])
         _record(study, f, pair, x, stages, fine, other=other, tolerance_hu=tolerance_hu)
         if draws:
-            train = _read(study, f, pair, exposure, draws, seed, other=other, best=stages[1, 0])
+            train = read_images(
+                study, f, pair, exposure, draws, seed, other=other, best=stages[1, 0]
+            )
             if lesion is not None:
-                _recover(study, train, lesion, other=other)
+                recover_contrast(study, train, lesion, other=other)
         if lesion is not None:
-            _hide(study, f, pair, x, other=other)
+            hide_lesion(study, f, pair, x, other=other)
         studies[exposure] = study
     limits = {
         "rays": threshold_of_rays(pair, full_mas),
@@ -199,7 +198,7 @@ def _record(
         "nonlinearity": nonlinear,
         "inequality_holds": bool((stages[2:] <= stages[1] * (1 + 1e-3)).all()),
     }
-    output_signal = apply_jacobian(f, x, pair.signal[0])
+    output_signal = Jacobian(f, x).times_j(pair.signal[:1])[0]
     images: dict[str, Any] = {
         "slice": scanner.hu,
         "y": scanner.y,
@@ -218,22 +217,6 @@ def _record(
     }
 
 
-def _grid(study: Study) -> ImageGrid:
-    patch = study.facts["patch"]
-    return ImageGrid(
-        shape=tuple(patch["shape"]),
-        spacing=tuple(patch["spacing_mm"]),
-        centre=tuple(patch["centre_mm"]),
-    )
-
-
-def apply_jacobian(f: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor) -> Tensor:
-    """J Δ of one image (H, W), f linearised at x."""
-    from .detectability import Jacobian
-
-    return Jacobian(f, x).times_j(signal[None])[0]
-
-
 def _lost(d: np.ndarray) -> dict[str, float]:
     """Shares of d'² at full dose: lost by dose, reconstruction and network, and kept."""
     share = np.square(d) / d[0] ** 2
@@ -243,93 +226,3 @@ def _lost(d: np.ndarray) -> dict[str, float]:
         "the network took": float(share[2] - share[3]),
         "is left": float(share[3]),
     }
-
-
-def _read(
-    study: Study,
-    f: Callable[[Tensor], Tensor],
-    pair: Pair,
-    mas: float,
-    draws: int,
-    seed: int,
-    *,
-    other: str,
-    best: float,
-) -> dict[str, list[Tensor]]:
-    """CHO and NPW in image and output: trained on draws of the same noise, tested on others.
-
-    Returns the training images of both anatomies by stage.
-    """
-    scanner = pair.scanner
-    both = (scanner.y, scanner.y + pair.change[0].to(scanner.y))
-
-    def scans(anatomy: Tensor, purpose: str) -> Tensor:
-        return scanner.rescan(anatomy[None], mas, draws=draws, seed=derived_seed(seed, purpose))[0]
-
-    train = [scans(anatomy, "observer training") for anatomy in both]
-    test = [scans(anatomy, f"observer test {k}") for k, anatomy in enumerate(both)]
-    weight = pair.change[0].abs().double()
-    rows, cols = (torch.arange(n).double() for n in weight.shape)
-    row, col = ((weight.sum(1 - k) * at).sum() / weight.sum() for k, at in enumerate((rows, cols)))
-    channels = dense_dog_channels((len(rows), len(cols)), place=(float(row), float(col)))
-    trained = {}
-    for layer, stage in (("input", "image"), ("output", "output")):
-        if layer == "output":
-            train, test = ([apply(f, images) for images in part] for part in (train, test))
-        trained[stage] = train
-        templates = {"CHO": train_cho(train[0], train[1], channels), "NPW": train_npw(*train)}
-        for name, template in templates.items():
-            _say(study, name, observe(template, *test, seed=seed), layer, stage, other, best, draws)
-    return trained
-
-
-def _recover(study: Study, trained: dict[str, list[Tensor]], lesion: Lesion, *, other: str) -> None:
-    """How much of the lesion's contrast its core shows, in pairs of the same noise."""
-    grid = _grid(study)
-    for layer, stage in (("input", "image"), ("output", "output")):
-        pairs = trained[stage][0], trained[stage][1]
-        study.add(
-            f"contrast recovery: {stage}", contrast_recovery(*pairs, lesion, grid), "1",
-            layer=layer, sampler=other, should_be="1",
-            meaning=f"mean over the lesion's core and over {len(trained[stage][0])} noise draws",
-        )  # fmt: skip
-
-
-def _hide(
-    study: Study, f: Callable[[Tensor], Tensor], pair: Pair, x: Tensor, *, other: str
-) -> None:
-    """The least surprising change of x that hides nine tenths of the lesion from f."""
-    shown = float(rms(apply(f, x + pair.signal[0]) - apply(f, x)))
-    hiding = hiding_cost(
-        f, x, pair.signal[0], pair.covariance.times(study.mas), tolerance_hu=0.1 * shown
-    )
-    study.add(
-        "cost of hiding", hiding.cost, "1", sampler=other,
-        should_be=f"near the lesion's own d' of {hiding.lesion:.3g}; less is an easy way to hide",
-        meaning="√(δᵀΣ⁻¹δ) of the least surprising δ with ‖f(x + l + δ) - f(x)‖ at a tenth of "
-        "that without δ" + ("" if hiding.hidden else f"; reached {hiding.left:.2g} HU only"),
-    )  # fmt: skip
-    study.arrays["hiding"] = hiding.change.cpu().numpy()
-    study.facts["hidden"] = hiding.hidden
-
-
-def _say(
-    study: Study,
-    name: str,
-    seen: Observed,
-    layer: str,
-    stage: str,
-    other: str,
-    best: float,
-    draws: int,
-) -> None:
-    note = f"human-like observer, may rise; {draws} training and {draws} test draws of each anatomy"
-    for what, value, (low, high), limit in (
-        ("d'", seen.d, seen.d_interval, best),
-        ("AUC", seen.auc, seen.auc_interval, auc(best)),
-    ):
-        study.add(
-            f"{what} of {name}: {stage}", value, "1", layer=layer, sampler=other,
-            should_be=f"at most {limit:.3g}, the ideal observer's of the rays",
-            meaning=f"95 % interval {low:.3g} to {high:.3g}; {note}",
-        )  # fmt: skip

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.checkpoints import digest_tensors
 from ctxai.denoiser_tasks import Pairs
 from ctxai.invariance_model import Model
 from ctxai.sampling import draw
+from ctxai.tensor_files import digest_tensors
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

@@ -17,7 +17,8 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .checkpoints import digest_tensors, load_module
+from .checkpoints import load_module
+from .tensor_files import digest_tensors
 
 __all__ = ["OFFSET_HU", "SCALE_HU", "Chen", "Yang", "load_denoiser"]
 

@@ -12,17 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import (
-    avg_pool2d,
-    conv2d,
-    interpolate,
-    pixel_shuffle,
-    pixel_unshuffle,
-    unfold,
-)
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pixel_shuffle, pixel_unshuffle
 
 from recon.errors import DataError
 
+from .linear_guess import fit_filters
 from .midpoint import integrate
 from .precision import sixteen_bits
 
@@ -34,9 +28,7 @@ _GROUPS = 8
 _TIMES = 64  # width of the time embedding
 _SUMMARY = 8  # channels that a representation with more is summarised in
 _GUESS = 5  # side of the filters of the linear guess [pixels]
-_RIDGE = 1e-6  # of the mean variance of the filters' inputs
 _AROUND = 9  # side of the mean that the guess is compared with [pixels]
-_PRODUCTS, _LEAST = 5e10, 16  # products that the fit of the guess may take, and images at least
 _CHUNK = 25
 
 
@@ -270,27 +262,15 @@ class FlowMatching(nn.Module):
     def fit_scales(self, images: Tensor, z: Tensor) -> None:
         """Set G, s and the normalisation of z from pairs ``(B, channels, rows, cols)``, z.
 
-        G solves the least-squares problem over all pixels of the images, of fewer images where z
-        has many channels, with a small ridge.
+        G is that of :func:`ctxai.linear_guess.fit_filters`.
         """
         mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3))
         dead = spread <= 1e-6 * mean.abs()
         self.condition_mean.copy_(mean[:, None, None])
         self.condition_scale.copy_(torch.where(dead, 1.0, spread)[:, None, None])
-        size = self.filters[0].numel() + 1
-        gram = torch.zeros(size, size, dtype=torch.float64)
-        moment = torch.zeros(size, self.channels, dtype=torch.float64)
-        affordable = int(_PRODUCTS / (size**2 * images[0, 0].numel()))
-        for image, features in zip(images[: max(_LEAST, affordable)].split(1), z.split(1)):
-            windows = unfold(self._normalised(features), _GUESS, padding=_GUESS // 2)[0]
-            windows = torch.cat([windows, torch.ones_like(windows[:1])]).double()
-            gram += (windows @ windows.T).cpu()
-            moment += (windows @ image[0].flatten(1).T.double()).cpu()
-        ridge = _RIDGE * gram.diagonal()[:-1].mean() * torch.eye(size, dtype=torch.float64)
-        ridge[-1, -1] = 0.0
-        solution = torch.linalg.solve(gram + ridge, moment).to(images)
-        self.filters.copy_(solution[:-1].T.reshape(self.filters.shape))
-        self.bias.copy_(solution[-1])
+        filters, bias = fit_filters(self._normalised(z), images, side=_GUESS)
+        self.filters.copy_(filters)
+        self.bias.copy_(bias)
         missed = (images - self.guess(z)).square().mean().sqrt()
         self.scale.copy_(missed.clamp_min(1e-6 * images.std()))
         self.fitted.fill_(1.0)

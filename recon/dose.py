@@ -10,16 +10,13 @@ A reading below :data:`FLOOR_QUANTA` has no meaningful logarithm and is set to i
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import torch
 
 from .dose_kernels import FLOOR_QUANTA, sample, starvation, thin
-from .dose_torch import sample_on_device
+from .dose_rays import Rays, number
 from .errors import DataError
-from .streams import stream_index
 
 __all__ = [
     "ELECTRONIC_NOISE",
@@ -92,7 +89,7 @@ def insert_noise(
     >>> bool((low - p).abs().max() < 0.2)
     True
     """
-    fraction = _number("dose_fraction", dose_fraction)
+    fraction = number("dose_fraction", dose_fraction)
     if not 0.0 < fraction <= 1.0:
         raise DataError(
             "dose fraction of a measured scan",
@@ -101,7 +98,7 @@ def insert_noise(
             got=dose_fraction,
             remedy="noise can be added to a measurement but not taken from it",
         )
-    rays = _Rays(p, photons, electronic_noise, seed, first_view, image, draw)
+    rays = Rays(p, photons, electronic_noise, seed, first_view, image, draw)
     if fraction == 1.0:
         return p.detach().clone()
     return rays.run(thin, fraction)
@@ -164,7 +161,7 @@ def sample_transmission(
     >>> bool((noisy[2] == third).all())
     True
     """
-    rays = _Rays(p, photons, electronic_noise, seed, first_view, image, draw, first_ray)
+    rays = Rays(p, photons, electronic_noise, seed, first_view, image, draw, first_ray)
     return rays.run(sample, 1.0) if rays.p.device.type == "cpu" else rays.run_on_device()
 
 
@@ -195,132 +192,6 @@ def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> f
     >>> round(starved_rays(p, photons=1e5, electronic_noise=0.0), 3)
     0.5
     """
-    rays = _Rays(p, photons, electronic_noise, 0, 0, 0, 0)
+    rays = Rays(p, photons, electronic_noise, 0, 0, 0, 0)
     chance = rays.run(starvation, 1.0)
     return float(chance.double().mean())
-
-
-class _Rays:
-    """Line integrals with their quanta, as ``(images, views, rays)`` for the kernels."""
-
-    def __init__(
-        self,
-        p: torch.Tensor,
-        photons: Any,
-        electronic_noise: float,
-        seed: int,
-        first_view: int,
-        image: int,
-        draw: int,
-        first_ray: int = 0,
-    ) -> None:
-        self.p = _checked_line_integrals(p)
-        n0 = _checked_photons(photons)
-        self.sigma = _number("electronic_noise", electronic_noise)
-        if not 0.0 <= self.sigma < math.inf:
-            raise DataError(
-                "electronic noise", where="electronic_noise", expected="σe ≥ 0", got=self.sigma
-            )
-        self.seed = stream_index("seed", seed, bits=64)
-        self.stream = [
-            stream_index(name, value)
-            for name, value in (
-                ("image", image),
-                ("draw", draw),
-                ("first_view", first_view),
-                ("first_ray", first_ray),
-            )
-        ]
-        # one value of N0 for all rows of the detector marks a scan (..., views, rows, cols)
-        a_scan = n0.ndim >= 3 and n0.shape[-2] == 1 < p.shape[-2] and n0.shape[-1] == p.shape[-1]
-        axis = p.ndim - (3 if a_scan else 2)
-        self.shape = (
-            math.prod(p.shape[:axis]),
-            p.shape[axis],
-            math.prod(p.shape[axis + 1 :]),
-        )
-        try:
-            spread = np.broadcast_to(n0, tuple(p.shape)).reshape(self.shape)
-        except ValueError:
-            raise DataError(
-                "quanta do not fit the line integrals",
-                where="photons",
-                expected=f"a shape that broadcasts to {tuple(p.shape)}",
-                got=n0.shape,
-                remedy="a scan passes photons[:, None, :]",
-            ) from None
-        self.spread = spread
-        # the kernels walk the values where they lie: zero strides stand for the broadcast
-        self.quanta = (n0 if np.shares_memory(n0, spread) else spread).reshape(-1)
-        self.strides = tuple(stride // spread.itemsize for stride in spread.strides)
-
-    def run(self, kernel: Any, fraction: float) -> torch.Tensor:
-        p = self.p.detach().cpu().contiguous()
-        out = torch.empty_like(p)
-        kernel(
-            p.numpy().reshape(self.shape),
-            out.numpy().reshape(self.shape),
-            self.quanta,
-            self.strides,
-            fraction,
-            self.sigma,
-            np.uint64(self.seed),
-            *self.stream,
-        )
-        return out.to(self.p.device)
-
-    def run_on_device(self) -> torch.Tensor:
-        p = self.p.detach()
-        # one image's quanta where all have the same, so that no more than they are moved
-        quanta = self.spread[:1] if self.strides[0] == 0 else self.spread
-        n0 = torch.from_numpy(np.ascontiguousarray(quanta)).to(p)
-        found = sample_on_device(p.reshape(self.shape), n0, self.sigma, self.seed, *self.stream)
-        return found.reshape(p.shape)
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise DataError("not a number", where=name, got=repr(value)) from None
-
-
-def _checked_line_integrals(p: Any) -> torch.Tensor:
-    if not isinstance(p, torch.Tensor) or p.dtype not in (torch.float32, torch.float64):
-        raise DataError(
-            "line integrals",
-            where="p",
-            expected="a floating-point torch tensor",
-            got=p.dtype if isinstance(p, torch.Tensor) else type(p).__name__,
-            remedy="wrap an array with torch.from_numpy",
-        )
-    if p.ndim < 2 or p.numel() == 0:
-        raise DataError(
-            "line integrals", where="p", expected="shape (..., views, cols)", got=tuple(p.shape)
-        )
-    low, high = (float(value) for value in torch.aminmax(p.detach()))
-    if not (math.isfinite(low) and math.isfinite(high)) or low < -20.0:
-        raise DataError(
-            "line integrals are not attenuations",
-            where="p",
-            expected="finite values, not below -20",
-            got=f"{low:.4g} to {high:.4g}",
-        )
-    return p
-
-
-def _checked_photons(photons: Any) -> np.ndarray:
-    if isinstance(photons, torch.Tensor):
-        photons = photons.detach().cpu().numpy()
-    try:
-        n0 = np.ascontiguousarray(photons, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError("quanta are not numbers", where="photons") from None
-    if n0.size == 0 or not np.all((n0 > 0.0) & (n0 < 1e12)):
-        raise DataError(
-            "quanta per ray",
-            where="photons",
-            expected="positive finite numbers",
-            got="no value" if n0.size == 0 else f"{n0.min():.4g} to {n0.max():.4g}",
-        )
-    return n0

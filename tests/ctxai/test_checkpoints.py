@@ -5,14 +5,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ctxai.checkpoints import (
-    digest_tensors,
-    load_module,
-    load_tensors,
-    save_module,
-    save_tensors,
-)
+from ctxai.checkpoints import load_module, save_module
 from ctxai.denoisers import Chen, Yang
+from ctxai.tensor_files import digest_tensors, load_tensors, save_tensors
 from recon.errors import DataError
 
 

@@ -1,0 +1,124 @@
+"""Human-like observers of a difference, and of a lesion: how much shows and what it costs to hide.
+
+They read the images of one exposure before and after f, and add what they find to its study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from recon.geometry import ImageGrid
+
+from .detectability import auc
+from .fidelity import apply, rms
+from .lesions import Lesion, contrast_recovery, hiding_cost
+from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
+from .projection_domain import Pair
+from .run_store import Study
+from .scanner import derived_seed
+
+__all__ = ["hide_lesion", "read_images", "recover_contrast"]
+
+
+def read_images(
+    study: Study,
+    f: Callable[[Tensor], Tensor],
+    pair: Pair,
+    mas: float,
+    draws: int,
+    seed: int,
+    *,
+    other: str,
+    best: float,
+) -> dict[str, list[Tensor]]:
+    """CHO and NPW in image and output: trained on draws of the same noise, tested on others.
+
+    Returns the training images of both anatomies by stage.
+    """
+    scanner = pair.scanner
+    both = (scanner.y, scanner.y + pair.change[0].to(scanner.y))
+
+    def scans(anatomy: Tensor, purpose: str) -> Tensor:
+        return scanner.rescan(anatomy[None], mas, draws=draws, seed=derived_seed(seed, purpose))[0]
+
+    train = [scans(anatomy, "observer training") for anatomy in both]
+    test = [scans(anatomy, f"observer test {k}") for k, anatomy in enumerate(both)]
+    weight = pair.change[0].abs().double()
+    rows, cols = (torch.arange(n).double() for n in weight.shape)
+    row, col = ((weight.sum(1 - k) * at).sum() / weight.sum() for k, at in enumerate((rows, cols)))
+    channels = dense_dog_channels((len(rows), len(cols)), place=(float(row), float(col)))
+    trained = {}
+    for layer, stage in (("input", "image"), ("output", "output")):
+        if layer == "output":
+            train, test = ([apply(f, images) for images in part] for part in (train, test))
+        trained[stage] = train
+        templates = {"CHO": train_cho(train[0], train[1], channels), "NPW": train_npw(*train)}
+        for name, template in templates.items():
+            _say(study, name, observe(template, *test, seed=seed), layer, stage, other, best, draws)
+    return trained
+
+
+def recover_contrast(
+    study: Study, trained: dict[str, list[Tensor]], lesion: Lesion, *, other: str
+) -> None:
+    """How much of the lesion's contrast its core shows, in pairs of the same noise."""
+    grid = _grid(study)
+    for layer, stage in (("input", "image"), ("output", "output")):
+        pairs = trained[stage][0], trained[stage][1]
+        study.add(
+            f"contrast recovery: {stage}", contrast_recovery(*pairs, lesion, grid), "1",
+            layer=layer, sampler=other, should_be="1",
+            meaning=f"mean over the lesion's core and over {len(trained[stage][0])} noise draws",
+        )  # fmt: skip
+
+
+def hide_lesion(
+    study: Study, f: Callable[[Tensor], Tensor], pair: Pair, x: Tensor, *, other: str
+) -> None:
+    """The least surprising change of x that hides nine tenths of the lesion from f."""
+    shown = float(rms(apply(f, x + pair.signal[0]) - apply(f, x)))
+    hiding = hiding_cost(
+        f, x, pair.signal[0], pair.covariance.times(study.mas), tolerance_hu=0.1 * shown
+    )
+    study.add(
+        "cost of hiding", hiding.cost, "1", sampler=other,
+        should_be=f"near the lesion's own d' of {hiding.lesion:.3g}; less is an easy way to hide",
+        meaning="√(δᵀΣ⁻¹δ) of the least surprising δ with ‖f(x + l + δ) - f(x)‖ at a tenth of "
+        "that without δ" + ("" if hiding.hidden else f"; reached {hiding.left:.2g} HU only"),
+    )  # fmt: skip
+    study.arrays["hiding"] = hiding.change.cpu().numpy()
+    study.facts["hidden"] = hiding.hidden
+
+
+def _say(
+    study: Study,
+    name: str,
+    seen: Observed,
+    layer: str,
+    stage: str,
+    other: str,
+    best: float,
+    draws: int,
+) -> None:
+    note = f"human-like observer, may rise; {draws} training and {draws} test draws of each anatomy"
+    for what, value, (low, high), limit in (
+        ("d'", seen.d, seen.d_interval, best),
+        ("AUC", seen.auc, seen.auc_interval, auc(best)),
+    ):
+        study.add(
+            f"{what} of {name}: {stage}", value, "1", layer=layer, sampler=other,
+            should_be=f"at most {limit:.3g}, the ideal observer's of the rays",
+            meaning=f"95 % interval {low:.3g} to {high:.3g}; {note}",
+        )  # fmt: skip
+
+
+def _grid(study: Study) -> ImageGrid:
+    patch = study.facts["patch"]
+    return ImageGrid(
+        shape=tuple(patch["shape"]),
+        spacing=tuple(patch["spacing_mm"]),
+        centre=tuple(patch["centre_mm"]),
+    )
