@@ -37,6 +37,7 @@ class Verdict:
 
 
 _TOO_NARROW = 0.5  # of the ideal coverage, or of the reference's sd: below it samples understate
+_TOO_WIDE = 1.5  # of the reference's sd: above it they overstate
 _INJECTIVE = 0.02  # of all dimensions: a layer with a smaller near-null space hides next to nothing
 
 
@@ -117,7 +118,7 @@ def judge_invariances(
     -------
     Verdict
         Labelled "not invariances", "as good as injective" (of the layer, whether or not the samples
-        are within the tolerance), "invariances, but too narrow" or "invariances".
+        are within the tolerance), "invariances, but too narrow" or "too wide", or "invariances".
 
     Examples
     --------
@@ -135,6 +136,8 @@ def judge_invariances(
     against = f"redrawing the noise alone does so by {redrawn.median:.1f} HU"
     if tolerance_hu is not None:
         against = f"{tolerance_hu:.1f} HU are allowed, and {against}"
+        if tolerance_hu >= redrawn.median:
+            against += ", so that any scan of this anatomy is an invariance at that tolerance"
     reasons = [
         f"the median sample changes the output by {consistency.median:.1f} HU rms "
         f"({consistency.low:.1f} to {consistency.high:.1f}); {against}"
@@ -178,6 +181,14 @@ def judge_invariances(
             True,
             "These samples keep the output, but they are too much alike: they understate what "
             "could have given it.",
+            reasons,
+        )
+    if evidence is not None and (evidence.sd_ratio or 0.0) > _TOO_WIDE:
+        return Verdict(
+            "invariances, but too wide",
+            True,
+            "These samples keep the output, but they differ more than scans of the true anatomy "
+            "do: they overstate what could have given it.",
             reasons,
         )
     return Verdict(

@@ -20,6 +20,7 @@ _QUESTION = {
 
 _INJECTIVE = "as good as injective"
 _INJECTIVE_LAYER = f"the layer is {_INJECTIVE}"
+_FLAWS = {"too narrow": "too much alike", "too wide": "too different"}
 
 
 def text(value: Any) -> str:
@@ -66,7 +67,7 @@ def _caption(studies: Sequence[Study]) -> str:
 
 
 def _row(study: Study, where: str, verdict: dict[str, Any]) -> str:
-    tone = "no" if not verdict["holds"] else "part" if "narrow" in verdict["label"] else "yes"
+    tone = "no" if not verdict["holds"] else "part" if "too " in verdict["label"] else "yes"
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in verdict["reasons"])
     name = f"{text(who(study))}, {text(where)}, {study.mas:g} mAs"
     return (
@@ -140,24 +141,33 @@ def _headline(studies: Sequence[Study]) -> str:
     everything = [verdict for study in studies for verdict in verdicts(study).values()]
     found = [verdict for verdict in everything if verdict["label"] != _INJECTIVE]
     good = [verdict for verdict in found if verdict["holds"]]
-    narrow = sum("narrow" in verdict["label"] for verdict in good)
+    flaws = {
+        words: number
+        for label, words in _FLAWS.items()
+        if (number := sum(label in verdict["label"] for verdict in good))
+    }
     if not everything:
         return "The run holds numbers and no verdict."
     if not found:
         return f"Nothing to be found: {_INJECTIVE_LAYER}."
     if len(everything) == 1:
         said = "The samples are invariances" if good else "The samples are no invariances"
-        return f"{said}, but they are too much alike." if narrow else f"{said}."
+        return f"{said}{', but they are ' if flaws else ''}{_and(list(flaws))}."
     if not good:
         return f"None of the {len(found)} sets of samples are invariances.{_nothing(everything)}"
-    alike = "" if not narrow else "; all of them are" if narrow == len(good) else f"; {narrow} are"
+    parts = [f"{_number(number, len(good))} {words}" for words, number in flaws.items()]
     if len(good) == len(everything):
         said, rest = f"All {len(found)} sets of samples are invariances", ""
     else:
         said = f"{len(good)} of the {len(everything)} sets of samples are invariances"
         others = len(found) - len(good)
         rest = (f" The other {others} are not." if others else "") + _nothing(everything)
-    return f"{said}{alike and f'{alike} too much alike'}.{rest}"
+    return f"{said}{'; ' if parts else ''}{_and(parts)}.{rest}"
+
+
+def _number(some: int, every: int) -> str:
+    """How many are: "1 is", "2 are", "all of them are"."""
+    return "all of them are" if some == every else "1 is" if some == 1 else f"{some} are"
 
 
 def _nothing(verdicts: Sequence[dict[str, Any]]) -> str:

@@ -63,6 +63,8 @@ def test_verdict_follows_the_noise_or_the_tolerance():
     assert judge_invariances(spread(2.9), noise, covered=good, tolerance_hu=3.0).holds
     narrow = judge_invariances(spread(2.9), noise, covered=0.06, tolerance_hu=3.0)
     assert narrow.label == "invariances, but too narrow"
+    loose = judge_invariances(spread(2.9), spread(2.5), covered=good, tolerance_hu=3.0)
+    assert "any scan of this anatomy" in loose.reasons[0]
     features = judge_invariances(spread(30.0), noise, covered=good, feature_ratio=3.0)
     assert not features.holds and "representation" in features.sentence
 

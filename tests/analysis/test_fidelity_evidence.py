@@ -168,7 +168,11 @@ def test_the_verdict_weighs_the_spread_at_equal_tolerance():
     spread, noise = Spread(2.9, 2.0, 3.0, 24), Spread(35.0, 30.0, 40.0, 24)
     facts = {"energy": 0.8, "gain": 0.1, "white_energy": 0.5, "white_gain": 0.4}
     facts |= {"dimension": 2000.0, "entries": 4096}
-    for ratio, label in ((0.9, "invariances"), (0.2, "invariances, but too narrow")):
+    for ratio, label in (
+        (0.9, "invariances"),
+        (0.2, "invariances, but too narrow"),
+        (2.1, "invariances, but too wide"),
+    ):
         evidence = Evidence(**facts, sd_ratio=ratio)
         verdict = judge_invariances(
             spread, noise, covered=ideal_coverage(24), tolerance_hu=3.0, evidence=evidence

@@ -220,3 +220,21 @@ def test_a_layer_that_hides_nothing_does_not_count_as_found() -> None:
     )
     only = Study("invariances", "yang", 10.0, {"verdicts": {"1, plain": verdicts["1, plain"]}})
     assert _headline([only]).startswith("Nothing to be found")
+
+
+def test_the_headline_says_which_sets_vary_too_little_or_too_much() -> None:
+    def study(**labels: str) -> Study:
+        verdicts = {
+            key: {"holds": True, "label": label, "sentence": "", "reasons": []}
+            for key, label in labels.items()
+        }
+        return Study("invariances", "yang", 10.0, {"verdicts": verdicts})
+
+    good, narrow, wide = (f"invariances{end}" for end in ("", ", but too narrow", ", but too wide"))
+    assert _headline([study(a=good, b=narrow, c=wide, d=wide)]) == (
+        "All 4 sets of samples are invariances; 1 is too much alike and 2 are too different."
+    )
+    assert _headline([study(a=wide)]) == (
+        "The samples are invariances, but they are too different."
+    )
+    assert "; all of them are too much alike." in _headline([study(a=narrow, b=narrow)])
