@@ -20,7 +20,7 @@ _QUESTION = {
 
 _INJECTIVE = "as good as injective"
 _INJECTIVE_LAYER = f"the layer is {_INJECTIVE}"
-_FLAWS = {"too narrow": "too much alike", "too wide": "too different"}
+_FLAWS = {"too narrow": "too much alike", "too wide": "too different from each other"}
 
 
 def text(value: Any) -> str:
@@ -155,19 +155,18 @@ def _headline(studies: Sequence[Study]) -> str:
         return f"{said}{', but they are ' if flaws else ''}{_and(list(flaws))}."
     if not good:
         return f"None of the {len(found)} sets of samples are invariances.{_nothing(everything)}"
-    parts = [f"{_number(number, len(good))} {words}" for words, number in flaws.items()]
+    parts = [
+        f"in {'each' if number == len(good) else number} of them they are {words}"
+        for words, number in flaws.items()
+    ]
     if len(good) == len(everything):
-        said, rest = f"All {len(found)} sets of samples are invariances", ""
+        every = "Both" if len(found) == 2 else f"All {len(found)}"
+        said, rest = f"{every} sets of samples are invariances", ""
     else:
         said = f"{len(good)} of the {len(everything)} sets of samples are invariances"
         others = len(found) - len(good)
         rest = (f" The other {others} are not." if others else "") + _nothing(everything)
     return f"{said}{'; ' if parts else ''}{_and(parts)}.{rest}"
-
-
-def _number(some: int, every: int) -> str:
-    """How many are: "1 is", "2 are", "all of them are"."""
-    return "all of them are" if some == every else "1 is" if some == 1 else f"{some} are"
 
 
 def _nothing(verdicts: Sequence[dict[str, Any]]) -> str:

@@ -232,9 +232,12 @@ def test_the_headline_says_which_sets_vary_too_little_or_too_much() -> None:
 
     good, narrow, wide = (f"invariances{end}" for end in ("", ", but too narrow", ", but too wide"))
     assert _headline([study(a=good, b=narrow, c=wide, d=wide)]) == (
-        "All 4 sets of samples are invariances; 1 is too much alike and 2 are too different."
+        "All 4 sets of samples are invariances; in 1 of them they are too much alike and in 2 of "
+        "them they are too different from each other."
     )
     assert _headline([study(a=wide)]) == (
-        "The samples are invariances, but they are too different."
+        "The samples are invariances, but they are too different from each other."
     )
-    assert "; all of them are too much alike." in _headline([study(a=narrow, b=narrow)])
+    assert _headline([study(a=narrow, b=narrow)]) == (
+        "Both sets of samples are invariances; in each of them they are too much alike."
+    )
