@@ -170,6 +170,7 @@ def invariance_study(
                 evidence=found,
             )
             verdicts[f"{layer}, {key}"] = vars(verdict)
+            study.add_verdict(vars(verdict), layer=layer, sampler=name)
             arrays[f"layer-{layer}/{key}"] = samples.images
             arrays[f"layer-{layer}/{key}_distance"] = samples.distance
             arrays[f"layer-{layer}/{key}_output"] = samples.outputs[:_SHOWN]

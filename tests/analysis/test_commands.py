@@ -94,6 +94,23 @@ def test_invariances_leave_samples_of_each_layer(invariance_run):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("run", ["target_run", "invariance_run"])
+def test_metrics_hold_the_verdict_of_each_set_with_its_reasons(run, request):
+    out = request.getfixturevalue(run)
+    with open(out / "metrics.csv", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["quantity"] == "verdict"]
+    said = []
+    for study in json.loads((out / "run.json").read_text())["studies"]:
+        said += study["verdicts"].values() if "verdicts" in study else [study["verdict"]]
+    assert len(rows) == len(said) >= 2
+    for row, verdict in zip(rows, said, strict=True):
+        assert float(row["value"]) == verdict["holds"] and row["sampler"]
+        for words in (verdict["label"], verdict["sentence"], *verdict["reasons"]):
+            assert words in row["meaning"]
+    report = (out / "report.html").read_text()
+    assert report.count(said[0]["sentence"]) > 0 and "<th scope=row>verdict</th>" not in report
+
+
 def test_the_report_is_made_again_from_the_run_alone(target_run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(target_run, copy)
