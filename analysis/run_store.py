@@ -95,7 +95,6 @@ class Study:
             }
         )
 
-
     def add_verdict(
         self, verdict: Mapping[str, Any], *, layer: str = "output", sampler: str = ""
     ) -> None:
