@@ -20,10 +20,13 @@ from ctxai.critic import Critic
 from ctxai.data import PatchPairs
 from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen
+from ctxai.eulig_vae import EuligVAE
 from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
+from ctxai.repair_task import RepairTask
 from ctxai.training import train
 from ctxai.vae import VAE
+from ctxai.vae_gan_task import VAEGANTask
 from ctxai.vae_task import VAETask
 
 STEPS = 4
@@ -56,19 +59,39 @@ def tasks():
         "vae": VAETask(vae, pairs.batch, batch=4, steps=STEPS),
         "cinn": INNTask(cinn, vae, Output(), pairs.batch, batch=4, steps=STEPS),
         "flow": FlowTask(flow, Output(), pairs.batch, batch=4, steps=STEPS),
+        "repair": RepairTask(Chen(), pairs, pairs, weight=9.0, batch=4, steps=STEPS, lr=1e-3),
+        "with a critic": gan(VAE(shape=(16, 16), latent=4, widths=(8, 8), scale=200.0), y, lr=1e-3),
+        # at a larger rate Adam turns the rounding of its smallest gradients, 1e-15, into steps
+        "large, with a critic": gan(
+            EuligVAE(shape=(32, 32), latent=64, width=1, condition=0, scale=200.0), y, lr=1e-5
+        ),
     }
 
 
+def gan(vae, y, *, lr):
+    """An autoencoder against a critic; in 64 bits, for its distance is a difference of scores."""
+    y = y.double()
+    pairs = PatchPairs(y + 40.0 * torch.randn(y.shape), y, patch=vae.shape[0])
+    critic = Critic(shape=vae.shape, width=0.1, scale=vae.scale).double()
+    return VAEGANTask(vae.double(), critic, nn.AvgPool2d(4), pairs.batch, batch=4, lr=lr)
+
+
 def logs(folder=None):
-    """What each kind of task logs in a few steps."""
+    """What each kind of task logs in a few steps, and running statistics of the large one."""
     torch.set_num_threads(1)
-    return {
+    made = tasks()
+    found = {
         name: train(
             task, steps=STEPS, seed=3, every=2, progress=False,
             checkpoint=None if folder is None else folder / name,
         )
-        for name, task in tasks().items()
+        for name, task in made.items()
     }  # fmt: skip
+    norm = made["large, with a critic"].vae.encoder.bn1
+    found["statistics"] = [
+        {"mean": float(norm.running_mean.norm()), "variance": float(norm.running_var.norm())}
+    ]
+    return found
 
 
 @pytest.mark.slow
