@@ -24,7 +24,7 @@ from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap import Wiretap
 
 from .held_out import collapse_alarm, model_figures, vae_figures
-from .stages import Recipe, Stages, seeded, stage_seed
+from .stages import Recipe, Stages, seeded, stage_seed, tell_random
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
 __all__ = ["EULIG2024", "EuligPreset", "eulig_cinn_task", "eulig_vae_task", "train_eulig"]
@@ -156,6 +156,9 @@ def train_eulig(
 
     name = vae_name("x")
     vae, vae_task, encoder = eulig_vae_task(preset, f, pairs, seed=seed)
+    origins = {"encoder": encoder, "features": getattr(vae_task.features, "source", "")}
+    for part, origin in origins.items():
+        tell_random(f"{name}, {part}", origin)
     stages.run(name, vae_task, preset.vae_steps)
     figures[name] = vae_figures(vae, held_out[0], f(held_out[0]))
     stages.save(name, vae, figures[name])
@@ -169,7 +172,6 @@ def train_eulig(
     stages.save(stage, model.cinn, figures[stage])
 
     shutil.copy2(SHIPPED.folder / f"{preset.denoiser}.safetensors", stages.folder)
-    origins = {"encoder": encoder, "features": getattr(vae_task.features, "source", "")}
     WeightSet(folder).seal(
         recipe={
             "name": "eulig2024",

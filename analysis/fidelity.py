@@ -57,6 +57,8 @@ class Evidence:
     sd_ratio : float, optional
         Standard deviation of the samples over that of the reference, scans of the true anatomy
         projected to the same tolerance.
+    alarm : str, optional
+        Of an autoencoder that has collapsed, :func:`analysis.held_out.collapse_alarm`.
     """
 
     energy: float
@@ -66,6 +68,7 @@ class Evidence:
     dimension: float
     entries: int
     sd_ratio: float | None = None
+    alarm: str | None = None
 
     @property
     def injective(self) -> bool:
@@ -84,7 +87,7 @@ class Evidence:
                 f"the samples differ among themselves {self.sd_ratio:.2f} times as much as scans "
                 "of the true anatomy that were brought to the same tolerance"
             )
-        return said
+        return said if self.alarm is None else [*said, self.alarm]
 
 
 def judge_invariances(

@@ -14,6 +14,7 @@ from ctxai.near_null import NearNull, near_null
 from .fidelity import Evidence
 from .fidelity_numbers import rms, sample_sd
 from .fidelity_statistics import BANDS, latent_figures, noise_power_ratio
+from .held_out import collapse_alarm
 from .run_store import Study
 from .scanner import derived_seed
 
@@ -57,6 +58,7 @@ class LayerEvidence:
         self.study, self.model, self.x, self.redrawn = study, model, x, redrawn
         self.layer, self.seed = layer, derived_seed(seed, f"near-null {layer}")
         self.reference_sd: float | None = None
+        self.alarm: str | None = None
         noise = self._near(redrawn[:2], draws=2)
         self.white = noise
         self._space(noise)
@@ -75,6 +77,7 @@ class LayerEvidence:
             white_gain=self.white.white_gain,
             dimension=self.white.dimension,
             entries=self.white.entries,
+            alarm=self.alarm,
         )
         self._local(evidence.energy, evidence.gain, sampler, f"{len(found.energy)} samples")
         if len(images) > 1 and len(self.redrawn) > 1:
@@ -169,3 +172,11 @@ class LayerEvidence:
             ("inversion error of the cINN", found.inversion, "below 0.001"),
         ):
             self._add(quantity, value, "1", model.sampler, should_be, of)
+        active = model.facts.get("active_dimensions")
+        if active is not None:
+            self.alarm = collapse_alarm(active, model.latent)
+            self._add(
+                "active dimensions of the autoencoder", active, "dimensions", model.sampler,
+                f"of {model.latent}; near 0 it has collapsed and no two samples differ",
+                "latent dimensions whose posterior mean varies over held-out images",
+            )  # fmt: skip

@@ -8,7 +8,7 @@ at all, beside what drawing the noise of x again does to it, and beside another 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,8 +18,9 @@ from ctxai.invariance_model import Model
 from ctxai.sampling import draw
 from recon.errors import DataError
 
-from .fidelity import Spread, apply, coverage, ideal_coverage, judge_invariances, rms, sample_sd
+from .fidelity import Spread, apply, coverage, judge_invariances, rms
 from .fidelity_evidence import LayerEvidence
+from .invariance_rows import LayerSamples, add_layer, add_reference
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
 from .scanner import SliceScanner, derived_seed
@@ -29,17 +30,6 @@ __all__ = ["invariance_study"]
 _CHUNK = 25
 _SHOWN = 24  # samples whose outputs are kept for the pictures
 _BESIDE = 24  # samples of the other sampler
-
-
-@dataclass
-class _Layer:
-    """Samples of one layer with one sampler, and their distances."""
-
-    images: Tensor  # (n, H, W) HU
-    outputs: Tensor  # (n, H, W) HU
-    distance: Tensor  # (n,) HU
-    features: Tensor  # (n,) in the layer's own unit
-    pulled: int = 0
 
 
 def invariance_study(
@@ -126,7 +116,7 @@ def invariance_study(
 
     study = Study("invariances", denoiser, float(mas), {})
     add_scan(study, x, scanner.y, fx)
-    _reference_numbers(study, redrawn, reference)
+    add_reference(study, redrawn, reference)
     arrays = {
         "y": scanner.y,
         "x": x,
@@ -156,7 +146,7 @@ def invariance_study(
             spread = Spread.of(samples.distance)
             ratio = float(samples.features.median() / again) if again > 0 else None
             limit = in_hu if in_hu is not None else reference.median
-            _layer_numbers(study, layer, name, samples, spread, limit, ratio, relative, x)
+            add_layer(study, layer, name, samples, spread, limit, ratio, relative, x)
             if not shown:
                 continue
             found = evidence.of(samples.images, sampler=name, projected=key == "projected")
@@ -170,6 +160,7 @@ def invariance_study(
                 evidence=found,
             )
             verdicts[f"{layer}, {key}"] = vars(verdict)
+            study.add_verdict(vars(verdict), layer=layer, sampler=name)
             arrays[f"layer-{layer}/{key}"] = samples.images
             arrays[f"layer-{layer}/{key}_distance"] = samples.distance
             arrays[f"layer-{layer}/{key}_output"] = samples.outputs[:_SHOWN]
@@ -223,7 +214,7 @@ def _sample(
     tolerance_hu: float | None,
     seed: int,
     label: str | None,
-) -> _Layer:
+) -> LayerSamples:
     """Samples for all v in chunks, with a bar."""
     known = replace(
         model, redraw=lambda image, count, _: _first(redrawn, count).reshape(count, *image.shape)
@@ -241,65 +232,10 @@ def _sample(
             bar.update(len(part))
     together = torch.cat(images)
     outputs = apply(model.wiretap.f, together)
-    return _Layer(together, outputs, rms(outputs - fx), rms_features(model, together, x), pulled)
+    features = rms_features(model, together, x)
+    return LayerSamples(together, outputs, rms(outputs - fx), features, pulled)
 
 
 def _first(redrawn: Tensor, count: int) -> Tensor:
     """The first of the redraws, again from the start if more are wanted than there are."""
     return redrawn[torch.arange(count) % len(redrawn)]
-
-
-def _reference_numbers(study: Study, redrawn: Tensor, reference: Spread) -> None:
-    """Rows about redrawing the noise of the scan."""
-    for what, value in reference.named():
-        study.add(
-            f"‖f(x redrawn) - f(x)‖, {what}", value, "HU", sampler="noise redrawn",
-            should_be="the reference",
-            meaning=f"change of the output by {reference.count} fresh draws of the noise alone",
-        )  # fmt: skip
-    study.add(
-        "sd of x redrawn", float(rms(sample_sd(redrawn))), "HU", layer="input",
-        sampler="noise redrawn", should_be="the reference",
-        meaning="spread of the scans of one anatomy",
-    )  # fmt: skip
-
-
-def _layer_numbers(
-    study: Study,
-    layer: str,
-    sampler: str,
-    samples: _Layer,
-    spread: Spread,
-    limit: float,
-    ratio: float | None,
-    tolerance: float | None,
-    x: Tensor,
-) -> None:
-    """Rows about the samples of one layer."""
-    n = len(samples.images)
-    for what, value in spread.named():
-        study.add(
-            f"‖f(x̄) - f(x)‖, {what}", value, "HU", layer=layer, sampler=sampler,
-            should_be=f"at most {limit:.1f} HU", meaning=f"change of the output, over {n} samples",
-        )  # fmt: skip
-    if ratio is not None:
-        study.add(
-            "‖Φ(x̄) - z‖ relative to redrawn noise, median", ratio, "1", layer=layer,
-            sampler=sampler, should_be=f"at most {tolerance or 1.0:g}",
-            meaning="change of what the layer represents, against fresh draws of the noise",
-        )  # fmt: skip
-    study.add(
-        "sd of x̄", float(rms(sample_sd(samples.images))), "HU", layer=layer, sampler=sampler,
-        should_be="above 0: 0 means that the samples are all the same",
-        meaning="rms over pixels of the standard deviation over samples",
-    )  # fmt: skip
-    study.add(
-        "coverage of x by the 5–95 % band", coverage(samples.images, x), "1", layer=layer,
-        sampler=sampler, should_be=f"{ideal_coverage(n):.3f}",
-        meaning=f"share of pixels; the ideal for {n} samples",
-    )  # fmt: skip
-    if sampler.endswith(", projected"):
-        study.add(
-            "samples pulled towards x", samples.pulled, "samples", layer=layer, sampler=sampler,
-            should_be="0", meaning="where the iteration alone did not reach the tolerance",
-        )  # fmt: skip

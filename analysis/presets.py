@@ -30,7 +30,7 @@ from recon.errors import DataError
 from .eulig import train_eulig
 from .held_out import denoiser_figures
 from .image_pairs import folder_pairs
-from .stages import REDUCED, Stages, seeded, stage_seed
+from .stages import REDUCED, Stages, seeded, stage_seed, tell_random
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
 __all__ = ["PRESETS", "Preset", "preset_task", "train_preset"]
@@ -180,11 +180,12 @@ def train_preset(
             point = replace(point, mas=found.mas, high_mas=found.high_mas)
             source = {"patients": found.patients[0], "patients held out": found.patients[1]}
         f, task = preset_task(preset, pairs, seed=seed)
+        if preset.network == "yang":
+            source["features"] = task.features.source  # type: ignore[attr-defined]
+            tell_random(preset.name, source["features"])
         Stages(Path(folder), REDUCED, point, seed, progress).run(preset.name, task, preset.steps)
         figures = denoiser_figures(f, *test.batch(64, torch.Generator().manual_seed(0)))
         facts = {**_known(point.facts), "preset": asdict(preset), "figures": figures, **source}
-        if preset.network == "yang":
-            facts["features"] = task.features.source  # type: ignore[attr-defined]
         path = Path(folder) / f"{preset.name}.safetensors"
         files.append(save_module(path, f, **facts))
     return files

@@ -37,6 +37,7 @@ def explain(study: Study) -> None:
         "sentence": _sentence(study),
         "reasons": _reasons(study, full, tau, name),
     }
+    study.add_verdict(facts["verdict"])
 
 
 def _capital(name: str) -> str:

@@ -16,7 +16,14 @@ from tqdm import tqdm
 from ctxai.checkpoints import load_module, save_module
 from ctxai.data import PatchPairs, pick_domain
 from ctxai.invariance_model import FlowModel, InvarianceModel, Model
-from ctxai.weights import SHIPPED, WeightSet, flow_name, sampler_name, vae_name
+from ctxai.weights import (
+    SHIPPED,
+    WeightSet,
+    autoencoder_facts,
+    flow_name,
+    sampler_name,
+    vae_name,
+)
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
@@ -195,8 +202,10 @@ def train_for(
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
     stages = Stages(folder, recipe, point, seed, progress)
     digests = {"denoiser": digest}
+    known: dict[str, Any] = {}
     if sampler == "cinn":
-        vae, _ = weights.load(vae_name(domain))
+        vae, of_vae = weights.load(vae_name(domain))
+        known = autoencoder_facts(of_vae)
         digests["autoencoder"] = weights.manifest["sha256"][vae_name(domain)]
     models: dict[str, Model] = {}
     pairs = None
@@ -225,7 +234,7 @@ def train_for(
             facts = {**point.facts, "denoiser": name, **of}
             save_module(path, network, **facts)
         if sampler == "cinn":
-            models[layer] = InvarianceModel(wiretap, vae, network, domain, facts=facts)
+            models[layer] = InvarianceModel(wiretap, vae, network, domain, facts=facts | known)
         else:
             if shape is not None and tuple(shape) != network.shape:
                 network = network.resized(tuple(shape))

@@ -18,7 +18,7 @@ from . import viewer
 from .projection_words import stage_table
 from .report_style import STYLE
 from .report_summary import summary, text, verdicts, who
-from .run_store import Run, Study, read_run
+from .run_store import VERDICT, Run, Study, read_run
 
 __all__ = ["render", "verdicts", "write_report"]
 
@@ -133,6 +133,7 @@ def _table(study: Study) -> str:
         f"<td>{text(row['unit'])}</td><td>{text(row['should_be'])}</td>"
         f"<td>{text(row['meaning'])}</td></tr>"
         for row in study.metrics
+        if row["quantity"] != VERDICT  # it stands at the top
     )
     heads = "".join(
         f"<th scope=col>{head}</th>"

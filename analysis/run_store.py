@@ -6,7 +6,7 @@ A report is made from these three alone, so it can be made again, and so can any
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ import numpy as np
 from recon.errors import DataError
 from recon.storage import read_json, versions, write_csv, write_json
 
-__all__ = ["METRIC_COLUMNS", "Run", "Study", "mas_label", "read_run", "write_run"]
+__all__ = ["METRIC_COLUMNS", "VERDICT", "Run", "Study", "mas_label", "read_run", "write_run"]
 
 METRIC_COLUMNS = (
     "study", "quantity", "denoiser", "layer", "sampler", "mas", "value", "unit", "should_be",
     "meaning",
 )  # fmt: skip
+
+VERDICT = "verdict"
+"""The quantity of a row that says in words what the other rows of its samples come to."""
 
 
 def mas_label(mas: float) -> str:
@@ -91,6 +94,15 @@ class Study:
                 "meaning": meaning,
             }
         )
+
+    def add_verdict(
+        self, verdict: Mapping[str, Any], *, layer: str = "output", sampler: str = ""
+    ) -> None:
+        """Add a verdict as a row: 1 if it holds, else 0; its words and reasons as the meaning."""
+        self.add(
+            VERDICT, float(verdict["holds"]), "1", layer=layer, sampler=sampler, should_be="1",
+            meaning=f"{verdict['label']}: {verdict['sentence']} {'; '.join(verdict['reasons'])}",
+        )  # fmt: skip
 
 
 @dataclass

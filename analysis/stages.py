@@ -6,6 +6,7 @@ is killed ends with the same weights as one which is not.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from ctxai import parallel
 from ctxai.checkpoints import load_module, save_module
@@ -35,7 +37,7 @@ from ctxai.wiretap import Wiretap
 from .training_curves import write_curves
 from .training_data import WorkingPoint
 
-__all__ = ["LARGE", "LONG", "REDUCED", "Recipe", "Stages", "seeded", "stage_seed"]
+__all__ = ["LARGE", "LONG", "REDUCED", "Recipe", "Stages", "seeded", "stage_seed", "tell_random"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,13 @@ def seeded(build: Callable[[], Any], seed: int, stage: str) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage_seed(seed, stage))
         return build().to(memory_format=torch.channels_last)
+
+
+def tell_random(stage: str, source: str) -> None:
+    """Say on stderr that a network has random weights, where published ones could be had."""
+    if source.startswith("random") and parallel.is_first():
+        hint = "torchvision's are taken if torch's folder of checkpoints holds them as safetensors"
+        tqdm.write(f"{stage}: {source}; {hint}", file=sys.stderr)
 
 
 @dataclass

@@ -171,6 +171,7 @@ def target_domain_study(
         with_lesion=apply(f, with_lesion),
         sampler=sampler,
     )
+    study.add_verdict(study.facts["verdict"], sampler=sampler)  # with the power as a reason
     return study
 
 

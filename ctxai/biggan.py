@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from recon.errors import DataError
 
+from .batch_norm import BatchNorm2d
 from .vae import beside
 
 __all__ = ["BigGANDecoder"]
@@ -25,7 +26,7 @@ class ModulatedNorm(nn.Module):
 
     def __init__(self, channels: int, code: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = BatchNorm2d(channels, affine=False)
         self.gain = spectral_norm(nn.Linear(code, channels, bias=False))
         self.shift = spectral_norm(nn.Linear(code, channels, bias=False))
 
@@ -125,7 +126,7 @@ class BigGANDecoder(nn.Module):
             for before, after in pairwise(widths)
         )
         self.attention = SelfAttention(widths[-2])
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = BatchNorm2d(width)
         self.last = nn.Conv2d(width + condition, channels, 3, padding=1)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:

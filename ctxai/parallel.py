@@ -18,7 +18,16 @@ from torch import Tensor
 
 from recon.errors import DataError
 
-__all__ = ["average_gradients", "is_first", "join", "mean", "processes", "rows", "wait"]
+__all__ = [
+    "average_gradients",
+    "is_first",
+    "join",
+    "mean",
+    "processes",
+    "rows",
+    "shared_mean",
+    "wait",
+]
 
 
 def join() -> None:
@@ -86,9 +95,34 @@ def mean(value: Tensor) -> Tensor:
     """
     if processes() == 1:
         return value
-    common = value.detach().clone()
+    return value + (_averaged(value.detach()) - value.detach())
+
+
+class _SharedMean(torch.autograd.Function):
+    """Mean over the processes, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx, value):
+        return _averaged(value)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _averaged(gradient)
+
+
+def _averaged(value: Tensor) -> Tensor:
+    common = value.contiguous().clone()
     dist.all_reduce(common)
-    return value + (common / processes() - value.detach())
+    return common / processes()
+
+
+def shared_mean(value: Tensor) -> Tensor:
+    """Mean over the processes of a number that each of them goes on to compute with.
+
+    Its gradient gathers what all processes made of it, so that gradients averaged in the end
+    (:func:`average_gradients`) are those of one process with all rows.
+    """
+    return value if processes() == 1 else _SharedMean.apply(value)
 
 
 def average_gradients(weights: Iterable[Tensor]) -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 
 from recon.errors import DataError
 
 from .checkpoints import first_misfit
 from .denoisers import Chen, Yang
+from .tensor_files import require_finite
 
 __all__ = ["BENCHMARK_OFFSET_HU", "BENCHMARK_SCALE_HU", "load_ldct_benchmark"]
 
@@ -86,6 +86,7 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
         tensors = safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:
         raise DataError("weights cannot be read", where=path, got=error) from None
+    require_finite(tensors, path)
     f = _NETWORKS[method](offset=BENCHMARK_OFFSET_HU, scale=BENCHMARK_SCALE_HU)
     if wrong := first_misfit(f, tensors):
         key, expected, got = wrong
@@ -95,7 +96,5 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
             expected=expected,
             got=got,
         )
-    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
-        raise DataError("the weights hold NaN or infinity", where=path)
     f.load_state_dict(tensors)
     return f.eval().requires_grad_(False)

@@ -9,6 +9,7 @@ from torch import nn
 
 from recon.errors import DataError
 
+from .batch_norm import BatchNorm2d
 from .torchvision_weights import cached_weights, read_weights
 
 __all__ = ["ResNet50", "load_resnet50"]
@@ -24,15 +25,15 @@ class Bottleneck(nn.Module):
         super().__init__()
         out = _EXPANSION * width
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out)
+        self.bn3 = BatchNorm2d(out)
         self.downsample: nn.Module | None = None
         if stride != 1 or channels != out:
             self.downsample = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out)
+                nn.Conv2d(channels, out, 1, stride=stride, bias=False), BatchNorm2d(out)
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -74,7 +75,7 @@ class ResNet50(nn.Module):
                 got=f"{channels}, {outputs}",
             )
         self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         before = 64
         for number, (width, blocks) in enumerate(_STAGES, 1):

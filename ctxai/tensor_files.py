@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from recon.errors import DataError
 from recon.storage import write_atomic
 
-__all__ = ["digest_tensors", "load_tensors", "save_tensors"]
+__all__ = ["digest_tensors", "load_tensors", "require_finite", "save_tensors"]
 
 _RECORD = "ctxai"  # the one metadata key: with several keys their order, and the bytes, would vary
 
@@ -63,7 +63,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], record: 
     DataError
         If a tensor holds NaN or infinity, or the record is no JSON.
     """
-    _require_finite(tensors, path)
+    require_finite(tensors, path)
     apart = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     try:
         plain = json.loads(json.dumps(record, allow_nan=False))
@@ -120,7 +120,7 @@ def load_tensors(
             where=path,
             remedy="delete it, or restore it from a copy",
         )
-    _require_finite(tensors, path)
+    require_finite(tensors, path)
     return tensors, metadata["record"]
 
 
@@ -164,7 +164,8 @@ def _metadata(content: bytes, path: str | Path) -> dict[str, Any]:
         raise DataError("checkpoint has a damaged header", where=path, got=error) from None
 
 
-def _require_finite(tensors: Mapping[str, torch.Tensor], path: str | Path) -> None:
+def require_finite(tensors: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Refuse a file of which a tensor holds NaN or infinity, by the name of both."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise DataError(

@@ -12,6 +12,7 @@ digest differs from the manifest is refused before a network is built from it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "SAMPLERS",
     "SHIPPED",
     "WeightSet",
+    "autoencoder_facts",
     "cinn_name",
     "flow_name",
     "load",
@@ -60,6 +62,19 @@ def sampler_name(sampler: str, denoiser: str, layer: str, domain: str) -> str:
             "no such sampler", where="sampler", expected=" or ".join(SAMPLERS), got=sampler
         )
     return (flow_name if sampler == "flow" else cinn_name)(denoiser, layer, domain)
+
+
+def autoencoder_facts(known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model should know of its autoencoder, from the facts of that file.
+
+    Examples
+    --------
+    >>> from ctxai.weights import SHIPPED, autoencoder_facts
+    >>> autoencoder_facts(SHIPPED.load("vae_x")[1])
+    {'active_dimensions': 128}
+    """
+    figures = known.get("figures", {})
+    return {key: figures[key] for key in ("active_dimensions",) if key in figures}
 
 
 class WeightSet:
@@ -156,7 +171,8 @@ class WeightSet:
             if shape is not None and tuple(shape) != network.shape:
                 network = network.resized(tuple(shape))
             return FlowModel(wiretap=wiretap, flow=network, domain=domain, facts=facts)
-        vae, _ = self.load(vae_name(domain))
+        vae, known = self.load(vae_name(domain))
+        facts |= autoencoder_facts(known)
         if shape is not None and tuple(shape) != vae.shape:
             raise DataError(
                 "an autoencoder has one size", where="shape", expected=vae.shape, got=shape,

@@ -208,11 +208,6 @@ SAMPLING: dict[str, float] = {
 }
 
 DENOISER_TASKS: dict[str, float] = {
-    # float32; the first step of Adam is the learning rate times the sign of a gradient
-    "weights after a step": 1e-6,
-    "logs of a step, rel": 1e-6,
-    # second derivatives through six convolutions
-    "logs of an adversarial step, rel": 1e-4,
     # of 60 HU of noise, on images not trained on; about 32 is reached
     "noise left by Chen [HU]": 40.0,
 }

@@ -10,12 +10,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-import torch
 import zarr
 
-from analysis.commands.scene import sampler_for
 from analysis.main import COMMANDS, main
-from ctxai.wiretap import Wiretap
 from recon.dicom_image import read_images
 from recon.storage import digest_files
 
@@ -92,6 +89,23 @@ def test_invariances_leave_samples_of_each_layer(invariance_run):
     assert set(record["studies"][0]["verdicts"]) == {
         "1, plain", "output, plain", "output, projected",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("run", ["target_run", "invariance_run"])
+def test_metrics_hold_the_verdict_of_each_set_with_its_reasons(run, request):
+    out = request.getfixturevalue(run)
+    with open(out / "metrics.csv", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["quantity"] == "verdict"]
+    said = []
+    for study in json.loads((out / "run.json").read_text())["studies"]:
+        said += study["verdicts"].values() if "verdicts" in study else [study["verdict"]]
+    assert len(rows) == len(said) >= 2
+    for row, verdict in zip(rows, said, strict=True):
+        assert float(row["value"]) == verdict["holds"] and row["sampler"]
+        for words in (verdict["label"], verdict["sentence"], *verdict["reasons"]):
+            assert words in row["meaning"]
+    report = (out / "report.html").read_text()
+    assert report.count(said[0]["sentence"]) > 0 and "<th scope=row>verdict</th>" not in report
 
 
 def test_the_report_is_made_again_from_the_run_alone(target_run, tmp_path):
@@ -263,11 +277,3 @@ def test_the_process_ends_with_the_status(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_layers_of_the_images_size_get_a_flow_and_others_a_cinn() -> None:
-    halved = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, stride=2, padding=1)
-    )
-    kinds = [sampler_for(Wiretap(halved, layer), {"patch": 16}) for layer in ("0", "1")]
-    assert kinds == ["flow", "cinn"]

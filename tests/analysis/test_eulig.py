@@ -72,7 +72,9 @@ def test_the_command_leaves_a_set_that_can_be_sampled(tmp_path, capsys):
     assert [path.stem for path in files] == ["vae_x", "cinn-yang-output-x"]
     weights = WeightSet(tmp_path)
     figures = weights.manifest["figures"]["vae_x"]
-    assert ("collapsed" in capsys.readouterr().err) == (figures["active_dimensions"] < 4)
+    told = capsys.readouterr().err
+    assert ("collapsed" in told) == (figures["active_dimensions"] < 4)
+    assert "vae_x, encoder: random" in told and "vae_x, features: random" in told
     assert weights.manifest["recipe"]["encoder"].startswith("random")
     model = weights.load_model("yang", "output", "x")
     x = torch.zeros(32, 32)

@@ -113,12 +113,14 @@ def test_latents_that_the_flow_maps_to_normal_numbers_are_called_normal():
     assert far.ks > before.ks and far.sd > 2 * before.sd
 
 
-def evidence_of(f, **change):
+def evidence_of(f, *, facts=None, **change):
     x = 50.0 * normal(16, 16)
     study = Study("invariances", "f", 10.0, {})
     given = {"layer": "output", "tolerance_hu": 3.0, "seed": 1} | change
     redrawn = x + 40.0 * normal(14, 16, 16, seed=5)
-    return x, study, LayerEvidence(study, model_of(f, given["layer"]), x, redrawn, **given)
+    model = model_of(f, given["layer"])
+    model.facts |= facts or {}
+    return x, study, LayerEvidence(study, model, x, redrawn, **given)
 
 
 def value(study, quantity, sampler):
@@ -144,6 +146,17 @@ def test_evidence_of_a_low_pass():
     assert value(study, "near-null energy of x̄ - x", "fine") == pytest.approx(1.0, abs=1e-3)
     assert value(study, "inversion error of the cINN", "VAE_x + cINN") < 1e-3
     assert sum("noise power" in row["quantity"] for row in study.metrics) == 10
+
+
+@pytest.mark.parametrize(("active", "alarm"), [(0, True), (6, False)])
+def test_active_dimensions_are_told_and_a_collapse_is_a_reason(active, alarm):
+    x, study, layer = evidence_of(low_pass, facts={"active_dimensions": active})
+    quantity = "active dimensions of the autoencoder"
+    assert value(study, quantity, "VAE_x + cINN") == active
+    found = layer.of(x + normal(3, 16, 16), sampler="any")
+    spread = Spread(2.9, 2.0, 3.0, 24)
+    verdict = judge_invariances(spread, spread, covered=0.8, evidence=found)
+    assert any(f"collapsed: {active} of 6" in reason for reason in verdict.reasons) == alarm
 
 
 def test_a_layer_that_keeps_everything_is_as_good_as_injective():

@@ -1,5 +1,7 @@
 """Presets: the numbers of the papers, a step of each network, and the two of the talk."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -60,6 +62,16 @@ def test_the_talks_two_networks_train_and_can_be_named(tmp_path):
     assert len({digest for _, _, digest in nets}) == 2
     again = train_preset("talk", tmp_path, steps=2, slices=1, point=POINT, progress=False)
     assert load_denoiser(str(again[1]))[2] == nets[1][2]
+
+
+def test_random_features_are_told_and_recorded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    [yang] = PRESETS["yang2018"]
+    monkeypatch.setitem(PRESETS, "yang2018", (replace(yang, batch=2),))
+    [path] = train_preset("yang2018", tmp_path, steps=1, slices=1, point=POINT, progress=False)
+    told = [line for line in capsys.readouterr().err.splitlines() if "random" in line]
+    assert len(told) == 1 and told[0].startswith("yang2018: random (Kaiming normal, seed 0)")
+    assert load_module(path)[1]["features"].startswith("random (Kaiming normal, seed 0)")
 
 
 def test_what_is_refused(tmp_path, capsys):

@@ -134,6 +134,8 @@ def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsy
     assert record["configuration"]["contrast"] == 20.0 and record["inputs"]
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert all(row["unit"] and row["should_be"] and row["meaning"] for row in rows)
+    [said] = [row["meaning"] for row in rows if row["quantity"] == "verdict"]
+    assert facts["verdict"]["sentence"] in said and facts["verdict"]["reasons"][-1] in said
     group = zarr.open_group(str(out / "samples.zarr"), mode="r")["projection-domain-chen-mas-030"]
     assert group["stages"].shape == (4, 7) and group["signal"].shape == (16, 16)
     assert read_run(out).studies[0].kind == "projection-domain"

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from analysis.recipes import FLOWS, SETS, Recipe, train_all, train_for
 from analysis.training_data import WorkingPoint, phantom_pairs
 from ctxai.checkpoints import load_module, save_module
 from ctxai.invariance_model import FlowModel
+from ctxai.sampling import draw
 from ctxai.weights import SAMPLERS, WeightSet, sampler_name
 from recon import DataError
 
@@ -118,6 +120,34 @@ def test_a_users_denoiser_gets_its_sampler_once(
             f, name="half", digest="0" * 16 + "1" * 48, layers=["output"], domain="y",
             folder=tmp_path, sampler=sampler, weights=trained, recipe=TINY, progress=False,
         )  # fmt: skip
+
+
+class Narrow(nn.Module):
+    """A network with a layer of half the size, and one that is a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(1, 3, 3, stride=2, padding=1)
+        self.code = nn.Sequential(nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 5))
+        self.up = nn.Linear(5, 32 * 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.up(self.code(self.down(x / 100.0))).reshape(-1, 1, 32, 32)
+
+
+def test_one_call_trains_a_cinn_after_any_layer_named(trained: WeightSet, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shapes = {"down": (3, 16, 16), "code": (5,), "output": (1, 32, 32)}
+    models = train_for(
+        Narrow().eval().requires_grad_(False), name="narrow", digest="1" * 64, layers=list(shapes),
+        domain="x", folder=tmp_path, sampler="cinn", weights=trained, recipe=TINY, progress=False,
+    )  # fmt: skip
+    assert {layer: model.cinn.condition_shape for layer, model in models.items()} == shapes
+    assert len(list(tmp_path.glob("*/cinn-own-*-x.safetensors"))) == 3
+    x = 50.0 * torch.randn(32, 32, generator=torch.Generator().manual_seed(1))
+    found = [draw(model, x, n=3, seed=1) for model in models.values()]
+    assert all(samples.images.shape == (3, 32, 32) for samples in found)
+    assert all(torch.equal(samples.v, found[0].v) for samples in found)
 
 
 def test_a_kept_cinn_is_not_used_with_another_autoencoder(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numba
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from small_scans import BALL, write_small
 
+from analysis.image_pairs import folder_pairs
 from analysis.main import main
 from recon.ctpd import read_scan
 from recon.dicom_image import read_images
@@ -121,6 +123,19 @@ def test_simulate_writes_a_series_for_each_exposure(simulated, scan_folder):
     record = json.loads((simulated / "run.json").read_text())
     assert record["seed"] == 1 and record["configuration"]["dose_fraction"] == [0.25, 1]
     assert [level["mas"] for level in record["exposures"]] == pytest.approx([200, 50, 20])
+
+
+def test_its_folders_are_pairs_to_train_on(simulated, tmp_path):
+    for patient in ("A", "B"):
+        shutil.copytree(simulated, tmp_path / patient)
+    low, high = (read_images(simulated / f"mas-{mas}") for mas in ("020", "200"))
+    found = folder_pairs(
+        tmp_path, patch=16, spacing=float(low.spacing[0]), seed=1, progress=False
+    )  # fmt: skip
+    assert found.patients == (1, 1)
+    assert (found.mas, found.high_mas) == pytest.approx((20.0, 200.0), rel=1e-3)
+    for ours, written in ((found.train.x, low.hu), (found.train.y, high.hu)):
+        np.testing.assert_allclose(ours, written.clip(-1000), atol=1e-3)  # nothing is below air
 
 
 def test_the_noise_is_what_the_rays_predict(simulated):

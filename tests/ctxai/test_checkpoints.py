@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ctxai.checkpoints import load_module, save_module
-from ctxai.denoisers import Chen, Yang
+from ctxai.denoisers import Chen, Yang, load_denoiser
 from ctxai.tensor_files import digest_tensors, load_tensors, save_tensors
 from recon.errors import DataError
 
@@ -90,6 +90,42 @@ def test_a_network_with_nan_is_neither_written_nor_read(tmp_path, chen, value):
         save_module(good, chen)
     assert good.read_bytes() == kept
     assert [item.name for item in tmp_path.iterdir()] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda content: content[: len(content) // 2], "truncated"),
+        (lambda content: content[:40], "truncated"),
+        (lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], "not as it was"),
+        (lambda content: content[:30] + bytes([content[30] ^ 1]) + content[31:], ""),
+        (lambda content: safetensors.torch.save({"w": torch.zeros(2)}), "another program"),
+        (lambda content: b"PK" + content, "not a safetensors file"),
+        (None, "'layers.2.bias' holds NaN"),
+    ],
+    ids=["half", "cut in its header", "flipped", "header flipped", "foreign", "no tensors", "NaN"],
+)
+def test_what_is_not_whole_is_refused_by_name_before_a_network_is_built(
+    tmp_path, chen, monkeypatch, spoil, why
+):
+    path = tmp_path / "chen.safetensors"
+    if spoil is None:  # a file of our own, sealed with a NaN inside
+        with torch.no_grad():
+            chen.layers[2].bias[3] = torch.nan
+        with monkeypatch.context() as unchecked:
+            unchecked.setattr("ctxai.tensor_files.require_finite", lambda tensors, path: None)
+            save_module(path, chen)
+    else:
+        path.write_bytes(spoil(save_module(path, chen).read_bytes()))
+
+    def built(self, **config):
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr(Chen, "__init__", built)
+    for load in (load_module, load_denoiser):
+        with pytest.raises(DataError) as refused:
+            load(str(path))
+        assert "chen.safetensors" in str(refused.value) and why in str(refused.value)
 
 
 def test_weights_too_large_for_sixteen_bits_are_refused(tmp_path, chen):

@@ -3,6 +3,7 @@
 import pytest
 import safetensors.torch
 import torch
+from torch.nn import functional
 
 from ctxai.resnet import ResNet50, load_resnet50
 from recon.errors import DataError
@@ -67,6 +68,44 @@ def test_sizes_of_the_stages_are_the_papers():
     assert sides == [56, 28, 14, 7]
     first = network.get_submodule("layer2.0")
     assert (first.conv1.stride, first.conv2.stride) == ((1, 1), (2, 2))
+
+
+def by_hand(tensors, x):
+    """The network from its tensors alone, with functional operations."""
+
+    def part(h, at, conv, norm, stride=1, padding=0):
+        h = functional.conv2d(h, tensors[f"{at}{conv}.weight"], stride=stride, padding=padding)
+        kinds = ("running_mean", "running_var", "weight", "bias")
+        mean, variance, gain, shift = (
+            tensors[f"{at}{norm}.{kind}"][:, None, None] for kind in kinds
+        )
+        return (h - mean) / (variance + 1e-5).sqrt() * gain + shift
+
+    h = functional.max_pool2d(part(x, "", "conv1", "bn1", 2, 3).relu(), 3, 2, 1)
+    for stage, blocks in enumerate((3, 4, 6, 3), 1):
+        for block in range(blocks):
+            at, stride = f"layer{stage}.{block}.", 2 if stage > 1 and block == 0 else 1
+            new = part(h, at, "conv1", "bn1").relu()
+            new = part(new, at, "conv2", "bn2", stride, 1).relu()
+            new = part(new, at, "conv3", "bn3")
+            if block == 0:
+                h = part(h, at, "downsample.0", "downsample.1", stride)
+            h = (new + h).relu()
+    return h.mean((2, 3)) @ tensors["fc.weight"].T + tensors["fc.bias"]
+
+
+def test_the_same_weights_through_a_functional_forward():
+    torch.manual_seed(3)
+    network = ResNet50(channels=2, outputs=6).double()
+    x = torch.randn(2, 2, 64, 64).double()
+    with torch.no_grad():
+        network(x)  # in training mode: statistics of its own, so that they count
+        for name, value in network.named_parameters():
+            if "bn" in name:
+                value += 0.1 * torch.randn(value.shape)
+        found = network.eval()(x)
+        off = found - by_hand(network.state_dict(), x)
+    assert found.abs().max() > 0.1 and off.abs().max() < 1e-6  # the specification's
 
 
 def test_weights_of_colours_are_taken_for_grey_channels(weights):

@@ -51,6 +51,8 @@ def test_models_fit_together() -> None:
     assert isinstance(model, InvarianceModel)
     z = model.represent(torch.zeros(1, 1, 64, 64))
     assert tuple(z.shape[1:]) == model.cinn.condition_shape
+    active = SHIPPED.manifest["figures"]["vae_x"]["active_dimensions"]
+    assert model.facts["active_dimensions"] == active
 
 
 def test_a_flow_serves_patches_of_other_sizes() -> None:

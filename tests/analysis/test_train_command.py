@@ -1,0 +1,47 @@
+"""`ctxai train` for a denoiser of one's own: which sampler each layer gets, all by one command."""
+
+import torch
+
+from analysis.commands.scene import sampler_for
+from analysis.main import main
+from ctxai.wiretap import Wiretap
+
+
+def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypatch, capsys):
+    import analysis.recipes
+
+    asked = []
+
+    def train_for(f, *, layers, domain, sampler, folder, **_):
+        asked.append((tuple(layers), domain, sampler, folder))
+        return dict.fromkeys(layers)
+
+    monkeypatch.setattr(analysis.recipes, "train_for", train_for)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    half = nn.Conv2d(4, 4, 3, stride=2, padding=1)\n"
+        "    back = nn.ConvTranspose2d(4, 1, 2, stride=2)\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), half, back)\n"
+    )
+    out = tmp_path / "out"
+    words = ["train", "--denoiser", f"{tmp_path / 'net.py'}:make", "--out", str(out)]
+    assert main([*words, "--layers", "0", "1", "output"]) == 0
+    flows, cinns = ("0", "output"), ("1",)  # the second layer is no map of the image's size
+    assert asked == [
+        (layers, domain, sampler, out / "trained")
+        for domain in ("x", "y")
+        for layers, sampler in ((flows, "flow"), (cinns, "cinn"))
+    ]
+    assert capsys.readouterr().out.strip() == str(out / "trained")
+    asked.clear()
+    assert main([*words, "--layers", "0", "output", "--sampler", "cinn"]) == 0
+    assert [(layers, sampler) for layers, _, sampler, _ in asked] == 2 * [(flows, "cinn")]
+
+
+def test_layers_of_the_images_size_get_a_flow_and_others_a_cinn() -> None:
+    halved = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, stride=2, padding=1)
+    )
+    kinds = [sampler_for(Wiretap(halved, layer), {"patch": 16}) for layer in ("0", "1")]
+    assert kinds == ["flow", "cinn"]
