@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Time 250 samples of a 64² patch from each shipped flow at the output, and their projection.
+
+    python scripts/benchmark_sampling.py                  on the CPU, half a minute
+    python scripts/benchmark_sampling.py --device cuda    on a GPU
+
+Best and median of the repeats, since other work on the machine makes each of them longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from analysis.commands import on_device
+from ctxai.precision import sixteen_bits
+from ctxai.sampling import draw
+from ctxai.weights import SHIPPED
+
+
+def patch() -> torch.Tensor:
+    """Blurred noise of 40 HU on soft tissue (64, 64) [HU]."""
+    white = torch.randn(1, 1, 66, 66, generator=torch.Generator().manual_seed(1))
+    return 40.0 + 120.0 * torch.nn.functional.avg_pool2d(white, 3, 1)[0, 0]
+
+
+def seconds(job: Callable[[], Any], repeats: int, device: str) -> list[float]:
+    """Times of a job after a warm-up, with the device's queue empty before and after."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    job()
+    taken = []
+    for _ in range(repeats):
+        wait()
+        begun = time.perf_counter()
+        job()
+        wait()
+        taken.append(time.perf_counter() - begun)
+    return taken
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("-n", type=int, default=250, help="number of samples")
+    asked = parser.parse_args()
+    name = torch.cuda.get_device_name() if asked.device == "cuda" else "CPU"
+    x = patch().to(asked.device)
+    with sixteen_bits(x):
+        half = torch.is_autocast_enabled(x.device.type)
+    print(
+        f"{name}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; "
+        f"{asked.n} samples, {'bfloat16' if half else '32 bits'}\n"
+    )
+    print("| denoiser | job | s, best | median |\n|---|---|---|---|")
+    for denoiser in ("chen", "yang"):
+        loaded = {denoiser: SHIPPED.load_model(denoiser, "output", "x")}
+        model = on_device(loaded, asked.device)[denoiser]
+        z = model.represent(x[None, None])
+        noise = torch.Generator().manual_seed(1)
+        v = torch.randn(asked.n, model.latent, generator=noise).to(asked.device)
+        jobs: dict[str, tuple[int, Callable[[], Any]]] = {
+            "sampling": (6, lambda model=model, v=v, z=z: model.generate(v, z)),
+            "sampling and projection to 3 HU": (
+                2, lambda model=model: draw(model, x, n=asked.n, tolerance_hu=3.0, seed=1),
+            ),
+        }  # fmt: skip
+        for job, (repeats, work) in jobs.items():
+            taken = seconds(work, repeats, asked.device)
+            print(f"| {denoiser} | {job} | {min(taken):.2f} | {statistics.median(taken):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
