@@ -95,8 +95,7 @@ def require_device(device: str) -> str:
 
 
 def require_out(out: Path) -> Path:
-    """An output that is a folder or not there yet, or a `DataError`."""
-    out = Path(out).expanduser()
-    if out.exists() and not out.is_dir():
-        raise DataError("output is a file", where=out, remedy="name a folder with --out")
-    return out
+    """An output folder that can be written, there already or not, or a `DataError`."""
+    from recon.storage import require_writable
+
+    return require_writable(out)
