@@ -145,8 +145,13 @@ def write_run(
             "versions": versions(),
             "studies": [
                 {
-                    "name": s.name, "kind": s.kind, "denoiser": s.denoiser, "mas": s.mas, **s.facts,
-                    "numbers": len(s.metrics), "arrays": sorted(s.arrays),
+                    "name": s.name,
+                    "kind": s.kind,
+                    "denoiser": s.denoiser,
+                    "mas": s.mas,
+                    **s.facts,
+                    "numbers": len(s.metrics),
+                    "arrays": sorted(s.arrays),
                 }
                 for s in studies
             ],
