@@ -141,7 +141,8 @@ def _source(run: Run, study: Study) -> CTImages:
     """The slice that was studied: of the input if that is still there, else the low-dose one."""
     configured = run.record.get("configuration", {}).get("images", "")
     low_dose = run.folder / mas_label(study.mas)
-    for folder in (Path(configured) if configured else run.folder / "high-dose", low_dose):
+    drawn = (run.folder / name for name in ("high-dose", "phantom"))
+    for folder in (*((Path(configured),) if configured else drawn), low_dose):
         if not folder.exists():
             continue
         with warnings.catch_warnings():

@@ -150,10 +150,11 @@ def judge_invariances(
             f"it changes what the layer represents by {feature_ratio:.2f} of what redrawn noise "
             f"does; at most {feature_limit:g} is allowed"
         )
-    reasons.append(
-        f"the 5–95 % band of the samples covers {covered:.0%} of x's pixels; exact samples would "
-        f"cover {ideal:.0%}"
-    )
+    if consistency.count > 1:
+        reasons.append(
+            f"the 5–95 % band of the samples covers {covered:.0%} of x's pixels; exact samples "
+            f"would cover {ideal:.0%}"
+        )
     injective = evidence is not None and evidence.injective
     narrow = covered < _TOO_NARROW * ideal
     if evidence is not None:
@@ -222,10 +223,13 @@ def judge_targets(
         f"f(x) than scans of the true anatomy do ({null.low:.1f} to {null.high:.1f} HU rms)",
         f"the median sampled anatomy gives {distance.median:.1f} HU "
         f"({distance.low:.1f} to {distance.high:.1f})",
-        f"they differ among themselves by {sd_hu:.1f} HU, and their 5–95 % band covers "
-        f"{covered:.0%} of the true anatomy's pixels; exact samples would cover "
-        f"{ideal_coverage(n):.0%}",
     ]
+    if n > 1:
+        reasons.append(
+            f"they differ among themselves by {sd_hu:.1f} HU, and their 5–95 % band covers "
+            f"{covered:.0%} of the true anatomy's pixels; exact samples would cover "
+            f"{ideal_coverage(n):.0%}"
+        )
     if distance.median <= null.high:
         return Verdict(
             "targets that the output allows",

@@ -82,7 +82,7 @@ class LayerEvidence:
         self._local(evidence.energy, evidence.gain, sampler, f"{len(found.energy)} samples")
         if len(images) > 1 and len(self.redrawn) > 1:
             self._spectrum(images, sampler)
-        if projected and self.reference_sd:
+        if projected and self.reference_sd and len(images) > 1:  # one sample has no spread
             ratio = float(rms(sample_sd(images))) / self.reference_sd
             evidence = replace(evidence, sd_ratio=ratio)
             self._add(

@@ -18,9 +18,18 @@ from recon.errors import DataError
 from recon.geometry import ImageGrid
 from recon.units import AIR_HU
 
-__all__ = ["Patch", "body_centre", "load_slices", "place_patch", "resample", "resample_to"]
+__all__ = [
+    "BODY_HU",
+    "Patch",
+    "body_centre",
+    "load_slices",
+    "place_patch",
+    "resample",
+    "resample_to",
+]
 
-_BODY_HU = -300.0  # between fat (-100 HU) and lung; the body is filled afterwards
+BODY_HU = -300.0
+"""Between fat (-100 HU) and lung; the body is filled afterwards."""
 
 
 def load_slices(folder: str | Path) -> CTImages:
@@ -128,7 +137,7 @@ def body_centre(hu: np.ndarray) -> tuple[int, int]:
     >>> body_centre(hu)
     (15, 27)
     """
-    dense = ndimage.binary_opening(np.asarray(hu) > _BODY_HU)
+    dense = ndimage.binary_opening(np.asarray(hu) > BODY_HU)
     regions, count = ndimage.label(dense)
     if not count:
         return (hu.shape[0] - 1) // 2, (hu.shape[1] - 1) // 2

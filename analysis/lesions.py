@@ -32,6 +32,7 @@ from .fidelity import apply, rms
 __all__ = ["Hiding", "Lesion", "contrast_recovery", "hiding_cost", "lesion_likeness"]
 
 _OUTER = 8  # linearisations of the network, at most
+_MOST_CONTRAST = 10_000.0  # HU, of metal
 _AIM = 0.95  # of τ, for the linearised residual
 _FINE = 0.1  # HU: tolerance of the lesion's own d', far below any noise
 
@@ -70,8 +71,11 @@ class Lesion:
         for name in ("radius", "edge"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise DataError(f"{name} of a lesion", expected="mm > 0", got=getattr(self, name))
-        if not math.isfinite(self.contrast) or self.contrast == 0.0:
-            raise DataError("contrast of a lesion", expected="HU, not 0", got=self.contrast)
+        if not 0.0 < abs(self.contrast) <= _MOST_CONTRAST:
+            raise DataError(
+                "contrast of a lesion", expected=f"not 0, and at most {_MOST_CONTRAST:g} HU",
+                got=self.contrast,
+            )  # fmt: skip
 
     def distance(self, grid: ImageGrid) -> Tensor:
         """Distance of each pixel from the lesion's centre (H, W) [mm]."""

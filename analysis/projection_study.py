@@ -25,7 +25,7 @@ from .projection_words import explain
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
 
-__all__ = ["STAGES", "TOLERANCES_HU", "projection_study"]
+__all__ = ["STAGES", "TOLERANCES_HU", "projection_study", "require_exposures"]
 
 STAGES = ("rays at full dose", "rays", "image", "output")
 """Where d' is taken; a stage's layer in metrics.csv: "projections", "input", "output"."""
@@ -34,6 +34,23 @@ TOLERANCES_HU = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """τ of the curves [HU]."""
 
 _BETWEEN = 6  # exposures of the curves, from 1 mAs to the full dose
+
+
+def require_exposures(mas: Sequence[float], full_mas: float) -> None:
+    """Refuse exposures [mAs] that the curves do not reach: below 1 mAs, or above the full dose."""
+    if not 1.0 <= full_mas < float("inf"):
+        raise DataError(
+            "no full dose", where="--full-mas", expected="1 mAs or more", got=f"{full_mas:g} mAs"
+        )
+    for value in mas:
+        if not 1.0 <= value <= full_mas:
+            raise DataError(
+                "exposure outside the range of the curves",
+                where="--mas",
+                expected=f"1 to {full_mas:g} mAs, the full dose",
+                got=value,
+                remedy="the full dose is that of the images, or --full-mas",
+            )
 
 
 def projection_study(
@@ -89,14 +106,7 @@ def projection_study(
     DataError
         If an exposure exceeds the full dose or is below 1 mAs.
     """
-    for value in mas:
-        if not 1.0 <= value <= full_mas:
-            raise DataError(
-                "exposure outside the range of the curves",
-                where="mas",
-                expected=f"1 to {full_mas:g} mAs",
-                got=value,
-            )
+    require_exposures(mas, full_mas)
     scanner = pair.scanner
     whole = slice(0, 1)
     exposures = sorted({*map(float, mas), *np.geomspace(1.0, full_mas, _BETWEEN).tolist()})

@@ -138,7 +138,13 @@ def write_run(
         for name, array in study.arrays.items():
             data = np.ascontiguousarray(array, dtype=np.float32)
             chunks = tuple(min(n, 64) for n in data.shape[:-2]) + data.shape[-2:]
-            group.create_array(name, data=data, chunks=chunks if data.ndim > 1 else data.shape)
+            group.create_array(
+                name,
+                data=data,
+                chunks=chunks if data.ndim > 1 else data.shape,
+                fill_value=np.nan,  # and every chunk is written, so that a lost one is seen
+                config={"write_empty_chunks": True},
+            )
     write_csv(
         folder / "metrics.csv",
         [{column: row[column] for column in METRIC_COLUMNS} for s in studies for row in s.metrics],
@@ -150,7 +156,15 @@ def write_run(
             "seconds": round(seconds, 1),
             "versions": versions(),
             "studies": [
-                {"name": s.name, "kind": s.kind, "denoiser": s.denoiser, "mas": s.mas, **s.facts}
+                {
+                    "name": s.name,
+                    "kind": s.kind,
+                    "denoiser": s.denoiser,
+                    "mas": s.mas,
+                    **s.facts,
+                    "numbers": len(s.metrics),
+                    "arrays": sorted(s.arrays),
+                }
                 for s in studies
             ],
         },
@@ -172,26 +186,49 @@ def read_run(out: str | Path) -> Run:
         raise DataError("no such run folder", where=out)
     record = read_json(out / "run.json")
     if not isinstance(record, dict) or not isinstance(record.get("studies"), list):
-        raise DataError("not the record of a study", where=out / "run.json")
+        raise DataError(
+            "not the record of a study", where=out / "run.json",
+            expected="that of demo, invariances, target-domain or projection-domain",
+        )  # fmt: skip
     try:
         with open(out / "metrics.csv", newline="") as handle:
             rows = list(csv.DictReader(handle))
         root = zarr.open_group(str(out / "samples.zarr"), mode="r")
-    except FileNotFoundError as error:
+        studies = [_study(dict(entry), rows, root) for entry in record["studies"]]
+    except DataError:
+        raise
+    except (FileNotFoundError, KeyError) as error:
         raise DataError("run folder is not complete", where=out, got=error) from None
-    studies = []
-    for entry in record["studies"]:
-        facts = dict(entry)
-        try:
-            name, kind = facts.pop("name"), facts.pop("kind")
-            study = Study(kind, facts.pop("denoiser"), facts.pop("mas"), facts)
-            group = root[name]
-        except KeyError as error:
-            raise DataError("run folder is not complete", where=out, got=error) from None
-        study.metrics = [row for row in rows if row["study"] == name]
-        study.arrays = {path: np.asarray(item[...]) for path, item in _leaves(group)}
-        studies.append(study)
+    except Exception as error:  # zarr's stores and codecs raise types of every kind
+        raise DataError(
+            "run folder is broken", where=out, got=f"{type(error).__name__}: {error}",
+            remedy="copy it again, or repeat the run",
+        ) from error  # fmt: skip
     return Run(out, record, studies)
+
+
+def _study(facts: dict[str, Any], rows: list[dict[str, Any]], root: Any) -> Study:
+    """One study of the record, with its rows and arrays, all of them."""
+    name, kind, denoiser, mas = (facts.pop(key) for key in ("name", "kind", "denoiser", "mas"))
+    count, names = facts.pop("numbers", None), facts.pop("arrays", None)  # not in older runs
+    study = Study(kind, denoiser, float(mas), facts)
+    study.metrics = [row for row in rows if row["study"] == name and None not in row.values()]
+    if count is not None and count != len(study.metrics):
+        raise DataError(
+            "numbers are missing", where=f"metrics.csv, {name}", expected=f"{count} rows",
+            got=len(study.metrics), remedy="copy the run again, or repeat it",
+        )  # fmt: skip
+    for path, item in _leaves(root[name]):
+        if item.fill_value != item.fill_value and item.nchunks_initialized < item.nchunks:
+            raise DataError(
+                "images are missing", where=f"samples.zarr/{name}/{path}",
+                expected=f"{item.nchunks} chunks", got=item.nchunks_initialized,
+                remedy="copy the run again, or repeat it",
+            )  # fmt: skip
+        study.arrays[path] = np.asarray(item[...])
+    if lost := set(names or ()) - study.arrays.keys():
+        raise KeyError(f"samples.zarr/{name}/{min(lost)}")
+    return study
 
 
 def _leaves(group: Any, prefix: str = "") -> list[tuple[str, Any]]:

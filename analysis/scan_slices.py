@@ -117,8 +117,20 @@ def plan_slices(scan: Scan, options: SliceOptions) -> SlicePlan:
     grid = ImageGrid(
         shape=(options.matrix, options.matrix), spacing=(pixel, pixel), centre=options.centre
     )
+    reach = options.fov / 2 + max(map(abs, options.centre))
+    if not reach < scan.geometry.src_iso:
+        raise DataError(
+            "the image reaches the focal spot's orbit", where="--fov, --centre",
+            expected=f"within {scan.geometry.src_iso:g} mm of the axis", got=f"{reach:g} mm",
+        )  # fmt: skip
     low, high = covered(scan.geometry, grid)
     step = options.slice_increment
+    span = high - low if options.z_range is None else options.z_range[1] - options.z_range[0]
+    if span / step > _MOST_SLICES:
+        raise DataError(
+            "too many slices", where="--slice-increment", expected=f"at most {_MOST_SLICES}",
+            got=f"{span / step:.3g}",
+        )  # fmt: skip
     if options.z_range is not None:
         first, last = options.z_range
         if first < low - 1e-3 or last > high + 1e-3:
@@ -133,11 +145,6 @@ def plan_slices(scan: Scan, options: SliceOptions) -> SlicePlan:
         z = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
         if len(z) == 0:
             z = np.array([(low + high) / 2])
-    if len(z) > _MOST_SLICES:
-        raise DataError(
-            "too many slices", where="--slice-increment", expected=f"at most {_MOST_SLICES}",
-            got=len(z),
-        )  # fmt: skip
     return SlicePlan(grid, z, options)
 
 

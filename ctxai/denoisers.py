@@ -18,6 +18,7 @@ from torch import nn
 from recon.errors import DataError
 
 from .checkpoints import load_module
+from .own_denoiser import require_image_to_image
 from .tensor_files import digest_tensors
 
 __all__ = ["OFFSET_HU", "SCALE_HU", "Chen", "Yang", "load_denoiser"]
@@ -171,7 +172,7 @@ def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
     if isinstance(f, nn.Module):
         f = f.eval().requires_grad_(False)
         source.update(digest_tensors(f.state_dict()).encode())
-    _require_image_to_image(f, spec)
+    require_image_to_image(f, spec)
     return f, f"{path.stem}.{factory}", source.hexdigest()
 
 
@@ -210,7 +211,7 @@ def _made_by(code: bytes, path: Path, factory: str) -> Denoiser:
         exec(compile(code, str(path), "exec"), module.__dict__)
         make = getattr(module, factory, None)
         f = make() if callable(make) else None
-    except Exception as error:  # whatever the user's own code may raise
+    except (Exception, SystemExit) as error:  # whatever the user's own code may raise
         raise DataError(
             "the denoiser's own code failed",
             where=f"{path}:{factory}",
@@ -230,31 +231,3 @@ def _made_by(code: bytes, path: Path, factory: str) -> Denoiser:
             got=type(f).__name__,
         )
     return f
-
-
-def _require_image_to_image(f: Denoiser, where: str) -> None:
-    """Try the denoiser on a ramp from air to bone (1, 1, 64, 64) [HU]."""
-    x = torch.linspace(-1000.0, 1000.0, 64 * 64).reshape(1, 1, 64, 64)
-    try:
-        with torch.no_grad():
-            y = f(x.clone())
-    except Exception as error:  # whatever the user's own code may raise
-        raise DataError(
-            "the denoiser fails on an image of 64 × 64 pixels",
-            where=where,
-            got=f"{type(error).__name__}: {error}",
-        ) from error
-    if not isinstance(y, torch.Tensor) or y.shape != x.shape or not y.is_floating_point():
-        got = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, torch.Tensor) else type(y).__name__
-        raise DataError(
-            "the denoiser does not map an image to an image",
-            where=where,
-            expected="a float tensor of shape (1, 1, 64, 64)",
-            got=got,
-        )
-    if not torch.isfinite(y).all():
-        raise DataError(
-            "the denoiser returns NaN or infinity",
-            where=where,
-            remedy="check its weights, and that it takes HU",
-        )

@@ -214,7 +214,9 @@ def descend(
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     parallel.average_gradients(weights)
     if largest_norm is not None:
-        nn.utils.clip_grad_norm_(weights, largest_norm, error_if_nonfinite=True)
+        norm = nn.utils.clip_grad_norm_(weights, largest_norm)
+        if not norm.isfinite():
+            raise DataError("training diverged", got=f"a gradient of {norm:g}, a loss of {loss:g}")
     optimiser.step()
 
 

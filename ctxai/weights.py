@@ -105,7 +105,19 @@ class WeightSet:
     @property
     def manifest(self) -> dict[str, Any]:
         """Digests, recipe and figures."""
-        return read_json(self.folder / "manifest.json")
+        path = self.folder / "manifest.json"
+        remedy = "name a folder that `ctxai train` left, without --denoiser"
+        if not path.is_file():
+            raise DataError(
+                "no set of trained networks",
+                where=self.folder,
+                expected="a folder with manifest.json",
+                remedy=remedy,
+            )
+        found = read_json(path)
+        if not isinstance(found, dict) or not {"recipe", "figures", "sha256"} <= found.keys():
+            raise DataError("not the manifest of trained networks", where=path, remedy=remedy)
+        return found
 
     @property
     def names(self) -> list[str]:

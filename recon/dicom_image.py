@@ -146,7 +146,10 @@ def read_images(path: str | Path) -> CTImages:
     found = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
     slices = [one for file in found if (one := read_slice(file, must=file == path)) is not None]
     if not slices:
-        raise DataError("folder without DICOM images", where=path, expected="CT Image Storage")
+        raise DataError(
+            "folder without DICOM images", where=path, expected="CT Image Storage",
+            remedy="name the folder that holds the files themselves; subfolders are not searched",
+        )  # fmt: skip
     first = slices[0]
     for other in slices[1:]:
         for name, tag in (

@@ -13,6 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage
 
+from .checks import numbers
+from .dicom_series import HU_RANGE
 from .errors import DataError
 from .units import AIR_HU
 
@@ -70,6 +72,13 @@ def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
         ends = [ds.PixelPaddingValue, ds.get("PixelPaddingRangeLimit") or ds.PixelPaddingValue]
         low, high = sorted(np.array(ends, dtype=np.int64).astype(stored.dtype).tolist())
         hu[(stored >= low) & (stored <= high)] = AIR_HU
+    if not hu.max() <= HU_RANGE[1]:  # NaN neither
+        raise DataError(
+            "pixels are no CT numbers",
+            where=f"{file}, RescaleSlope (0028,1053), RescaleIntercept (0028,1052)",
+            expected=f"at most {HU_RANGE[1]} HU",
+            got=f"{hu.max():g} HU by slope {slope:g} and intercept {intercept:g}",
+        )
 
     orientation = tuple(round(float(v), 6) for v in value("ImageOrientationPatient"))
     normal = np.cross(orientation[:3], orientation[3:])
@@ -83,6 +92,12 @@ def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
     if current and time:
         mas = float(current) * float(time) / 1000
     position = ds.get("PatientPosition") or ""
+    thickness = float(value("SliceThickness"))
+    if not 0.0 < thickness < math.inf:
+        raise DataError(
+            "slice thickness is not positive", where=f"{file}, SliceThickness (0018,0050)",
+            expected="mm > 0", got=thickness,
+        )  # fmt: skip
     return {
         "file": file,
         "hu": hu,
@@ -91,13 +106,25 @@ def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
         "instance": str(value("SOPInstanceUID")),
         "study": str(value("StudyInstanceUID")),
         "frame": str(ds.get("FrameOfReferenceUID") or ""),
-        "spacing": tuple(float(v) for v in value("PixelSpacing")),
+        "spacing": _spacing(value("PixelSpacing"), file),
         "orientation": orientation,
         "position": np.array([float(v) for v in value("ImagePositionPatient")]),
-        "thickness": float(value("SliceThickness")),
+        "thickness": thickness,
         "tilt": tilt if abs(tilt) > LEAST_TILT else turned,
         "kvp": float(ds.KVP) if ds.get("KVP") else None,
-        "mas": mas,
+        "mas": mas if mas > 0.0 else math.nan,
         "stated_mas": stated if current and time else math.nan,
         "patient_position": position if position in _PATIENT_POSITIONS else "",
     }
+
+
+def _spacing(value: Any, file: Path) -> tuple[float, float]:
+    """Distance of rows and of columns [mm]."""
+    where = f"{file}, PixelSpacing (0028,0030)"
+    rows, cols = numbers(f"pixel spacing ({where})", np.atleast_1d(value), 2)
+    if not (rows > 0.0 and cols > 0.0):
+        raise DataError(
+            "pixel spacing is not positive", where=where, expected="two numbers, mm > 0",
+            got=f"{rows:g}, {cols:g}",
+        )  # fmt: skip
+    return rows, cols

@@ -18,6 +18,8 @@ from .streams import stream_index
 
 __all__ = ["Rays", "number"]
 
+_MOST_QUANTA = 1e12  # in a ray
+
 
 class Rays:
     """Line integrals with their quanta, as ``(images, views, rays)`` for the kernels."""
@@ -138,11 +140,12 @@ def _checked_photons(photons: Any) -> np.ndarray:
         n0 = np.ascontiguousarray(photons, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError("quanta are not numbers", where="photons") from None
-    if n0.size == 0 or not np.all((n0 > 0.0) & (n0 < 1e12)):
+    if n0.size == 0 or not np.all((n0 > 0.0) & (n0 < _MOST_QUANTA)):
         raise DataError(
-            "quanta per ray",
+            "quanta per ray are not within reason",
             where="photons",
-            expected="positive finite numbers",
+            expected=f"above 0 and below {_MOST_QUANTA:g}",
             got="no value" if n0.size == 0 else f"{n0.min():.4g} to {n0.max():.4g}",
+            remedy="they follow the exposure [mAs] and the slice thickness",
         )
     return n0

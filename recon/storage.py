@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from .errors import DataError
 __all__ = [
     "digest_files",
     "read_json",
+    "require_writable",
     "run_folder",
     "versions",
     "write_atomic",
@@ -104,9 +106,44 @@ def versions() -> dict[str, str]:
     return found
 
 
+def require_writable(out: str | Path) -> Path:
+    """Refuse a run folder that cannot be made or written, before anything is computed for it.
+
+    Parameters
+    ----------
+    out : path
+        A folder, or one that is not there yet; nothing is left behind.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    DataError
+        If ``out`` or what it would lie in is a file, or cannot be written.
+    """
+    out = Path(out).expanduser()
+    try:
+        place = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if place == out and not out.is_dir():
+            raise DataError("output is a file", where=out, remedy="name a folder with --out")
+        os.rmdir(tempfile.mkdtemp(prefix=".partial-", dir=place))
+    except OSError as error:
+        raise DataError(
+            "output folder cannot be made or written",
+            where=out,
+            got=error.strerror,
+            remedy="name another folder with --out",
+        ) from None
+    return out
+
+
 @contextlib.contextmanager
 def run_folder(out: str | Path) -> Iterator[Path]:
-    """Build the results of a run in a folder beside ``out`` and move them there at the end.
+    """Build the results of a run in a hidden folder and move them to ``out`` at the end.
+
+    That folder lies in ``out`` where it exists, which may be a mount of its own, else beside it.
 
     Yields the folder to write into. If the block raises, that folder is removed and ``out`` is as
     it was before (not there, if it was not there); if it ends well, each item is moved into ``out``
@@ -130,7 +167,7 @@ def run_folder(out: str | Path) -> Iterator[Path]:
     out = Path(out).expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise DataError("output is a file", where=out, remedy="name a folder with --out")
-    beside = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    beside = (out if out.is_dir() else out.parent) / f".{out.name}.partial-{os.getpid()}"
     try:
         beside.mkdir(parents=True)
     except OSError as error:
@@ -142,6 +179,8 @@ def run_folder(out: str | Path) -> Iterator[Path]:
             target = out / item.name
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)
+            elif item.is_dir():
+                target.unlink(missing_ok=True)
             os.replace(item, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,10 @@ def main() -> None:
         z = model.represent(x[None, None])
         noise = torch.Generator().manual_seed(1)
         v = torch.randn(asked.n, model.latent, generator=noise).to(asked.device)
-        jobs: dict[str, tuple[int, Callable[[], Any]]] = {
-            "sampling": (6, lambda model=model, v=v, z=z: model.generate(v, z)),
+        jobs = {
+            "sampling": (6, partial(model.generate, v, z)),
             "sampling and projection to 3 HU": (
-                2, lambda model=model: draw(model, x, n=asked.n, tolerance_hu=3.0, seed=1),
+                2, partial(draw, model, x, n=asked.n, tolerance_hu=3.0, seed=1),
             ),
         }  # fmt: skip
         for job, (repeats, work) in jobs.items():

@@ -1,7 +1,15 @@
 """One command a file; what they share is re-exported here. Nothing heavy is imported with it."""
 
 from .results import write_results
-from .running import current, require_count, require_device, require_mas, require_out, running
+from .running import (
+    MOST_SAMPLES,
+    current,
+    require_count,
+    require_device,
+    require_mas,
+    require_out,
+    running,
+)
 from .scene import (
     Scene,
     departures,
@@ -13,6 +21,7 @@ from .scene import (
 )
 
 __all__ = [
+    "MOST_SAMPLES",
     "Scene",
     "current",
     "departures",

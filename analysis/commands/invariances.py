@@ -72,13 +72,15 @@ def invariances(
     from analysis import commands
 
     [exposure] = commands.require_mas([mas])
-    commands.require_count(n, "-n")
+    commands.require_count(n, "-n", most=commands.MOST_SAMPLES)
     if projected is not None:
         commands.require_count(projected, "--projected")
     commands.require_count(seed, "--seed", least=0)
     for value, option in ((tolerance_hu, "--tolerance-hu"), (tolerance, "--tolerance")):
         if value is not None and not 0.0 <= value < float("inf"):
-            raise DataError("tolerance is negative", where=option, expected="≥ 0", got=value)
+            raise DataError(
+                "tolerance is negative or no number", where=option, expected="≥ 0", got=value
+            )
     commands.require_device(device)
     out = commands.require_out(out)
     networks = commands.weight_set(weights)

@@ -73,7 +73,9 @@ def projection_domain(
     networks = commands.weight_set(weights)
 
     from analysis.lesions import Lesion
+    from analysis.projection_study import projection_study, require_exposures
     from ctxai.denoisers import load_denoiser
+    from ctxai.own_denoiser import require_differentiable
 
     Lesion(contrast=contrast, radius=radius)  # refuses what is no lesion before any work is done
     if denoiser.lower() in ("chen", "yang"):
@@ -81,16 +83,25 @@ def projection_domain(
         f = networks.load(name)[0]
     else:
         f, name, _ = load_denoiser(denoiser)
+        require_differentiable(f, denoiser)
     if images is None:
-        images = draw_phantom(str(phantom), out, seed=seed, point=commands.working_point(networks))
+        point = commands.working_point(networks)
+        require_exposures(exposures, full_mas if full_mas is not None else point["high_mas"])
+        images = draw_phantom(str(phantom), out, seed=seed, point=point)
     scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
     full = full_mas if full_mas is not None else scene.images.mas
     if full is None:
         raise DataError("the files state no exposure", where=images, remedy="give --full-mas")
+    require_exposures(exposures, full)
+    half = min(n * s for n, s in zip(scene.patch.grid.shape, scene.patch.grid.spacing)) / 2
+    if other == "lesion" and radius > half:
+        raise DataError(
+            "the lesion is larger than the patch", where="--radius",
+            expected=f"at most {half:g} mm", got=f"{radius:g} mm",
+        )  # fmt: skip
 
     from analysis.projection_domain import Pair
     from analysis.projection_figure import projection_figure
-    from analysis.projection_study import projection_study
     from analysis.projection_words import table
     from analysis.report import write_report
     from analysis.run_store import mas_label, write_run

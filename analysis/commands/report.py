@@ -15,7 +15,7 @@ def report(out: Positional[Path], *, dicom: bool = False, figures: bool = False)
     Example: ctxai report OUT --figures
 
     Args:
-        out: Folder of a run of demo, invariances or target-domain.
+        out: Folder of a run of demo, invariances, target-domain or projection-domain.
         dicom: Also write every image as a derived DICOM series, below OUT/dicom.
         figures: Also write the figures as SVG and PNG, in OUT/figures.
     """

@@ -13,6 +13,7 @@ from pathlib import Path
 from recon.errors import BackendUnavailable, DataError
 
 __all__ = [
+    "MOST_SAMPLES",
     "Running",
     "current",
     "require_count",
@@ -21,6 +22,9 @@ __all__ = [
     "require_out",
     "running",
 ]
+
+MOST_SAMPLES = 100_000
+"""Images that a study may hold in memory."""
 
 
 @dataclass
@@ -67,10 +71,12 @@ def current() -> Running:
     return _stack[-1] if _stack else Running("")
 
 
-def require_count(value: int, name: str, least: int = 1) -> int:
-    """A whole number of at least 1, or a `DataError`."""
+def require_count(value: int, name: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number of at least 1 and at most ``most``, or a `DataError`."""
     if value < least:
         raise DataError("too few", where=name, expected=f"at least {least}", got=value)
+    if most is not None and value > most:
+        raise DataError("too many", where=name, expected=f"at most {most}", got=value)
     return value
 
 
@@ -95,8 +101,7 @@ def require_device(device: str) -> str:
 
 
 def require_out(out: Path) -> Path:
-    """An output that is a folder or not there yet, or a `DataError`."""
-    out = Path(out).expanduser()
-    if out.exists() and not out.is_dir():
-        raise DataError("output is a file", where=out, remedy="name a folder with --out")
-    return out
+    """An output folder that can be written, there already or not, or a `DataError`."""
+    from recon.storage import require_writable
+
+    return require_writable(out)

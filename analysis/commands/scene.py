@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from recon.errors import DataError
 
+from .running import current
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -113,7 +115,7 @@ def open_scene(
     pixels : int, optional
         Side of the patch in place of theirs.
     """
-    from analysis.images import load_slices, place_patch
+    from analysis.images import BODY_HU, load_slices, place_patch
     from recon.tube import mu_water
 
     images = load_slices(folder)
@@ -124,6 +126,10 @@ def open_scene(
     voltage = kvp if kvp is not None else images.kvp
     if voltage is None:
         raise DataError("the files state no tube voltage", where=folder, remedy="give --kvp")
+    if roi is None and not (images.hu[index] > BODY_HU).any():
+        current().note(
+            f"slice {index} holds nothing denser than {BODY_HU:g} HU: the patch lies in its middle"
+        )
     mu_water(voltage)  # refuses a voltage without a spectrum before any work is done
     point = working_point(weights)
     if pixels is not None and (pixels < 8 or pixels % 8):
@@ -204,6 +210,7 @@ def models_for(
         Pixels of the patch, that of the training by default; for others there is flow matching.
     """
     from ctxai.denoisers import load_denoiser
+    from ctxai.own_denoiser import require_differentiable
     from ctxai.weights import sampler_name
     from ctxai.wiretap import Wiretap
 
@@ -214,14 +221,22 @@ def models_for(
         f, digest = weights.load(name)[0], weights.manifest["sha256"][name]
     else:
         f, name, digest = load_denoiser(denoiser)
+        if domain == "x":
+            require_differentiable(f, denoiser)  # its samples are moved along the fibre
     wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
     if not wanted:
         raise DataError("no layer to sample", where="--layers")
     models: dict[str, Model] = {}
     missing: dict[str, list[str]] = {}
+    side = int(working_point(weights)["patch"])
     for layer in wanted:
         found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
         kind = sampler or found or sampler_for(Wiretap(f, layer), working_point(weights))
+        if kind == "cinn" and shape not in (None, (side, side)):
+            raise DataError(
+                "an autoencoder has one size of patch", where=f"--patch, layer {layer}",
+                expected=side, got=shape[0], remedy="use --sampler flow, or leave --patch out",
+            )  # fmt: skip
         if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
             models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:

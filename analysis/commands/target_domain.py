@@ -61,8 +61,8 @@ def target_domain(
     from analysis import commands
 
     exposures = commands.require_mas(mas)
-    commands.require_count(n, "-n")
-    commands.require_count(draws, "--draws")
+    commands.require_count(n, "-n", most=commands.MOST_SAMPLES)
+    commands.require_count(draws, "--draws", most=commands.MOST_SAMPLES // n)
     commands.require_count(seed, "--seed", least=0)
     commands.require_device(device)
     out = commands.require_out(out)

@@ -72,6 +72,11 @@ def train(
     ):  # fmt: skip
         if given is not None and preset is None:
             raise DataError("only presets take that", where=option, remedy="give --preset")
+    if denoiser is None and (layers != ("output",) or sampler is not None):
+        raise DataError(
+            "only a denoiser of your own takes that", where="--layers, --sampler",
+            remedy="give --denoiser",
+        )  # fmt: skip
     if mas is not None and images is None:
         raise DataError("a low dose of which images", where="--mas", remedy="give --images")
     out = commands.require_out(out)
@@ -93,4 +98,5 @@ def train(
         return
     for domain in ("x", "y"):
         commands.models_for(denoiser, layers, domain, out=out, sampler=sampler)
-    print(out / "trained")
+    trained = out / "trained"
+    print(trained if trained.exists() else "nothing to train: the samplers of these come along")

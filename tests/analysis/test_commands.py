@@ -12,8 +12,10 @@ import pydicom
 import pytest
 import zarr
 
+from analysis.commands.scene import open_scene
 from analysis.main import COMMANDS, main
-from recon.dicom_image import read_images
+from ctxai.wiretap import Wiretap
+from recon.dicom_image import read_images, write_series
 from recon.storage import digest_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +131,6 @@ def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
 ):
     import analysis.recipes
     from ctxai.invariance_model import InvarianceModel
-    from ctxai.wiretap import Wiretap
 
     asked = []
 
@@ -176,6 +177,7 @@ def fails(capsys, argv, out, *expected):
         (["--mas", "-10"], "--mas"),
         (["--mas", "0"], "--mas"),
         (["-n", "0"], "-n"),
+        (["-n", "1000000000000"], "too many"),
         (["--roi", "2", "40"], "--roi"),
         (["--roi", "36", "400"], "--roi"),
         (["--slice", "3"], "--slice"),
@@ -186,6 +188,8 @@ def fails(capsys, argv, out, *expected):
         (["--colour", "red"], "--colour"),
         (["-n", "many"], "many"),
         (["--device", "cuda"], "cuda"),
+        (["--sampler", "cinn", "--patch", "24"], "--patch"),
+        (["--weights", "no/such/weights"], "no/such/weights"),
     ],
 )
 def test_bad_usage_is_one_line(
@@ -226,11 +230,45 @@ def test_bad_input_is_one_line(ct_folder, tiny_weights, tmp_path, capsys):
         fails(capsys, argv, out, expected)
 
 
+def test_a_denoiser_without_derivative_is_refused_before_it_is_trained_for(
+    ct_folder, tiny_weights, tmp_path, capsys
+):
+    """Its anatomies ȳ need none, but x̄ are moved along a fibre, and d' is a derivative's."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\ndef make():\n    return lambda x: torch.from_numpy(0.5 * x.numpy())\n"
+    )
+    own = ("--denoiser", f"{tmp_path / 'mine.py'}:make")
+    for command in ("invariances", "projection-domain"):
+        argv = words(command, ct_folder, tiny_weights, tmp_path / "out", *own)
+        fails(capsys, argv, tmp_path / "out", "cannot be differentiated", "without NumPy")
+
+
+def test_an_empty_slice_is_noted(tmp_path, tiny_weights, capsys):
+    air = np.full((1, 72, 80), -1000.0)
+    write_series(
+        tmp_path / "air", air, spacing=(2.0, 2.0), slice_thickness=1.5, positions=[0.0],
+        series_description="air", kvp=120.0, mas=150.0,
+    )  # fmt: skip
+    open_scene(tmp_path / "air", number=None, roi=None, kvp=None, weights=tiny_weights)
+    assert "nothing denser than -300 HU" in capsys.readouterr().err
+
+
+def test_training_says_what_it_does_not_take_and_when_there_is_nothing_to_do(tmp_path, capsys):
+    out = tmp_path / "out"
+    for more in (["--layers", "4"], ["--sampler", "flow", "--preset", "talk"]):
+        fails(capsys, ["train", "--out", out, *more], out, "--denoiser")
+    assert main(["train", "--denoiser", "chen", "--out", str(out)]) == 0
+    assert "nothing to train" in capsys.readouterr().out and not out.exists()
+
+
 def test_output_that_is_a_file_is_refused(ct_folder, tiny_weights, tmp_path, capsys):
     out = tmp_path / "out"
     out.write_text("precious")
     argv = words("target-domain", ct_folder, tiny_weights, out, "--denoiser", "chen")
     assert main(argv) == 2
+    argv = words("target-domain", ct_folder, tiny_weights, out / "sub", "--denoiser", "chen")
+    assert main(argv) == 2
+    assert main(["train", "--preset", "talk", "--out", str(out / "sub")]) == 2
     assert out.read_text() == "precious"
 
 

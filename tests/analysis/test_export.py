@@ -14,7 +14,7 @@ from analysis.main import main
 from analysis.run_store import Study, write_run
 from recon.dicom_image import read_images, write_series
 from recon.errors import DataError
-from recon.storage import digest_files
+from recon.storage import digest_files, read_json, write_json
 
 SLICE, SPACING = (30, 40), (2.0, 1.5)  # rows and columns, mm
 MARK = (11, 27)  # row and column of one bright pixel of the slice
@@ -142,6 +142,15 @@ def test_series_belong_to_the_input_where_it_is_still_there(run, tmp_path):
     with pytest.raises(DataError, match="low-dose series"):
         export_dicom(run)
     assert path.read_bytes() == before
+
+
+def test_a_phantom_that_was_drawn_for_the_run_is_its_input(run, tmp_path):
+    (tmp_path / "images").rename(run / "phantom")
+    record = read_json(run / "run.json")
+    record["configuration"]["images"] = None
+    write_json(run / "run.json", record)
+    shutil.rmtree(run / "mas-010")
+    assert len(export_dicom(run)) == 15
 
 
 def test_other_images_at_the_inputs_place_are_not_taken_for_it(run, tmp_path):

@@ -73,5 +73,7 @@ def test_target_verdict_counts_what_the_truth_would_give():
     null = Spread(30.0, 29.0, 31.0, 24)
     facts = {"sd_hu": 12.0, "covered": 0.8, "n": 250}
     assert judge_targets(spread(30.0), null, inside=0.9, **facts).holds
+    one = judge_targets(spread(30.0, 1), null, inside=1.0, sd_hu=0.0, covered=0.0, n=1)
+    assert one.holds and not any("differ among" in reason for reason in one.reasons)
     assert "few of" in judge_targets(spread(60.0), null, inside=0.1, **facts).sentence
     assert "none of" in judge_targets(spread(60.0), null, inside=0.0, **facts).sentence

@@ -172,3 +172,28 @@ def test_bad_usage_is_one_line(more, expected, tiny_weights, tmp_path, capsys):
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and expected in error[0]
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--full-mas", "-5"], "--full-mas"),
+        (["--full-mas", "nan"], "--full-mas"),
+        (["--full-mas", "5"], "5 mAs, the full dose"),
+        (["--mas", "1e9"], "150 mAs, the full dose"),
+        (["--radius", "100"], "larger than the patch"),
+        (["--contrast", "1e9"], "contrast"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused_before_the_study(
+    more, expected, ct_folder, tiny_weights, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("analysis.projection_domain.Pair", None)
+    test_bad_usage_is_one_line(
+        ["--images", ct_folder, *more], expected, tiny_weights, tmp_path, capsys
+    )
+
+
+def test_a_phantom_is_not_left_behind_by_a_refusal(tiny_weights, tmp_path, capsys):
+    more = ["--phantom", "head", "--full-mas", "0"]
+    test_bad_usage_is_one_line(more, "--full-mas", tiny_weights, tmp_path, capsys)

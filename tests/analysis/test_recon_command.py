@@ -184,6 +184,8 @@ def test_any_number_of_threads_gives_the_same_bytes(scan_folder, tmp_path):
     ("argv", "words"),
     [
         (["recon", "SCAN", "--fov", "0"], "--fov"),
+        (["recon", "SCAN", "--fov", "9000"], "focal spot's orbit (--fov"),
+        (["recon", "SCAN", "--slice-increment", "1e-9"], "too many slices"),
         (["recon", "SCAN", "--matrix", "0"], "--matrix"),
         (["recon", "SCAN", "--slice-increment", "-1"], "--slice-increment"),
         (["recon", "SCAN", "--window", "sharp"], "window"),

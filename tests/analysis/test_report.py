@@ -3,6 +3,7 @@
 import html.parser
 import io
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -162,14 +163,34 @@ def test_tags_are_balanced(run):
 
 @pytest.mark.parametrize("missing", ["run.json", "metrics.csv", "samples.zarr"])
 def test_a_broken_run_is_refused_by_name(missing, run, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     part = copy / missing
     shutil.rmtree(part) if part.is_dir() else part.unlink()
     with pytest.raises(DataError):
         write_report(copy)
+
+
+def shorten(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("change", [shorten, lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "metrics.csv",
+        *(f"samples.zarr/{p}" for p in ("zarr.json", "*/ybar/zarr.json", "*/slice/c/*/*")),
+    ],
+)
+def test_a_part_that_was_cut_or_lost_is_refused(part, change, run, tmp_path):
+    """Also a chunk of zeros: one that is not there would be read as zeros."""
+    copy = shutil.copytree(run, tmp_path / "copy")
+    change(next(copy.glob(part)))
+    earlier = (copy / "report.html").read_bytes()
+    with pytest.raises(DataError, match=r"missing|not complete|broken"):
+        write_report(copy)
+    assert (copy / "report.html").read_bytes() == earlier
 
 
 def test_a_foreign_record_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from torch.nn import functional
 from ctxai.critic import Critic
 from ctxai.denoisers import Chen, Yang, load_denoiser
 from ctxai.features import VGG19Features
+from ctxai.own_denoiser import require_differentiable
 from recon.errors import DataError
 
 
@@ -188,6 +189,22 @@ def number(): return 3
 def nothing(): return None
 def raising(): raise RuntimeError("no weights here")
 def failing(): return lambda x: x @ torch.zeros(3, 3)
+def leaving(): raise SystemExit(0)
+def quitting():
+    def f(x): raise SystemExit(0)
+    return f
+def wider(): return lambda x: x.double()
+def first(): return lambda x: x[:1]
+def alone():
+    def f(x):
+        if len(x) > 1: raise ValueError("one image at a time")
+        return x
+    return f
+def writing(): return lambda x: x.add_(1.0)
+def deaf(): return torch.zeros_like
+def drawing(): return lambda x: x + 50 * torch.randn_like(x)
+def numpy(): return lambda x: torch.from_numpy(0.5 * x.numpy())
+def detached(): return lambda x: 0.5 * x.detach()
 constant = 4
 """
 
@@ -232,6 +249,14 @@ constant = 4
             ("raising", "RuntimeError: no weights here"),
             ("failing", "fails on an image of 64 × 64"),
             ("constant", "no function 'constant'"),
+            ("leaving", "own code failed .* SystemExit: 0"),
+            ("quitting", "fails on an image .* SystemExit: 0"),
+            ("wider", "in 32 bits, got .* torch.float64"),
+            ("first", r"expected .* \(2, 1, 64, 64\) in 32 bits, got \(1, 1, 64, 64\)"),
+            ("alone", "fails on two images .* one image at a time"),
+            ("writing", "writes into the images"),
+            ("deaf", "same for every image"),
+            ("drawing", "two outputs"),
             ("missing", "no function 'missing'"),
         ],
     )
@@ -239,6 +264,13 @@ constant = 4
         with pytest.raises(DataError, match=message) as caught:
             load_denoiser(f"{path}:{factory}")
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("factory", ["numpy", "detached"])
+    def test_a_denoiser_without_derivative_is_told_from_one_that_has_it(self, path, factory):
+        require_differentiable(load_denoiser(f"{path}:blur")[0], "blur")
+        require_differentiable(load_denoiser(f"{path}:plain")[0], "plain")
+        with pytest.raises(DataError, match="operations of torch"):
+            require_differentiable(load_denoiser(f"{path}:{factory}")[0], factory)
 
     @pytest.mark.parametrize(
         "spec", ["identity", "chen.py", "net.py:", ":make", "net.txt:make", ""]

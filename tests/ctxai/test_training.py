@@ -21,7 +21,7 @@ from torch import nn
 from ctxai.checkpoints import save_module
 from ctxai.denoisers import Chen
 from ctxai.tensor_files import digest_tensors, load_tensors
-from ctxai.training import one_cycle, set_lr, train
+from ctxai.training import descend, one_cycle, set_lr, train
 from recon.errors import DataError
 
 STEPS = 150
@@ -195,6 +195,13 @@ def test_half_a_checkpoint_of_a_killed_run_is_cleared_away(tmp_path):
     other.write_bytes(b"half")
     run(Toy(), steps=2, checkpoint=tmp_path / "c")
     assert not partial.exists() and other.exists()
+
+
+def test_a_gradient_that_is_not_finite_moves_no_weight():
+    weight = torch.nn.Parameter(torch.ones(2))
+    with pytest.raises(DataError, match="diverged: got a gradient of nan, a loss of nan"):
+        descend(torch.optim.SGD([weight], 0.1), (weight * math.nan).sum(), largest_norm=1.0)
+    assert weight.tolist() == [1.0, 1.0]
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):

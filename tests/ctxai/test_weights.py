@@ -88,5 +88,12 @@ def test_an_unknown_network_lists_what_there_is() -> None:
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    for text in ("{}", "[1]"):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(DataError, match="not the manifest"):
+            WeightSet(tmp_path).load("chen")
+    with pytest.raises(DataError, match="no set of trained networks"):
+        WeightSet(tmp_path / "manifest.json").load("chen")
+    (tmp_path / "manifest.json").unlink()
     with pytest.raises(DataError, match=r"manifest\.json"):
         WeightSet(tmp_path).load("chen")

@@ -59,6 +59,8 @@ def test_the_exposure_attribute_serves_where_current_and_time_are_absent(small):
     edited(small / "a.dcm", small / "a.dcm", Exposure=None)
     images = read_images(small)
     assert images.mas is None and "unknown mAs" in repr(images)
+    edited(small / "a.dcm", small / "a.dcm", XRayTubeCurrent=-170)
+    assert read_images(small).mas is None
 
 
 @pytest.mark.data
@@ -136,7 +138,7 @@ def refusal(path):
 
 def test_nothing_to_read(tmp_path):
     assert "no such file or folder" in refusal(tmp_path / "absent")
-    assert "without DICOM images" in refusal(tmp_path)
+    assert "subfolders are not searched" in refusal(tmp_path)
     (tmp_path / "notes.txt").write_text("hello")
     assert "without DICOM images" in refusal(tmp_path)
     assert "notes.txt" in refusal(tmp_path / "notes.txt")
@@ -164,6 +166,11 @@ def test_mr_is_refused(small):
     [
         ({"SeriesInstanceUID": "1.2.3"}, ("1.2.3", "a.dcm", "b.dcm")),
         ({"PixelSpacing": [1.0, 1.0]}, ("Pixel Spacing", "b.dcm")),
+        ({"PixelSpacing": [0.0, 0.0]}, ("not positive", "(0028,0030)", "b.dcm")),
+        ({"PixelSpacing": [-1.0, 1.0]}, ("not positive", "(0028,0030)", "b.dcm")),
+        ({"PixelSpacing": [1.0]}, ("2 finite numbers", "(0028,0030)", "b.dcm")),
+        ({"SliceThickness": "0"}, ("not positive", "(0018,0050)", "b.dcm")),
+        ({"RescaleSlope": "1000"}, ("no CT numbers", "32767 HU", "b.dcm")),
         ({"KVP": "80"}, ("KVP", "b.dcm")),
         ({"ImagePositionPatient": [-158.1, -179.0, -75.699997]}, ("one place", "a.dcm")),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, ("localizer", "b.dcm")),

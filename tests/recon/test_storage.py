@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from recon.errors import DataError
-from recon.storage import digest_files, read_json, run_folder, write_atomic, write_csv, write_json
+from recon.storage import (
+    digest_files,
+    read_json,
+    require_writable,
+    run_folder,
+    write_atomic,
+    write_csv,
+    write_json,
+)
 
 
 def test_a_write_that_fails_keeps_the_earlier_file(
@@ -75,3 +83,34 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="output is a file"), run_folder(tmp_path / "OUT"):
         pass
     assert (tmp_path / "OUT").read_text() == "a file"
+
+
+def test_an_output_that_cannot_be_made_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    for out in (tmp_path / "file", tmp_path / "file" / "OUT", tmp_path / ("long" * 100)):
+        with pytest.raises(DataError, match="--out"):
+            require_writable(out)
+    assert require_writable(tmp_path / "new" / "OUT") == tmp_path / "new" / "OUT"
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_output_that_is_a_mount_gets_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is renamed across the border of OUT, which may be one of a file system."""
+    out = tmp_path / "OUT"
+    out.mkdir()
+    (out / "figures").write_text("a file that a folder replaces")
+    replace = os.replace
+
+    def within_one_file_system(source: Path, target: Path) -> None:
+        if Path(source).is_relative_to(out) != Path(target).is_relative_to(out):
+            raise OSError(18, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", within_one_file_system)
+    with run_folder(out) as folder:
+        (folder / "figures").mkdir()
+        (folder / "run.json").write_text("{}")
+    assert sorted(item.name for item in out.iterdir()) == ["figures", "run.json"]
+    assert (out / "figures").is_dir()
