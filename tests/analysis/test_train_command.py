@@ -14,6 +14,7 @@ def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypat
 
     def train_for(f, *, layers, domain, sampler, folder, **_):
         asked.append((tuple(layers), domain, sampler, folder))
+        folder.mkdir(parents=True, exist_ok=True)
         return dict.fromkeys(layers)
 
     monkeypatch.setattr(analysis.recipes, "train_for", train_for)
