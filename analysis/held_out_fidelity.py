@@ -127,7 +127,8 @@ def held_out_fidelity(
         for name in names
     }
     out["coverage, ideal"] = ideal_coverage(n)
-    out["noise of x [HU]"] = float(rms(held_out.x - held_out.y).mean())
+    noise = [rms(sample_sd(redrawn)) for redrawn in held_out.redrawn]
+    out["noise of x [HU]"] = float(torch.stack(noise).mean())
     if len(rows) >= 50:
         table = torch.stack(ranked)
         histogram = rank_histogram(table[:, 0], table[:, 1:], seed=seed)

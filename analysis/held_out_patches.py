@@ -13,6 +13,7 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
+from .fidelity_numbers import rms, sample_sd
 from .images import load_slices, place_patch
 from .scanner import SliceScanner, derived_seed
 from .training_data import WorkingPoint, phantom_pairs
@@ -22,6 +23,7 @@ __all__ = ["HeldOut", "phantom_scanners", "real_scanners", "scan_patches"]
 _PATCHES_PER_SLICE = 5
 _BODY_HU = -700.0  # mean of a patch that shows enough of the body, as in training
 _TRIES = 1000
+_FEW = 8  # scans that the noise of a patch is known by
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,32 @@ def real_scanners(
 
 
 def scan_patches(
-    scanners: Iterable[SliceScanner], mas: float, *, draws: int = 24, seed: int
+    scanners: Iterable[SliceScanner],
+    mas: float,
+    *,
+    draws: int = 24,
+    least_noise: float = 0.0,
+    seed: int,
 ) -> HeldOut:
-    """Scan each patch once, and `draws` times more, at an exposure [mAs]."""
+    """Scan each patch once, and `draws` times more, at an exposure [mAs].
+
+    Patches with less noise than `least_noise` [HU], the rms over pixels of the standard deviation
+    over draws, are passed over.
+    """
     x, y, redrawn = [], [], []
     for scanner in scanners:
-        x.append(scanner.low_dose(mas, seed=seed)[0])
+        scan = scanner.low_dose(mas, seed=seed)[0]
+        few = scanner.redraw(scan, min(draws, _FEW), seed, mas=mas)
+        if rms(sample_sd(few)) < least_noise:
+            continue
+        x.append(scan)
         y.append(scanner.y)
-        redrawn.append(scanner.redraw(x[-1], draws, seed, mas=mas))
+        redrawn.append(scanner.redraw(scan, draws, seed, mas=mas))
+    if not x:
+        raise DataError(
+            "no patch has so much noise", where="least_noise", got=f"{least_noise:g} HU",
+            remedy="ask for more patches or for a lower exposure",
+        )  # fmt: skip
     return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn))
 
 

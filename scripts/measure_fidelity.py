@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ LOW_DOSE: tuple[str, ...] = (
     "consistency [HU]", "representation, relative to redrawn noise", "sd [HU]",
     "sd relative to the reference", "coverage", "near-null energy",
     "near-null energy of white noise", "gain", "near-null dimension",
-    "rank histograms with p > .01", "rank histograms, smallest χ² p",
+    "rank histograms with p > .01", "rank histograms, smallest χ² p", "noise of x [HU]",
 )  # fmt: skip
 TARGETS: tuple[str, ...] = ("distance [HU]", "sd [HU]", "bias [HU]", "coverage", "coverage, ideal")
 
@@ -60,6 +61,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slices", type=Path, help="real slices in place of random phantoms")
     parser.add_argument("--mas", type=float, help="of the low dose; that of the training")
     parser.add_argument("--images", type=int, default=200, help="patches")
+    parser.add_argument(
+        "--least-noise", type=float, default=0.0,
+        help="patches with less are passed over, of --images that are scanned [HU]",
+    )  # fmt: skip
     parser.add_argument("--patch", type=int, help="side of a patch; that of the training [pixels]")
     parser.add_argument("-n", type=int, default=24, help="samples of each patch")
     parser.add_argument("--domain", choices=["x", "y"], default="x")
@@ -90,7 +95,9 @@ def main() -> None:
     )
     scanners = tqdm(scanners, total=asked.images, desc="scans", leave=False)
     if asked.domain == "x":
-        held_out = scan_patches(scanners, mas, draws=max(16, asked.n), seed=asked.seed)
+        how = {"draws": max(16, asked.n), "least_noise": asked.least_noise, "seed": asked.seed}
+        held_out = scan_patches(scanners, mas, **how)
+        print(f"{len(held_out.x)} patches of {asked.images}", file=sys.stderr)
         rows, name, shown = low_dose_rows(asked, weights, held_out), "fidelity", LOW_DOSE
     else:
         rows, name = target_rows(asked, weights, list(scanners), mas), "targets"

@@ -14,6 +14,7 @@ from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
 from analysis.held_out_patches import HeldOut, phantom_scanners, real_scanners, scan_patches
 from analysis.training_data import WorkingPoint
 from ctxai.wiretap import Wiretap
+from recon.errors import DataError
 
 ABDOMEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "abdomen"
 SIDE, NOISE = 16, 40.0
@@ -123,6 +124,18 @@ def test_patches_of_a_redraw_are_of_the_same_place() -> None:
     held_out = scan_patches(scanners, 10.0, draws=3, seed=3)
     assert held_out.redrawn.shape == (4, 3, 32, 32)
     assert_same_place(held_out)
+
+
+def test_patches_with_little_noise_are_passed_over() -> None:
+    scanners = list(phantom_scanners(4, seed=3, point=POINT, progress=False))
+    every = scan_patches(scanners, 10.0, draws=8, seed=3)
+    noise = every.redrawn.std(1).square().mean((1, 2)).sqrt()
+    least = float(noise.sort().values[1:3].mean())
+    noisy = scan_patches(scanners, 10.0, draws=8, least_noise=least, seed=3)
+    assert torch.equal(noisy.x, every.x[noise >= least]) and len(noisy.x) == 2
+    assert torch.equal(noisy.redrawn, every.redrawn[noise >= least])
+    with pytest.raises(DataError, match=r"no patch has so much noise.*1000 HU"):
+        scan_patches(scanners, 10.0, draws=2, least_noise=1000.0, seed=3)
 
 
 @pytest.mark.data
