@@ -126,7 +126,7 @@ def plan_slices(scan: Scan, options: SliceOptions) -> SlicePlan:
     low, high = covered(scan.geometry, grid)
     step = options.slice_increment
     span = high - low if options.z_range is None else options.z_range[1] - options.z_range[0]
-    if span / step > _MOST_SLICES:
+    if span / step >= _MOST_SLICES:  # one slice more than steps
         raise DataError(
             "too many slices", where="--slice-increment", expected=f"at most {_MOST_SLICES}",
             got=f"{span / step:.3g}",
