@@ -104,9 +104,10 @@ def scan_patches(
     x, y, redrawn = [], [], []
     for scanner in scanners:
         scan = scanner.low_dose(mas, seed=seed)[0]
-        few = scanner.redraw(scan, min(draws, _FEW), seed, mas=mas)
-        if rms(sample_sd(few)) < least_noise:
-            continue
+        if least_noise:
+            few = scanner.redraw(scan, min(draws, _FEW), seed, mas=mas)
+            if rms(sample_sd(few)) < least_noise:
+                continue
         x.append(scan)
         y.append(scanner.y)
         redrawn.append(scanner.redraw(scan, draws, seed, mas=mas))

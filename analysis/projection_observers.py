@@ -10,8 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from recon.geometry import ImageGrid
-
 from .detectability import auc
 from .fidelity import apply, rms
 from .lesions import Lesion, contrast_recovery, hiding_cost
@@ -62,10 +60,10 @@ def read_images(
 
 
 def recover_contrast(
-    study: Study, trained: dict[str, list[Tensor]], lesion: Lesion, *, other: str
+    study: Study, pair: Pair, trained: dict[str, list[Tensor]], lesion: Lesion, *, other: str
 ) -> None:
     """How much of the lesion's contrast its core shows, in pairs of the same noise."""
-    grid = _grid(study)
+    grid = pair.scanner.patch_grid
     for layer, stage in (("input", "image"), ("output", "output")):
         pairs = trained[stage][0], trained[stage][1]
         study.add(
@@ -113,12 +111,3 @@ def _say(
             should_be=f"at most {limit:.3g}, the ideal observer's of the rays",
             meaning=f"95 % interval {low:.3g} to {high:.3g}; {note}",
         )  # fmt: skip
-
-
-def _grid(study: Study) -> ImageGrid:
-    patch = study.facts["patch"]
-    return ImageGrid(
-        shape=tuple(patch["shape"]),
-        spacing=tuple(patch["spacing_mm"]),
-        centre=tuple(patch["centre_mm"]),
-    )

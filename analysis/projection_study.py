@@ -138,7 +138,7 @@ def projection_study(
                 study, f, pair, exposure, draws, seed, other=other, best=stages[1, 0]
             )
             if lesion is not None:
-                recover_contrast(study, train, lesion, other=other)
+                recover_contrast(study, pair, train, lesion, other=other)
         if lesion is not None:
             hide_lesion(study, f, pair, x, other=other)
         studies[exposure] = study

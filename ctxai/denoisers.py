@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,15 +17,13 @@ from torch import nn
 from recon.errors import DataError
 
 from .checkpoints import load_module
-from .own_denoiser import require_image_to_image
+from .own_denoiser import Denoiser, require_image_to_image
 from .tensor_files import digest_tensors
 
 __all__ = ["OFFSET_HU", "SCALE_HU", "Chen", "Yang", "load_denoiser"]
 
 OFFSET_HU, SCALE_HU = -400.0, 450.0
 """Default normalisation: maps air (-1000 HU) to -1.3, water to 0.9 and 500 HU of bone to 2."""
-
-Denoiser = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Chen(nn.Module):

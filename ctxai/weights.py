@@ -73,8 +73,8 @@ def autoencoder_facts(known: Mapping[str, Any]) -> dict[str, Any]:
     >>> autoencoder_facts(SHIPPED.load("vae_x")[1])
     {'active_dimensions': 128}
     """
-    figures = known.get("figures", {})
-    return {key: figures[key] for key in ("active_dimensions",) if key in figures}
+    active = known.get("figures", {}).get("active_dimensions")
+    return {} if active is None else {"active_dimensions": active}
 
 
 class WeightSet:

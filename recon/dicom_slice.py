@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage
 
-from .checks import numbers
+from .checks import numbers, positive
 from .dicom_series import HU_RANGE
 from .errors import DataError
 from .units import AIR_HU
@@ -92,12 +92,6 @@ def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
     if current and time:
         mas = float(current) * float(time) / 1000
     position = ds.get("PatientPosition") or ""
-    thickness = float(value("SliceThickness"))
-    if not 0.0 < thickness < math.inf:
-        raise DataError(
-            "slice thickness is not positive", where=f"{file}, SliceThickness (0018,0050)",
-            expected="mm > 0", got=thickness,
-        )  # fmt: skip
     return {
         "file": file,
         "hu": hu,
@@ -109,7 +103,9 @@ def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
         "spacing": _spacing(value("PixelSpacing"), file),
         "orientation": orientation,
         "position": np.array([float(v) for v in value("ImagePositionPatient")]),
-        "thickness": thickness,
+        "thickness": positive(
+            f"slice thickness ({file}, SliceThickness (0018,0050))", float(value("SliceThickness"))
+        ),
         "tilt": tilt if abs(tilt) > LEAST_TILT else turned,
         "kvp": float(ds.KVP) if ds.get("KVP") else None,
         "mas": mas if mas > 0.0 else math.nan,
@@ -120,11 +116,6 @@ def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
 
 def _spacing(value: Any, file: Path) -> tuple[float, float]:
     """Distance of rows and of columns [mm]."""
-    where = f"{file}, PixelSpacing (0028,0030)"
-    rows, cols = numbers(f"pixel spacing ({where})", np.atleast_1d(value), 2)
-    if not (rows > 0.0 and cols > 0.0):
-        raise DataError(
-            "pixel spacing is not positive", where=where, expected="two numbers, mm > 0",
-            got=f"{rows:g}, {cols:g}",
-        )  # fmt: skip
-    return rows, cols
+    name = f"pixel spacing ({file}, PixelSpacing (0028,0030))"
+    rows, cols = numbers(name, np.atleast_1d(value), 2)
+    return positive(name, rows), positive(name, cols)

@@ -164,9 +164,7 @@ def run_folder(out: str | Path) -> Iterator[Path]:
     >>> [item.name for item in out.iterdir()]
     ['run.json']
     """
-    out = Path(out).expanduser().resolve()
-    if out.exists() and not out.is_dir():
-        raise DataError("output is a file", where=out, remedy="name a folder with --out")
+    out = require_writable(out).resolve()
     beside = (out if out.is_dir() else out.parent) / f".{out.name}.partial-{os.getpid()}"
     try:
         beside.mkdir(parents=True)

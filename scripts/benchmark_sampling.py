@@ -13,16 +13,14 @@ import argparse
 import os
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
+from benchmark_patch import seconds
 
 from analysis.commands import on_device
 from ctxai.precision import sixteen_bits
@@ -34,20 +32,6 @@ def patch() -> torch.Tensor:
     """Blurred noise of 40 HU on soft tissue (64, 64) [HU]."""
     white = torch.randn(1, 1, 66, 66, generator=torch.Generator().manual_seed(1))
     return 40.0 + 120.0 * torch.nn.functional.avg_pool2d(white, 3, 1)[0, 0]
-
-
-def seconds(job: Callable[[], Any], repeats: int, device: str) -> list[float]:
-    """Times of a job after a warm-up, with the device's queue empty before and after."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    job()
-    taken = []
-    for _ in range(repeats):
-        wait()
-        begun = time.perf_counter()
-        job()
-        wait()
-        taken.append(time.perf_counter() - begun)
-    return taken
 
 
 def main() -> None:
@@ -80,7 +64,8 @@ def main() -> None:
             ),
         }  # fmt: skip
         for job, (repeats, work) in jobs.items():
-            taken = seconds(work, repeats, asked.device)
+            work()  # warms up
+            taken = [seconds(work, asked.device) for _ in range(repeats)]
             print(f"| {denoiser} | {job} | {min(taken):.2f} | {statistics.median(taken):.2f} |")
 
 
