@@ -23,6 +23,7 @@ __all__ = [
     "Patch",
     "body_centre",
     "load_slices",
+    "patch_weight",
     "place_patch",
     "resample",
     "resample_to",
@@ -30,6 +31,8 @@ __all__ = [
 
 BODY_HU = -300.0
 """Between fat (-100 HU) and lung; the body is filled afterwards."""
+
+_SEAM = 4  # pixels of a patch along its border
 
 
 def load_slices(folder: str | Path) -> CTImages:
@@ -102,6 +105,28 @@ def _tent(n: int, step: float, m: int, to_step: float, centre: float, axis: str)
     width = max(step, to_step)
     weight = np.maximum(0.0, 1.0 - np.abs(target[:, None] - source[None, :]) / width)
     return weight / weight.sum(1, keepdims=True)
+
+
+def patch_weight(grid: ImageGrid, patch: ImageGrid) -> np.ndarray:
+    """Weight of a patch at the pixels of a grid (rows, cols): 1 within, 0 without.
+
+    It rises as a squared sine over the four pixels of the patch along its border, so that an image
+    on one grid passes into one on another without a seam.
+
+    Examples
+    --------
+    >>> from analysis.images import patch_weight
+    >>> from recon.geometry import ImageGrid
+    >>> slice_, patch = (ImageGrid(shape=(n, n), spacing=(1.0, 1.0)) for n in (21, 11))
+    >>> [round(float(weight), 2) for weight in patch_weight(slice_, patch)[10, 5:11]]
+    [0.04, 0.31, 0.69, 0.96, 1.0, 1.0]
+    """
+    weights = []
+    for axis, at in enumerate((grid.y, grid.x)):
+        step, half = patch.spacing[axis], patch.shape[axis] * patch.spacing[axis] / 2
+        depth = (half - np.abs(at - patch.centre[1 - axis])) / (_SEAM * step)
+        weights.append(np.sin(np.pi / 2 * np.clip(depth, 0.0, 1.0)) ** 2)
+    return np.outer(*weights).astype(np.float32)
 
 
 def resample(

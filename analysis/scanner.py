@@ -1,9 +1,10 @@
 """One slice in the scanner: R⁻¹𝒫R at any exposure, on a patch of it, with the patch exchanged.
 
-The forward projection R y of the slice is computed once. By linearity the slice whose patch is
-exchanged for another anatomy ȳ projects to ``R y + R(ȳ - y)``, with the second term from the
-patch's own small grid. Noise (𝒫) is drawn on the rays that cross the patch and 32 columns beside
-them, and FBP (R⁻¹) reconstructs the patch's grid.
+The forward projection R y of the slice is computed once, with the patch y on its own pixels in
+place of the slice's, which may hold more detail: that would stay behind in every ȳ. By linearity
+the slice whose patch is exchanged for another anatomy ȳ projects to ``R y + R(ȳ - y)``, with the
+second term from the patch's own small grid. Noise (𝒫) is drawn on the rays that cross the patch
+and 32 columns beside them, and FBP (R⁻¹) reconstructs the patch's grid.
 Noise is keyed by (seed, image, draw, view, ray), so every image can be had again.
 """
 
@@ -24,7 +25,7 @@ from recon.tube import mu_water, photons_per_column
 from recon.units import AIR_HU, hu_to_mu, mu_to_hu
 
 from .crossing import crossing_columns
-from .images import resample_to
+from .images import patch_weight, resample_to
 
 __all__ = ["SliceScanner", "chunks", "derived_seed"]
 
@@ -79,7 +80,9 @@ class SliceScanner:
     Attributes
     ----------
     y : Tensor, (H, W)
-        The slice on the patch's grid [HU].
+        The slice on the patch's grid [HU], the truth.
+    p, whole : Tensor, (views, columns)
+        Noise-free line integrals with y in the patch, and of the slice as it was given.
     chunk : int
         Images that are treated at once.
     """
@@ -118,8 +121,19 @@ class SliceScanner:
         )
         self.patch_operator = operator(self.geometry, patch_grid)
         self.crossing = crossing_columns(self.geometry, patch_grid)
-        slice_hu = torch.from_numpy(y_hu).to(self.device)
-        self.p = self.slice_operator(hu_to_mu(slice_hu, self.mu_water))
+        mu, patch_mu = (
+            hu_to_mu(hu, self.mu_water) for hu in (torch.from_numpy(y_hu).to(self.device), self.y)
+        )
+        self.whole = self.slice_operator(mu)
+        on_slice, on_patch = (
+            torch.from_numpy(patch_weight(of.grid, patch_grid)).to(self.device)
+            for of in (self.slice_operator, self.patch_operator)
+        )
+        level = patch_mu.mean()  # cancels, but for the pixels' share in the seam
+        self.p = self.whole + (
+            self.patch_operator((patch_mu - level) * on_patch)
+            - self.slice_operator((mu - level) * on_slice)
+        )
 
     def photons(self, mas: float) -> np.ndarray:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
@@ -204,7 +218,8 @@ class SliceScanner:
     ) -> Tensor:
         """R⁻¹𝒫R of the slice with its patch exchanged for each ȳ, several draws of the noise.
 
-        ``p = R y + R(max(ȳ, -1000) - y)``, exact by linearity. Noise is independent between the ȳ
+        ``p = R y + R(max(ȳ, -1000) - y)``, exact by linearity; along the patch's border, four
+        pixels wide, some of the slice's finer detail remains. Noise is independent between the ȳ
         and between draws; draw k of the first ȳ is that of draw k of :meth:`low_dose`.
 
         Parameters
@@ -253,7 +268,7 @@ class SliceScanner:
         """The whole slice on its own grid, (rows, cols) [HU], with the noise of draw 0."""
         seed = self.seed if seed is None else seed
         whole = slice(0, self.geometry.n_cols)
-        noisy = self.draw_noise(self.p, mas, seed=seed, image=self.image, draw=0, columns=whole)
+        noisy = self.draw_noise(self.whole, mas, seed=seed, image=self.image, draw=0, columns=whole)
         mu = self.slice_operator.fbp(noisy, window=self.window)
         return mu_to_hu(mu, self.mu_water).cpu().numpy()
 
