@@ -11,9 +11,10 @@ scans of y are. Two statistics tell an output from f(x):
 Each is averaged over the K draws and ranked among the means of random sets of K out of these draws
 and those of the null, which is exact under the null hypothesis (a permutation test); the larger of
 the two ranks is ranked again (Westfall and Young, Resampling-Based Multiple Testing, 1993), so
-that α holds for both together. An anatomy with p above α is *compatible* with the output: the scan
-does not rule it out. How much that means is said by the test's power, the share of lesions that
-it would have found.
+that α holds for both together. An anatomy with p above α is *compatible* with the output: this
+test, which knows the scans of the true anatomy alone, does not rule it out. How much that means is
+said by its power, the share of lesions that it would have found, and by d' of an ideal observer of
+the rays who knows ȳ as well: what the scanner could have told.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.stats import binomtest
 from torch import Tensor
 
 from recon.errors import DataError
@@ -139,14 +141,17 @@ def add_compatibility(
     ybar: Tensor,
     y: Tensor,
     with_lesion: Tensor,
+    rays: np.ndarray,
     sampler: str,
 ) -> None:
     """Add the test's numbers to a study of sampled anatomies.
 
-    Rows: the share of compatible ȳ, and the test's power. ``facts["compatibility"]`` holds alpha,
-    null_draws, compatible_share, power, power_scans, and ``most_different``, the numbers of the
-    compatible ȳ that differ most from y. Array ``compatibility_p`` (n,) [1]. The verdict, where
-    there is one, is given the power as a reason.
+    Rows: the share of compatible ȳ, the test's power with its 95 % interval (Clopper and Pearson),
+    and what an ideal observer of the rays makes of the compatible ȳ. ``facts["compatibility"]``
+    holds alpha, null_draws, compatible_share, power, power_low, power_high, power_scans, rays
+    (least, median, largest d'), and ``most_different``, the numbers of the compatible ȳ that differ
+    most from y. Arrays ``compatibility_p`` and ``rays_d`` (n,) [1]. The verdict, where there is
+    one, is given the power and d' as reasons.
 
     Parameters
     ----------
@@ -159,10 +164,14 @@ def add_compatibility(
         Anatomies [HU].
     with_lesion : Tensor, (m, K, H, W)
         Outputs of scans of y with the lesion of :func:`power_lesion` [HU].
+    rays : ndarray, (n,)
+        d' of ȳ - y in the rays, :func:`analysis.projection_domain.ray_detectability`.
     sampler : str
     """
     p, found = null.p_values(xprime), null.p_values(with_lesion)
-    share, power = float(np.mean(p > ALPHA)), float(np.mean(found <= ALPHA))
+    share, noticed = float(np.mean(p > ALPHA)), int(np.sum(found <= ALPHA))
+    power = noticed / len(found)
+    interval = binomtest(noticed, len(found)).proportion_ci(0.95)
     draws = xprime.shape[1]
     study.add(
         "share of ȳ compatible with the output", share, "1", sampler=sampler,
@@ -174,7 +183,8 @@ def add_compatibility(
         "power of the test of compatibility", power, "1", sampler="y with a lesion",
         should_be="near 1: else even a wrong anatomy passes",
         meaning=f"share of {len(found)} scans of y with a lesion of 20 HU, radius 3 pixels, that "
-        f"the test tells from y, {draws} draws each",
+        f"the test tells from y, {draws} draws each; 95 % interval {interval.low:.2f} to "
+        f"{interval.high:.2f}",
     )  # fmt: skip
     study.facts["compatibility"] = {
         "alpha": ALPHA,
@@ -182,13 +192,34 @@ def add_compatibility(
         "draws": draws,
         "compatible_share": share,
         "power": power,
+        "power_low": float(interval.low),
+        "power_high": float(interval.high),
         "power_scans": len(found),
         "most_different": most_different(ybar, y, p),
     }
     study.arrays["compatibility_p"] = p.astype(np.float32)
+    study.arrays["rays_d"] = rays.astype(np.float32)
+    if share:
+        d = rays[p > ALPHA]
+        seen = {"least": d.min(), "median": np.median(d), "largest": d.max()}
+        study.facts["compatibility"]["rays"] = {name: float(value) for name, value in seen.items()}
+        for name, value in seen.items():
+            study.add(
+                f"d' of ȳ - y in the rays, {name} of the compatible ȳ", float(value), "1",
+                layer="projections", sampler=sampler,
+                should_be="below 2.77 if the scanner cannot tell them from y",
+                meaning="ideal observer who knows both anatomies, one scan at this exposure",
+            )  # fmt: skip
     if "verdict" in study.facts:
         told = (
-            f"a lesion of 20 HU and 3 pixels radius in the true anatomy is noticed in {power:.0%}"
+            f"a lesion of 20 HU and 3 pixels radius in the true anatomy is noticed in {power:.0%} "
+            f"of its scans ({interval.low:.0%} to {interval.high:.0%} by {len(found)} of them)"
         )
         little = "" if power >= _TELLING else ", so that to be compatible says little at this dose"
-        study.facts["verdict"]["reasons"].append(f"{told} of its scans{little}")
+        reasons = study.facts["verdict"]["reasons"]
+        reasons.append(told + little)
+        if share:
+            reasons.append(
+                "an ideal observer of the rays, who knows both anatomies, tells compatible ones "
+                f"from the true one with d' {d.min():.3g} to {d.max():.3g} (2.77 is detection)"
+            )

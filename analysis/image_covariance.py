@@ -13,20 +13,19 @@ those 32 columns around them, matter: the ramp filter's response has fallen by (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recon.errors import DataError
 from recon.operator import Operator, operator
 
 from .crossing import with_columns
 from .scanner import SliceScanner
 
-__all__ = ["ImageCovariance", "ray_variance"]
+__all__ = ["ImageCovariance", "ray_variance", "variance_across"]
 
 _CHUNK = 16
 _LARGEST = 4096  # pixels of a patch whose two matrices are kept: 64 MB each
@@ -60,8 +59,32 @@ def ray_variance(p: Tensor, photons: np.ndarray, electronic_noise: float) -> tup
     return inverse, (electronic_noise * inverse).square()
 
 
+def variance_across(scanner: SliceScanner, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Variance at 1 mAs of the rays that cross a patch, as :func:`ray_variance` gives it.
+
+    Parameters
+    ----------
+    scanner : SliceScanner
+    shift : Tensor, (..., views, columns that cross), optional
+        What another anatomy adds to the line integrals: the mean over both hypotheses then.
+
+    Returns
+    -------
+    quantum, electronic : Tensor, of the shape of ``shift``, or (views, columns that cross)
+    """
+    p, photons = scanner.p[..., scanner.crossing], scanner.photons(1.0)[scanner.crossing]
+    own = ray_variance(p, photons, scanner.electronic_noise)
+    if shift is None:
+        return own
+    other = ray_variance(p + shift, photons, scanner.electronic_noise)
+    return 0.5 * (own[0] + other[0]), 0.5 * (own[1] + other[1])
+
+
 class ImageCovariance:
     """Covariance Σ of the noise of a patch [HU²] at any exposure.
+
+    Up to 64² pixels its two matrices are computed once. A larger patch is filtered and
+    backprojected for every product.
 
     Parameters
     ----------
@@ -73,16 +96,8 @@ class ImageCovariance:
         Apodisation of the FBP.
     mu_water : float
         [1/mm].
-    dense : bool
-        Compute the two matrices once (patches up to 64²), rather than filter and backproject for
-        every product.
     progress : bool
-        A bar on stderr while they are computed.
-
-    Raises
-    ------
-    DataError
-        If dense matrices are asked for a patch of more than 4096 pixels.
+        A bar on stderr while the matrices are computed.
     """
 
     def __init__(
@@ -93,7 +108,6 @@ class ImageCovariance:
         *,
         window: str,
         mu_water: float,
-        dense: bool = True,
         progress: bool = False,
     ) -> None:
         self.grid = reconstruct.grid
@@ -102,9 +116,8 @@ class ImageCovariance:
         self.hu = 1000.0 / mu_water
         self.parts = (quantum, electronic)
         self._traced: dict[int, tuple[Tensor, Tensor]] = {}
-        self.matrices: tuple[Tensor, Tensor] | None = None
-        if dense:
-            self.matrices = self._matrices(progress)
+        rows, cols = self.grid.shape
+        self.matrices = self._matrices(progress) if rows * cols <= _LARGEST else None
 
     @classmethod
     def of(
@@ -112,7 +125,6 @@ class ImageCovariance:
         scanner: SliceScanner,
         change: Tensor | None = None,
         *,
-        dense: bool = True,
         progress: bool = False,
     ) -> ImageCovariance:
         """Of a patch of a slice, and of the mean of two hypotheses if its anatomy may change.
@@ -123,38 +135,41 @@ class ImageCovariance:
         change : Tensor, (H, W), optional
             Change of the patch [HU]; the variance is the mean of those with and without it.
         """
-        columns = scanner.crossing
-        photons = scanner.photons(1.0)[columns]
-        hypotheses = [scanner.p[..., columns]]
+        columns, shift = scanner.crossing, None
         if change is not None:
-            shift = scanner.patch_operator(change * (scanner.mu_water / 1000.0))
-            hypotheses.append(hypotheses[0] + shift[..., columns])
-        parts = [ray_variance(p, photons, scanner.electronic_noise) for p in hypotheses]
-        quantum, electronic = (sum(part) / len(parts) for part in zip(*parts))
+            shift = scanner.patch_operator(change * (scanner.mu_water / 1000.0))[..., columns]
+        quantum, electronic = variance_across(scanner, shift)
         return cls(
             operator(with_columns(scanner.geometry, columns), scanner.patch_grid),
             quantum,
             electronic,
             window=scanner.window,
             mu_water=scanner.mu_water,
-            dense=dense,
             progress=progress,
         )
 
     def times(self, mas: float) -> Product:
         """The product ``v ↦ Σ v`` at an exposure [mAs], for images (n, H, W) [HU]."""
         if self.matrices is None:
-            variance = (self.parts[0] / mas + self.parts[1] / mas**2).float()
+            variance = self._rays(mas)
             return lambda v: self._through(v, [variance])[0].to(v.dtype)
         sigma = self.matrices[0] / mas + self.matrices[1] / mas**2
         return lambda v: (v.flatten(1).to(sigma) @ sigma).reshape(v.shape).to(v.dtype)
 
     def variance(self, mas: float) -> Tensor:
-        """Variance of each pixel (H, W) [HU²] at an exposure [mAs]; from the matrices."""
+        """Variance of each pixel (H, W) [HU²] at an exposure [mAs]."""
         if self.matrices is None:
-            raise DataError("the matrices were not computed", where="dense", expected="True")
+            parts = [
+                noise.flatten(1)[torch.arange(len(noise)), first + torch.arange(len(noise))]
+                for first, [noise] in self._columns([self._rays(mas)], progress=False)
+            ]
+            return torch.cat(parts).double().reshape(self.grid.shape)
         quantum, electronic = (matrix.diagonal().double() for matrix in self.matrices)
         return (quantum / mas + electronic / mas**2).reshape(self.grid.shape)
+
+    def _rays(self, mas: float) -> Tensor:
+        """Variance of the rays at an exposure [mAs]."""
+        return (self.parts[0] / mas + self.parts[1] / mas**2).float()
 
     def _through(self, images: Tensor, variances: list[Tensor]) -> list[Tensor]:
         """``B diag(σ²) Bᵀ`` of images (n, H, W), for several variances of the rays."""
@@ -175,30 +190,28 @@ class ImageCovariance:
         rays, image = self._traced[len(images)]
         return torch.autograd.grad(image, rays, images, retain_graph=True)[0]
 
-    def _matrices(self, progress: bool) -> tuple[Tensor, Tensor]:
+    def _columns(
+        self, variances: list[Tensor], *, progress: bool
+    ) -> Iterator[tuple[int, list[Tensor]]]:
+        """Columns of Σ as images, some at a time: the first one's number, and one Σ a variance."""
         rows, cols = self.grid.shape
         count = rows * cols
-        if count > _LARGEST:
-            raise DataError(
-                "the patch is too large for a matrix of its noise",
-                where="dense",
-                expected=f"at most {_LARGEST} pixels",
-                got=f"{rows} × {cols}",
-                remedy="dense=False",
-            )
-        matrices = torch.empty(2, count, count)
+        for first in tqdm(
+            range(0, count, _CHUNK), desc="noise covariance", disable=not progress, leave=False
+        ):
+            unit = torch.zeros(min(_CHUNK, count - first), count)
+            unit[torch.arange(len(unit)), first + torch.arange(len(unit))] = 1.0
+            yield first, self._through(unit.reshape(-1, rows, cols), variances)
+
+    def _matrices(self, progress: bool) -> tuple[Tensor, Tensor]:
+        rows, cols = self.grid.shape
+        matrices = torch.empty(2, rows * cols, rows * cols)
         # quanta and electronics differ by orders of magnitude: each is scaled to about 1
         scales = [float(part.mean()) or 1.0 for part in self.parts]
         variances = [(part / scale).float() for part, scale in zip(self.parts, scales, strict=True)]
-        bar = tqdm(
-            range(0, count, _CHUNK), desc="noise covariance", disable=not progress, leave=False
-        )
-        for first in bar:
-            unit = torch.zeros(min(_CHUNK, count - first), count)
-            unit[torch.arange(len(unit)), first + torch.arange(len(unit))] = 1.0
-            unit = unit.reshape(-1, rows, cols)
-            for matrix, scale, noise in zip(matrices, scales, self._through(unit, variances)):
-                matrix[first : first + len(unit)] = noise.flatten(1) * scale
+        for first, columns in self._columns(variances, progress=progress):
+            for matrix, scale, noise in zip(matrices, scales, columns, strict=True):
+                matrix[first : first + len(noise)] = noise.flatten(1) * scale
         for matrix in matrices:
             matrix += matrix.T.clone()
             matrix *= 0.5

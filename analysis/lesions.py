@@ -29,12 +29,21 @@ from recon.geometry import ImageGrid
 from .detectability import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
 from .fidelity import apply, rms
 
-__all__ = ["Hiding", "Lesion", "contrast_recovery", "hiding_cost", "lesion_likeness"]
+__all__ = [
+    "FINE_HU",
+    "Hiding",
+    "Lesion",
+    "contrast_recovery",
+    "hiding_cost",
+    "lesion_likeness",
+]
+
+FINE_HU = 0.1
+"""τ of a lesion's own d' [HU], far below any noise."""
 
 _OUTER = 8  # linearisations of the network, at most
 _MOST_CONTRAST = 10_000.0  # HU, of metal
 _AIM = 0.95  # of τ, for the linearised residual
-_FINE = 0.1  # HU: tolerance of the lesion's own d', far below any noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,7 @@ class Hiding:
     change : Tensor, (H, W)
         δ* [HU].
     cost, lesion : float
-        ``√(δ*ᵀ Σ⁻¹ δ*)`` and ``√(lᵀ Σ⁻¹ l)`` [d'].
+        ``√(δ*ᵀ Σ⁻¹ δ*)`` and ``√(lᵀ Σ⁻¹ l)`` [d'], the latter with τ = :data:`FINE_HU`.
     left : float
         ‖f(x + l + δ*) - f(x)‖ [HU].
     hidden : bool
@@ -170,7 +179,7 @@ def hiding_cost(
     if not tolerance_hu > 0.0:
         raise DataError("tolerance is not positive", where="tolerance_hu", got=tolerance_hu)
     goal, aim = apply(f, x), _AIM * tolerance_hu
-    own = float(detectability(covariance, lesion[None], tolerances=[_FINE])[0, 0])
+    own = float(detectability(covariance, lesion[None], tolerances=[FINE_HU])[0, 0])
     change, cost = torch.zeros_like(x), 0.0
     for _ in range(_OUTER):
         at = Jacobian(f, x + lesion + change)

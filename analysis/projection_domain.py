@@ -30,10 +30,17 @@ from recon.units import AIR_HU
 
 from .detectability import Jacobian, detectability
 from .fidelity import apply
-from .image_covariance import ImageCovariance
-from .scanner import SliceScanner
+from .image_covariance import ImageCovariance, variance_across
+from .scanner import SliceScanner, chunks
 
-__all__ = ["DETECTED", "Pair", "components", "threshold", "threshold_of_rays"]
+__all__ = [
+    "DETECTED",
+    "Pair",
+    "components",
+    "ray_detectability",
+    "threshold",
+    "threshold_of_rays",
+]
 
 DETECTED = 2.77
 """d' that counts as detected: an AUC of 0.975."""
@@ -89,7 +96,7 @@ class Pair:
     Parameters
     ----------
     scanner : SliceScanner
-        The slice y, with the patch in which it changes (up to 64² pixels).
+        The slice y, with the patch in which it changes.
     ybar : Tensor, (H, W)
         The other anatomy of the patch [HU].
     progress : bool
@@ -111,13 +118,7 @@ class Pair:
     """
 
     def __init__(self, scanner: SliceScanner, ybar: Tensor, *, progress: bool = False) -> None:
-        if tuple(ybar.shape) != tuple(scanner.patch_grid.shape):
-            raise DataError(
-                "the anatomy does not lie on the patch's grid",
-                where="ybar",
-                expected=tuple(scanner.patch_grid.shape),
-                got=tuple(ybar.shape),
-            )
+        _require_on_grid(ybar, tuple(scanner.patch_grid.shape))
         change = ybar.cpu().clamp(min=AIR_HU) - scanner.y.cpu()
         if not bool(change.abs().max() > 0):
             raise DataError("the two anatomies are the same", where="ybar")
@@ -133,9 +134,7 @@ class Pair:
 
     def before(self, mas: float) -> np.ndarray:
         """Ideal d' of the rays at an exposure [mAs], for each part (parts,)."""
-        quantum, electronic = self.covariance.parts
-        variance = quantum / mas + electronic / mas**2
-        return (self._energy / variance).sum((1, 2)).sqrt().numpy()
+        return _ideal(self._energy, self.covariance.parts, mas)
 
     def after_reconstruction(
         self, mas: float, tolerances: Sequence[float], *, parts: slice = slice(None)
@@ -165,6 +164,58 @@ class Pair:
         at = Jacobian(f, x)
         moved = apply(f, x + self.signal[0]) - at.value
         return float((moved - at.times_j(self.signal[:1])[0]).norm() / moved.norm())
+
+
+def ray_detectability(scanner: SliceScanner, ybar: Tensor, mas: float) -> np.ndarray:
+    """Ideal d' of the rays for each of many anatomies, without the noise of an image.
+
+    That of the whole difference, as :meth:`Pair.before` gives it for one.
+
+    Parameters
+    ----------
+    scanner : SliceScanner
+        The slice y, with the patch in which it changes.
+    ybar : Tensor, (n, H, W)
+        Other anatomies of the patch [HU].
+    mas : float
+        Exposure [mAs].
+
+    Returns
+    -------
+    ndarray, (n,)
+        d' against y; 0 for y itself.
+
+    Raises
+    ------
+    DataError
+        If the ȳ do not lie on the patch's grid.
+    """
+    _require_on_grid(ybar, (len(ybar), *scanner.patch_grid.shape))
+    found = np.empty(len(ybar))
+    for first in chunks(len(ybar), None, scanner.chunk):
+        part = ybar[first : first + scanner.chunk].to(scanner.y)
+        change = (part.clamp(min=AIR_HU) - scanner.y) * (scanner.mu_water / 1000.0)
+        shift = scanner.patch_operator(change)[..., scanner.crossing]
+        energy, parts = shift.double().square(), variance_across(scanner, shift)
+        found[first : first + len(part)] = _ideal(energy, parts, mas)
+    return found
+
+
+def _require_on_grid(ybar: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(ybar.shape) != expected:
+        raise DataError(
+            "not anatomies on the patch's grid",
+            where="ybar",
+            expected=expected,
+            got=tuple(ybar.shape),
+        )
+
+
+def _ideal(energy: Tensor, parts: tuple[Tensor, Tensor], mas: float) -> np.ndarray:
+    """√(Σ Δp²/σ²) from Δp² (n, views, cols) and the variance's two parts at 1 mAs."""
+    quantum, electronic = parts
+    variance = quantum / mas + electronic / mas**2
+    return (energy / variance).sum((-2, -1)).sqrt().cpu().numpy()
 
 
 def threshold_of_rays(pair: Pair, full: float, *, part: int = 0) -> str:

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from .detectability import auc
 from .fidelity import apply, rms
-from .lesions import Lesion, contrast_recovery, hiding_cost
+from .lesions import FINE_HU, Lesion, contrast_recovery, hiding_cost
 from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .projection_domain import Pair
 from .run_store import Study
 from .scanner import derived_seed
 
-__all__ = ["hide_lesion", "read_images", "recover_contrast"]
+__all__ = ["exceeds", "hide_lesion", "read_images", "recover_contrast"]
 
 
 def read_images(
@@ -34,7 +34,8 @@ def read_images(
 ) -> dict[str, list[Tensor]]:
     """CHO and NPW in image and output: trained on draws of the same noise, tested on others.
 
-    Returns the training images of both anatomies by stage.
+    ``facts["human_below_ideal"]`` says whether none of them is above the ideal observer of the
+    rays, whose d' is ``best``. Returns the training images of both anatomies by stage.
     """
     scanner = pair.scanner
     both = (scanner.y, scanner.y + pair.change[0].to(scanner.y))
@@ -48,15 +49,35 @@ def read_images(
     rows, cols = (torch.arange(n).double() for n in weight.shape)
     row, col = ((weight.sum(1 - k) * at).sum() / weight.sum() for k, at in enumerate((rows, cols)))
     channels = dense_dog_channels((len(rows), len(cols)), place=(float(row), float(col)))
-    trained = {}
+    trained, above = {}, False
     for layer, stage in (("input", "image"), ("output", "output")):
         if layer == "output":
             train, test = ([apply(f, images) for images in part] for part in (train, test))
         trained[stage] = train
         templates = {"CHO": train_cho(train[0], train[1], channels), "NPW": train_npw(*train)}
         for name, template in templates.items():
-            _say(study, name, observe(template, *test, seed=seed), layer, stage, other, best, draws)
+            seen = observe(template, *test, seed=seed)
+            above |= exceeds(seen, best)
+            _say(study, name, seen, layer, stage, other, best, draws)
+    study.facts["human_below_ideal"] = not above
     return trained
+
+
+def exceeds(seen: Observed, best: float) -> bool:
+    """Whether an observer is above an ideal one of d' ``best``, beyond its 95 % intervals.
+
+    The lower ends of both AUC and d' have to be: where all test images are ranked correctly the
+    bootstrap's interval of the AUC is 1 to 1, however few they are.
+
+    Examples
+    --------
+    >>> from analysis.observers import Observed
+    >>> from analysis.projection_observers import exceeds
+    >>> seen = Observed(d=2.0, d_interval=(1.7, 2.3), auc=0.92, auc_interval=(0.88, 0.95))
+    >>> exceeds(seen, 1.0), exceeds(seen, 1.9)
+    (True, False)
+    """
+    return seen.auc_interval[0] > auc(best) and seen.d_interval[0] > best
 
 
 def recover_contrast(
@@ -77,15 +98,20 @@ def hide_lesion(
     study: Study, f: Callable[[Tensor], Tensor], pair: Pair, x: Tensor, *, other: str
 ) -> None:
     """The least surprising change of x that hides nine tenths of the lesion from f."""
-    shown = float(rms(apply(f, x + pair.signal[0]) - apply(f, x)))
-    hiding = hiding_cost(
-        f, x, pair.signal[0], pair.covariance.times(study.mas), tolerance_hu=0.1 * shown
-    )
+    tau = 0.1 * float(rms(apply(f, x + pair.signal[0]) - apply(f, x)))
+    hiding = hiding_cost(f, x, pair.signal[0], pair.covariance.times(study.mas), tolerance_hu=tau)
+    study.add(
+        "d' of the lesion to be hidden", hiding.lesion, "1", layer="input", sampler=other,
+        should_be="at most the d' of the rays",
+        meaning="√(lᵀΣ⁻¹l) with l = R⁻¹R(ȳ - y), what it costs to remove the lesion from x; ideal "
+        f"observer, τ = {FINE_HU:g} HU",
+    )  # fmt: skip
     study.add(
         "cost of hiding", hiding.cost, "1", sampler=other,
         should_be=f"near the lesion's own d' of {hiding.lesion:.3g}; less is an easy way to hide",
-        meaning="√(δᵀΣ⁻¹δ) of the least surprising δ with ‖f(x + l + δ) - f(x)‖ at a tenth of "
-        "that without δ" + ("" if hiding.hidden else f"; reached {hiding.left:.2g} HU only"),
+        meaning="√(δᵀΣ⁻¹δ) of the least surprising δ with ‖f(x + l + δ) - f(x)‖ ≤ τ = "
+        f"{tau:.3g} HU, a tenth of that without δ"
+        + ("" if hiding.hidden else f"; reached {hiding.left:.2g} HU only"),
     )  # fmt: skip
     study.arrays["hiding"] = hiding.change.cpu().numpy()
     study.facts["hidden"] = hiding.hidden

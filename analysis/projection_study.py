@@ -176,7 +176,7 @@ def _record(
     scanner = pair.scanner
     fx = apply(f, x)
     add_scan(study, x, scanner.y, fx)
-    lost = _lost(stages[:, 0])
+    lost, reached = _lost(stages[:, 0]), _lost_of_reached(stages[:, 0])
     nonlinear = pair.nonlinearity(f, x)
     layers = ("projections", "projections", "input", "output")
     for name, values in zip(pair.names, stages.T, strict=True):
@@ -193,6 +193,13 @@ def _record(
             should_be="the four shares add up to 1",
             meaning=f"whole ȳ - y, ideal observer, τ = {tolerance_hu:g} HU",
         )  # fmt: skip
+    for stage, share in reached.items():
+        study.add(
+            f"share of d'² that reaches the {stage} and is lost in it", share, "1", sampler=other,
+            should_be="0 if it loses nothing, 1 if all",
+            meaning=f"1 - (d' behind it / d' before it)², whole ȳ - y, ideal observer, "
+            f"τ = {tolerance_hu:g} HU",
+        )  # fmt: skip
     study.add(
         "nonlinearity of f", nonlinear, "1", sampler=other, should_be="well below 1",
         meaning="‖f(x + Δ) - f(x) - JΔ‖ / ‖f(x + Δ) - f(x)‖: how far J speaks for f",
@@ -204,6 +211,7 @@ def _record(
         "parts": pair.names,
         "stages": list(STAGES),
         "shares_of_full_dose": lost,
+        "shares_of_reached": reached,
         "auc": [auc(d) for d in stages[:, 0]],
         "nonlinearity": nonlinear,
         "inequality_holds": bool((stages[2:] <= stages[1] * (1 + 1e-3)).all()),
@@ -235,4 +243,13 @@ def _lost(d: np.ndarray) -> dict[str, float]:
         **{name: float(value) for name, value in steps.items()},
         "the network took": float(share[2] - share[3]),
         "is left": float(share[3]),
+    }
+
+
+def _lost_of_reached(d: np.ndarray) -> dict[str, float]:
+    """Shares of the d'² that reaches the reconstruction, and the network, that each loses."""
+    stages = ("reconstruction", "network")
+    return {
+        stage: float(1.0 - (behind / before) ** 2)
+        for stage, before, behind in zip(stages, d[1:3], d[2:4], strict=True)
     }

@@ -32,7 +32,7 @@ def explain(study: Study) -> None:
         f"the ideal observer, behind R⁻¹ and f with a tolerance of τ = {tau:g} HU."
     )
     facts["verdict"] = {
-        "holds": facts["inequality_holds"],
+        "holds": facts["inequality_holds"] and facts.get("human_below_ideal", True),
         "label": _label(facts["shares_of_full_dose"]),
         "sentence": _sentence(study),
         "reasons": _reasons(study, full, tau, name),
@@ -56,11 +56,12 @@ def _percent(share: float) -> str:
 def _sentence(study: Study) -> str:
     facts = study.facts
     shares, full, other = facts["shares_of_full_dose"], facts["full_mas"], facts["other"]
+    lost = _percent(facts["shares_of_reached"]["network"])
     parts = [f"{who} took {_percent(shares[key])}" for key, who in _TAKEN.items()]
     return (
         f"At {study.mas:g} mAs, of what the rays of the full dose ({full:g} mAs) tell of the "
         f"{other} (d'²), {parts[0]}, {parts[1]} and {parts[2]}; {_percent(shares['is left'])} is "
-        "left."
+        f"left. The network lost {lost} of what reached it."
     )
 
 
@@ -79,12 +80,12 @@ def _reasons(study: Study, full: float, tau: float, name: str) -> list[str]:
         f"does to the image: with τ = {fine[0]:g} HU d' is {fine[1]:.3g} before {name} and "
         f"{fine[2]:.3g} behind it, with τ = {coarse[0]:g} HU {coarse[1]:.3g} and {coarse[2]:.3g}",
     ]
-    found += _human(study)
     found.append(
         "no stage holds more than the rays do, as it must be"
         if facts["inequality_holds"]
         else "a stage holds more than the rays do, which cannot be: these numbers are wrong"
     )
+    found += _human(study)
     found.append(
         f"f is linearised at x: for this difference {100 * facts['nonlinearity']:.2g} % of what f "
         "does is left out by that"
@@ -93,14 +94,22 @@ def _reasons(study: Study, full: float, tau: float, name: str) -> list[str]:
 
 
 def _human(study: Study) -> list[str]:
-    """What the human-like observers see, as far as they were asked."""
+    """What the human-like observers see, as far as they were asked, and whether that can be."""
+    if "human_below_ideal" not in study.facts:
+        return []
     rows = {row["quantity"]: float(row["value"]) for row in study.metrics}
     seen = []
     for who in ("CHO", "NPW"):
-        image, output = (rows.get(f"d' of {who}: {stage}") for stage in ("image", "output"))
-        if image is not None and output is not None:
-            seen.append(f"{who} {image:.3g} in the image and {output:.3g} in the output")
-    return [f"d' of human-like observers, which may rise: {'; '.join(seen)}"] if seen else []
+        image, output = (rows[f"d' of {who}: {stage}"] for stage in ("image", "output"))
+        seen.append(f"{who} {image:.3g} in the image and {output:.3g} in the output")
+    return [
+        f"d' of human-like observers, which may rise: {'; '.join(seen)}",
+        "none of them is above the ideal observer of the rays by more than its 95 % interval, as "
+        "it must be"
+        if study.facts["human_below_ideal"]
+        else "one of them is above the ideal observer of the rays by more than its 95 % interval, "
+        "which cannot be: these numbers are wrong",
+    ]
 
 
 def stage_table(study: Study) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -135,7 +144,9 @@ def table(study: Study) -> str:
         lines.append(f"{head:{wide}}  {numbers}")
     shares = facts["shares_of_full_dose"]
     lines.append(
-        "of the whole d'²: " + ", ".join(f"{share:.1%} {who}" for who, share in shares.items())
+        "of the whole d'²: "
+        + ", ".join(f"{share:.1%} {who}" for who, share in shares.items())
+        + f"; the network lost {facts['shares_of_reached']['network']:.1%} of what reached it"
     )
     limits = facts["detected_at_mas"]
     lines.append(

@@ -4,6 +4,8 @@ A sampler trained on targets, flow matching or VAE_y with a cINN, proposes high-
 that should give the same output as x. Whether they do is decided by the scanner: each is put into
 the slice, scanned at the exposure of x with several draws of the noise, and denoised. Its distance
 to f(x) is judged beside that of the true anatomy, scanned as often. Every ȳ is taken as noise-free.
+The same ȳ can be scanned at other exposures than that of the scan they were drawn for: there the
+scanner may tell them from y.
 """
 
 from __future__ import annotations
@@ -16,11 +18,22 @@ from recon.errors import DataError
 
 from .compatibility import NULL_DRAWS, POWER_SCANS, NullOutputs, add_compatibility, power_lesion
 from .fidelity import Spread, apply, coverage, ideal_coverage, judge_targets, rms, sample_sd
+from .projection_domain import ray_detectability
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
 from .scanner import SliceScanner, derived_seed
+from .undesired import match_lesions
 
-__all__ = ["target_domain_study"]
+__all__ = ["sample_targets", "target_domain_study"]
+
+
+def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, seed: int) -> Tensor:
+    """Anatomies ȳ (n, H, W) [HU] for the output of the scan of y at an exposure [mAs].
+
+    Number k is the same for every n above it, but for the rounding of 16 bits.
+    """
+    x = scanner.low_dose(mas, seed=seed)[0]
+    return sample_invariances(model, x, n=n, seed=seed).reshape(n, *x.shape)
 
 
 def target_domain_study(
@@ -29,6 +42,7 @@ def target_domain_study(
     *,
     denoiser: str,
     mas: float,
+    sampled_at: float | None = None,
     n: int = 250,
     draws: int = 8,
     null_groups: int = 24,
@@ -47,6 +61,8 @@ def target_domain_study(
         Name of f.
     mas : float
         Exposure [mAs] of x and of the scans of ȳ.
+    sampled_at : float, optional
+        Exposure [mAs] of the scan of y for whose output the ȳ are drawn; ``mas`` by default.
     n : int
         Number of ȳ.
     draws : int
@@ -64,7 +80,8 @@ def target_domain_study(
         Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``ybar`` (n, H, W); ``rescanned`` (n, H, W),
         the first draw of R⁻¹𝒫Rȳ; ``xprime`` (n, draws, H, W); ``distance`` (n, draws) and
         ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p`` (n,), see
-        :mod:`analysis.compatibility`.
+        :mod:`analysis.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal observer of the
+        rays; ``lesion_likeness`` (n,), see :func:`analysis.undesired.match_lesions`.
 
     Raises
     ------
@@ -80,7 +97,8 @@ def target_domain_study(
     y = scanner.y
     x = scanner.low_dose(mas, seed=seed)[0]
     fx = apply(f, x)
-    ybar = sample_invariances(model, x, n=n, seed=seed).reshape(n, *x.shape)
+    sampled_at = mas if sampled_at is None else float(sampled_at)
+    ybar = sample_targets(model, scanner, mas=sampled_at, n=n, seed=seed)
 
     def scan_label(what: str) -> str | None:
         return f"{denoiser}: scanning {what} at {mas:g} mAs" if progress else None
@@ -108,6 +126,7 @@ def target_domain_study(
     )
 
     study = Study("target-domain", denoiser, float(mas), {})
+    likeness, _ = match_lesions(ybar, y, scanner.patch_grid)
     by_sample, by_group = Spread.of(distance.mean(1)), Spread.of(null.mean(1))
     inside = float((distance.mean(1) <= by_group.high).double().mean())
     sd, covered = rms(sample_sd(ybar)), coverage(ybar, y)
@@ -117,6 +136,11 @@ def target_domain_study(
     add_scan(study, x, y, fx)
     sampler = model.sampler
     _numbers(study, sampler, y, ybar, xprime)
+    study.add(
+        "likeness of ȳ - y to a lesion, the likest", float(likeness.max()), "1", sampler=sampler,
+        should_be="1 if a lesion is all that differs",
+        meaning=f"correlation with a disc of 1.5 or 3 pixels; ȳ {int(likeness.argmax()) + 1}",
+    )  # fmt: skip
     for what, value in by_sample.named():
         study.add(
             f"‖x' - f(x)‖, {what}", value, "HU", sampler=sampler,
@@ -139,6 +163,7 @@ def target_domain_study(
         "sampler": model.sampler,
         "n": n,
         "draws": draws,
+        "sampled_at_mas": sampled_at,
         "null_groups": null_groups,
         "seed": seed,
         "scan": scanner.facts(mas),
@@ -159,6 +184,7 @@ def target_domain_study(
                 "xprime": xprime,
                 "distance": distance,
                 "null_distance": null,
+                "lesion_likeness": likeness,
             }.items()
         },
     }
@@ -169,8 +195,13 @@ def target_domain_study(
         ybar=ybar,
         y=y,
         with_lesion=apply(f, with_lesion),
+        rays=ray_detectability(scanner, ybar, mas),
         sampler=sampler,
     )
+    if sampled_at != mas:
+        study.facts["verdict"]["reasons"].append(
+            f"the anatomies were drawn for the scan at {sampled_at:g} mAs and scanned at {mas:g}"
+        )
     study.add_verdict(study.facts["verdict"], sampler=sampler)  # with the power as a reason
     return study
 

@@ -19,6 +19,7 @@ def projection_domain(
     images: Annotated[Path | None, arg(metavar="DIR")] = None,
     phantom: Literal["thorax", "abdomen", "head"] | None = None,
     other: Literal["lesion", "sample"] = "lesion",
+    sample: int = 1,
     contrast: float = 20.0,
     radius: float = 3.0,
     mas: tuple[float, ...] = (10.0,),
@@ -48,9 +49,12 @@ def projection_domain(
         images: Folder of CT images of one series (DICOM); or else a phantom.
         phantom: A random slice of this anatomy, drawn from --seed, without noise of its own.
         other: What y is compared with: a lesion in it, or a sampled anatomy.
+        sample: Which sampled anatomy: number K, from 1 as its report counts, of those that `ctxai
+            target-domain` draws for the same patch, seed and first exposure.
         contrast: Of the lesion, in the middle of the patch [HU].
         radius: Of the lesion [mm].
-        mas: Exposures of the simulated scans in mAs per rotation.
+        mas: Exposures of the simulated scans in mAs per rotation. A sampled anatomy is drawn for
+            the scan at the first one, and followed at all.
         full_mas: The full dose [mAs]; that of the images by default.
         tolerance_hu: What a reader or display cannot tell apart [HU].
         draws: Noise draws for the human-like observers: training, and as many for the test.
@@ -64,6 +68,9 @@ def projection_domain(
 
     exposures = commands.require_mas(mas)
     commands.require_count(draws, "--draws", least=12)
+    commands.require_count(sample, "--sample", most=commands.MOST_SAMPLES - 1)
+    if sample > 1 and other != "sample":
+        raise DataError("no anatomy is sampled", where="--sample", remedy="add --other sample")
     commands.require_count(seed, "--seed", least=0)
     if not 0.0 < tolerance_hu < float("inf"):
         raise DataError("tolerance is not positive", where="--tolerance-hu", got=tolerance_hu)
@@ -111,27 +118,22 @@ def projection_domain(
     grid = scene.patch.grid
     for text in commands.departures(scene, exposures, commands.working_point(networks)):
         commands.current().note(text)
-    studies = []
     lesion = None
     if other == "lesion":
         place = (grid.x[grid.shape[1] // 2], grid.y[grid.shape[0] // 2])
         lesion = Lesion(contrast=contrast, radius=radius, place=place)
-        pair = Pair(scanner, scanner.y + lesion.on(grid), progress=True)
-        groups = [(pair, f"lesion of {contrast:g} HU, radius {radius:g} mm", exposures)]
+        ybar, what = scanner.y + lesion.on(grid), f"lesion of {contrast:g} HU, radius {radius:g} mm"
     else:
-        from ctxai.sampling import sample_invariances
+        from analysis.target_domain import sample_targets
 
         _, models = commands.models_for(denoiser, ["output"], "y", out=out, weights=networks)
-        groups = []
-        for value in exposures:
-            x = scanner.low_dose(value, seed=seed)[0]
-            ybar = sample_invariances(models["output"], x, n=1, seed=seed).reshape(grid.shape)
-            groups.append((Pair(scanner, ybar, progress=True), "sampled ȳ", [value]))
-    for pair, what, values in groups:
-        studies += projection_study(
-            f, pair, denoiser=name, other=what, mas=values, full_mas=full,
-            tolerance_hu=tolerance_hu, draws=draws, lesion=lesion, seed=seed,
-        )  # fmt: skip
+        # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
+        drawn = sample_targets(models["output"], scanner, mas=exposures[0], n=sample + 1, seed=seed)
+        ybar, what = drawn[sample - 1], f"sampled ȳ {sample}"
+    studies = projection_study(
+        f, Pair(scanner, ybar, progress=True), denoiser=name, other=what, mas=exposures,
+        full_mas=full, tolerance_hu=tolerance_hu, draws=draws, lesion=lesion, seed=seed,
+    )  # fmt: skip
     record = {
         "command": commands.current().command,
         "configuration": {
@@ -141,6 +143,7 @@ def projection_domain(
             "denoiser": denoiser,
             "out": str(out),
             "other": other,
+            "sample": sample,
             "contrast": contrast,
             "radius": radius,
             "mas": exposures,

@@ -46,7 +46,8 @@ def target_domain(
         out: Folder for the results; earlier results of the same name are replaced.
         sampler: flow (flow matching in pixel space) or cinn (VAE_y and cINN); by default flow,
             where both come along.
-        mas: Exposure of the simulated scans in mAs per rotation; several are studied in turn.
+        mas: Exposure of the simulated scans in mAs per rotation. Of several, ȳ are drawn for the
+            output at the first, and the same ȳ are scanned at each: a higher dose may tell them.
         n: Number of sampled anatomies.
         slice: Slice to study, from 0 in order of position; the middle one by default.
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
@@ -86,7 +87,14 @@ def target_domain(
     scanner = scene.scanner(seed=seed, device=device)
     studies = [
         target_domain_study(
-            models["output"], scanner, denoiser=name, mas=value, n=n, draws=draws, seed=seed
+            models["output"],
+            scanner,
+            denoiser=name,
+            mas=value,
+            sampled_at=exposures[0],
+            n=n,
+            draws=draws,
+            seed=seed,
         )
         for value in exposures
     ]

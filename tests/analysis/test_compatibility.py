@@ -1,5 +1,9 @@
 """The test of compatibility: right under the null hypothesis, and able to see a lesion."""
 
+import runpy
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -68,3 +72,16 @@ def test_most_different_are_compatible_ones_in_order():
     assert most_different(ybar, y, np.array([0.5, 0.01, 0.2, 0.9]), count=2) == [3, 2]
     with pytest.raises(DataError, match="redrawn"):
         NullOutputs(y, ybar, seed=1)
+
+
+def test_the_script_refuses_bad_input_in_one_line(tmp_path, capsys, monkeypatch):
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts/target_domain_study.py"))
+    words = ["study", "--images", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", words)
+    assert script["main"]() == 2
+    assert "none" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    words[1:3] = ["--phantom", "head", "--mas", "300"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert script["main"]() == 2
+    assert "1 to 200 mAs" in capsys.readouterr().err

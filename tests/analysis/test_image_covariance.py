@@ -66,17 +66,23 @@ def test_it_is_the_variance_of_sampled_noise(scanner, covariance):
     assert abs(ratio - 1) < TOLERANCES["sampled variance, rel"]
 
 
-def test_products_without_a_matrix_are_the_same(scanner, covariance):
+def test_a_patch_above_the_limit_goes_without_matrices(scanner, covariance, monkeypatch):
+    """192 pixels, with the limit at 192 and at 191."""
     change = torch.zeros(16, 12)
     change[4:9, 2:6] = 400.0
-    with_matrix, without = (ImageCovariance.of(scanner, change, dense=d) for d in (True, False))
+    monkeypatch.setattr("analysis.image_covariance._LARGEST", 192)
+    with_matrix = ImageCovariance.of(scanner, change)
+    monkeypatch.setattr("analysis.image_covariance._LARGEST", 191)
+    without = ImageCovariance.of(scanner, change)
+    assert with_matrix.matrices is not None and without.matrices is None
     v = torch.randn(3, 16, 12, generator=torch.Generator().manual_seed(2))
     a, b = with_matrix.times(7.0)(v), without.times(7.0)(v)
     assert float((a - b).norm() / b.norm()) < TOLERANCES["matrix against product, rel"]
     # the mean of both hypotheses: a denser patch is noisier
     assert float(with_matrix.variance(7.0).mean() / covariance.variance(7.0).mean()) > 1.005
-    with pytest.raises(DataError, match="matrices"):
-        without.variance(7.0)
+    torch.testing.assert_close(
+        without.variance(7.0), with_matrix.variance(7.0), rtol=1e-5, atol=0.0
+    )
 
 
 def test_columns_that_cross_the_patch_are_kept():
@@ -106,11 +112,15 @@ def test_variance_of_a_ray_is_that_of_its_samples():
     assert float(noisy.double().var()) == pytest.approx(expected, rel=0.03)  # 40,000 samples
 
 
-def test_a_patch_too_large_for_a_matrix_is_refused(scanner):
+def test_the_largest_patch_with_matrices_has_64_pixels_a_side(scanner):
+    """65 × 64 are one row more."""
     grid = ImageGrid(shape=(65, 64), spacing=(1.0, 1.0))
     large = SliceScanner(
         scanner.hu, scanner.spacing, kvp=120.0, slice_thickness=1.5, patch_grid=grid, seed=1,
-        geometry=scanner.geometry,
+        geometry=flash_axial(views=24),
     )  # fmt: skip
-    with pytest.raises(DataError, match="dense=False"):
-        ImageCovariance.of(large)
+    covariance = ImageCovariance.of(large)
+    assert covariance.matrices is None
+    v = torch.zeros(1, 65, 64)
+    v[0, 30, 30] = 1.0
+    assert covariance.times(7.0)(v)[0, 30, 30] > 0

@@ -11,11 +11,13 @@ import zarr
 
 from analysis.lesions import Lesion
 from analysis.main import main
+from analysis.observers import Observed
 from analysis.projection_domain import Pair
 from analysis.projection_figure import projection_figure
+from analysis.projection_observers import read_images
 from analysis.projection_study import projection_study
 from analysis.projection_words import explain, table
-from analysis.run_store import read_run
+from analysis.run_store import Study, read_run
 from analysis.scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
@@ -73,6 +75,57 @@ def test_human_observers_stay_below_the_ideal_one_here(studies):
         assert 0.4 < float(row["value"]) <= 1.0
 
 
+def human(d, auc, width=0.0):
+    """An observer's numbers with intervals of a half-width."""
+    return Observed(d, (d - width, d + width), auc, (auc - width, min(1.0, auc + width)))
+
+
+@pytest.mark.parametrize(
+    ("seen", "best", "above"),
+    [
+        (human(2.0, 0.92, 0.1), 1.0, True),
+        (human(2.0, 0.92, 0.1), 1.95, False),  # within the interval
+        (human(0.5, 0.64, 0.1), 1.0, False),
+        (human(4.5, 1.0), 5.0, False),  # all ranked correctly: no width, and above auc(5)
+        (human(5.5, 1.0), 5.0, True),
+    ],
+)
+def test_a_human_observer_above_the_ideal_one_is_flagged(seen, best, above, pair, monkeypatch):
+    study = Study("projection-domain", "f", 2.0, {})
+    monkeypatch.setattr("analysis.projection_observers.observe", lambda *_, **__: seen)
+    read_images(study, lambda x: x, pair, 2.0, 12, 1, other="lesion", best=best)
+    assert study.facts["human_below_ideal"] is not above
+
+
+def test_the_words_say_whether_human_observers_can_be_right(studies):
+    assert all(study.facts["human_below_ideal"] for study in studies)
+    told = studies[0].facts["verdict"]
+    assert told["holds"] and any("none of them is above" in reason for reason in told["reasons"])
+    broken = replace(
+        studies[0],
+        facts={**studies[0].facts, "human_below_ideal": False},
+        metrics=list(studies[0].metrics),
+    )
+    explain(broken)
+    told = broken.facts["verdict"]
+    assert not told["holds"] and any("one of them is above" in reason for reason in told["reasons"])
+
+
+def test_shares_of_what_reached_a_stage_are_beside_those_of_the_full_dose(studies):
+    for study in studies:
+        rows = {row["quantity"]: float(row["value"]) for row in study.metrics}
+        _, rays, image, output = study.arrays["stages"][:, 0]
+        for stage, before, behind in (("reconstruction", rays, image), ("network", image, output)):
+            share = 1 - behind**2 / before**2
+            lost = rows[f"share of d'² that reaches the {stage} and is lost in it"]
+            assert lost == pytest.approx(share, rel=1e-3)
+        told = f"network lost {100 * share:.2g} % of what reached it"
+        assert told in study.facts["verdict"]["sentence"]
+        assert f"network lost {share:.1%} of what reached it" in table(study)
+        # hardly anything of the full dose reaches it: by that measure it could not lose much
+        assert lost > 4 * rows["share of d'² at full dose that the network took"]
+
+
 def test_a_lesion_is_recovered_and_costs_something_to_hide(studies):
     """The mean over 3 × 3 pixels keeps the contrast of a core of radius 2.5 but for its edge."""
     for study in studies:
@@ -82,7 +135,11 @@ def test_a_lesion_is_recovered_and_costs_something_to_hide(studies):
         )
         assert 0.75 < output < image < 1.05
         assert study.facts["hidden"]
-        assert 0.5 < float(rows["cost of hiding"]["value"]) / study.arrays["stages"][2, 0] < 1.0
+        own, cost = rows["d' of the lesion to be hidden"], rows["cost of hiding"]
+        assert float(own["value"]) == pytest.approx(study.arrays["tolerance_curve"][1, 0], rel=1e-3)
+        assert 0.5 < float(cost["value"]) / float(own["value"]) < 1.0
+        tau = float(cost["meaning"].split("τ = ")[1].split(" HU")[0])
+        assert 0.0 < tau < 0.1 * LESION.contrast and "τ = 0.1 HU" in own["meaning"]
 
 
 def test_table_and_picture(studies):
@@ -163,6 +220,8 @@ def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsy
         (["--images", "x", "--tolerance-hu", "0"], "--tolerance-hu"),
         (["--images", "x", "--radius", "-1"], "radius"),
         (["--images", "x", "--draws", "3"], "--draws"),
+        (["--images", "x", "--other", "sample", "--sample", "0"], "--sample"),
+        (["--images", "x", "--sample", "2"], "--other sample"),
         (["--images", "x", "--mas", "0"], "--mas"),
     ],
 )

@@ -9,7 +9,13 @@ import torch
 from analysis.detectability import detectability, lanczos
 from analysis.image_covariance import ImageCovariance
 from analysis.lesions import Lesion
-from analysis.projection_domain import Pair, components, threshold, threshold_of_rays
+from analysis.projection_domain import (
+    Pair,
+    components,
+    ray_detectability,
+    threshold,
+    threshold_of_rays,
+)
 from analysis.scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
@@ -81,6 +87,34 @@ def test_rays_have_their_closed_form(scanner, pair):
         counts = scanner.photons(MAS) * np.exp(-p)
         variance = variance + 0.5 * (1 / counts + scanner.electronic_noise**2 / counts**2)
     assert pair.before(MAS)[0] == pytest.approx(np.sqrt((shift**2 / variance).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("mas", [0.5, MAS])
+def test_rays_of_many_anatomies_have_the_d_of_each_pair(scanner, mas):
+    """More than one chunk of them; y itself among them, and air that cannot be thinner."""
+    generator = torch.Generator().manual_seed(2)
+    ybar = scanner.y + 30.0 * torch.randn(19, 16, 16, generator=generator)
+    ybar[3], ybar[5] = scanner.y, -2000.0
+    found = ray_detectability(scanner, ybar, mas)
+    assert found.shape == (19,) and found[3] == 0.0
+    for k in (0, 5, 18):  # of the first and of the last chunk
+        expected = Pair(scanner, ybar[k]).before(mas)[0]
+        assert found[k] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(DataError, match="grid"):
+        ray_detectability(scanner, ybar[0], mas)
+
+
+def test_a_large_patch_keeps_its_d(scanner, pair, monkeypatch):
+    """One pixel above the limit of the matrices."""
+    monkeypatch.setattr("analysis.image_covariance._LARGEST", 255)
+    large = Pair(scanner, scanner.y + pair.change[0])
+    assert large.covariance.matrices is None and pair.covariance.matrices is not None
+    x = scanner.low_dose(MAS)[0]
+    for found, expected in (
+        (large.after_reconstruction(MAS, [1.0]), pair.after_reconstruction(MAS, [1.0])),
+        (large.after_network(Smooth(), x, MAS, [1.0]), pair.after_network(Smooth(), x, MAS, [1.0])),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=TOLERANCES["closed form, rel"])
 
 
 def test_the_identity_is_the_reconstruction_s_own_and_zero_keeps_nothing(scanner, pair):
@@ -183,7 +217,7 @@ def test_fbp_loses_what_nps_and_mtf_predict(pixel, n, views, radius, edge, toler
     scanner = disc_scanner(pixel, n, views)
     place = (45.0 + pixel / 2, -20.0 - pixel / 2)
     lesion = Lesion(contrast=20.0, radius=radius, place=place, edge=edge)
-    covariance = ImageCovariance.of(scanner, dense=False)
+    covariance = ImageCovariance.of(scanner)
     A = covariance.operator
     rays = A(lesion.on(scanner.patch_grid)[None] * (scanner.mu_water / 1000))
     variance = covariance.parts[0] / MAS + covariance.parts[1] / MAS**2

@@ -5,6 +5,7 @@ import torch
 from tolerances import STUDIES
 
 from analysis.invariances import invariance_study
+from analysis.lesion_sites import site_lesion
 from analysis.scanner import SliceScanner, derived_seed
 from analysis.target_domain import target_domain_study
 from ctxai.invariance_model import InvarianceModel
@@ -81,8 +82,11 @@ def test_the_true_anatomy_is_a_target_of_itself(scanner):
     assert value(study, "share of ȳ compatible") > 0.8
     power = value(study, "power of the test")
     assert 0.0 <= power <= 1.0
-    told = study.facts["verdict"]["reasons"][-1]
+    found = study.facts["compatibility"]
+    assert found["power_low"] <= power <= found["power_high"]
+    told, rays = study.facts["verdict"]["reasons"][-2:]
     assert f"noticed in {power:.0%}" in told and ("says little" in told) == (power < 0.5)
+    assert "d' 0 to 0" in rays  # the rays of the same anatomy are the same
     assert study.arrays["compatibility_p"].shape == (24,)
     assert value(study, "sd of ȳ") < 1e-3
     xprime, rescanned = study.arrays["xprime"], study.arrays["rescanned"]
@@ -104,6 +108,35 @@ def test_another_anatomy_is_told_from_the_truth(scanner):
     assert value(study, "‖mean ȳ - y‖") == pytest.approx(40.0, rel=1e-3)  # 80 HU on a quarter
     mean = study.arrays["xprime"].mean((0, 1)) - study.arrays["y"]
     assert 60.0 < mean[6:10, 6:10].mean() < 100.0
+
+
+def test_the_same_anatomies_are_scanned_at_another_exposure(scanner):
+    """They are drawn from f(x) of the first scan: a sampler that copies z shows which it was."""
+    copying = known(lambda v: None, smooth, "y")
+    copying.generate = lambda v, z: z.expand(len(v), 1, 16, 16)
+    how = COMMON | {"mas": 4 * MAS}
+    study = target_domain_study(copying, scanner, sampled_at=MAS, n=2, draws=2, seed=2, **how)
+    first = target_domain_study(copying, scanner, n=2, draws=2, seed=2, **COMMON)
+    assert (study.arrays["ybar"] == first.arrays["ybar"]).all()
+    assert (study.arrays["ybar"][0] == first.arrays["fx"]).all()
+    assert study.facts["sampled_at_mas"] == MAS and study.mas == 4 * MAS
+    ratio = study.arrays["rays_d"] / first.arrays["rays_d"]
+    assert ratio == pytest.approx(2.0, rel=0.02)  # d' ∝ √mAs, but for electronic noise
+    assert "drawn for the scan at 20 mAs" in study.facts["verdict"]["reasons"][-1]
+
+
+def test_an_anatomy_that_looks_like_a_lesion_is_named(scanner):
+    lesion = site_lesion(contrast=-90.0, radius=1.5, grid=scanner.patch_grid)
+    hidden = lesion.on(scanner.patch_grid)
+    noise = 10.0 * torch.randn(5, 16, 16, generator=torch.Generator().manual_seed(3))
+    noise[2] += hidden
+    like = known(lambda v: scanner.y + noise[: len(v)], smooth, "y")
+    study = target_domain_study(like, scanner, n=5, draws=1, seed=2, **COMMON)
+    assert study.arrays["lesion_likeness"].argmax() == 2
+    [row] = [r for r in study.metrics if r["quantity"].startswith("likeness of ȳ - y to a lesion")]
+    assert float(row["value"]) > 0.85 and row["meaning"].endswith(
+        "ȳ 3"
+    )  # counted from 1, as in the report
 
 
 def test_x_is_not_among_the_scans_it_is_compared_with(scanner):
