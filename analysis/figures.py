@@ -59,7 +59,7 @@ class Row:
     kind : str
         "image", "difference" or "sd".
     captions : sequence of str
-        Text below each image.
+        Text below each image, of one line or more.
     limit : float, optional
         Largest value of the colour scale [HU], for differences and sd.
     """
@@ -130,7 +130,7 @@ def rows_figure(
     """
     columns = max(len(row.images) for row in rows)
     gap, label, caption = 0.05, 1.2, 0.2
-    tall = [size * _aspect(row) + gap + caption * bool(row.captions) for row in rows]
+    tall = [size * _aspect(row) + gap + caption * _lines(row) for row in rows]
     width, height = label + columns * (size + gap) + 0.65, sum(tall)
     figure = new_figure(width, height)
 
@@ -170,6 +170,11 @@ def rows_figure(
             bar.outline.set_visible(False)
         top += step
     return written(figure, form)
+
+
+def _lines(row: Row) -> int:
+    """Lines that a row's captions take."""
+    return max((1 + text.count("\n") for text in row.captions), default=0)
 
 
 def _aspect(row: Row) -> float:

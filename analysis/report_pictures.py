@@ -18,6 +18,7 @@ from .figures import (
     scene_figure,
 )
 from .projection_figure import projection_figure
+from .report_samples import order_words, p_words, sample_order, sample_words
 from .run_store import Study
 
 __all__ = ["Picture", "of_study", "place"]
@@ -187,10 +188,21 @@ def _targets(study: Study, window: Window) -> list[Picture]:
     arrays = study.arrays
     mean = arrays["distance"].mean(1)
     null = arrays["null_distance"].mean(1)
-    shown = slice(0, _COLUMNS)
+    shown = sample_order(study)[:_COLUMNS]
+    change = arrays["ybar"][shown] - arrays["y"]
+    said = " ".join(filter(None, [order_words(study, len(shown)), p_words(study)]))
     rows = [
-        Row("ȳ", list(arrays["ybar"][shown])),
-        Row("ȳ - y", list(arrays["ybar"][shown] - arrays["y"]), "difference"),
+        Row(
+            "ȳ",
+            list(arrays["ybar"][shown]),
+            captions=["\n".join(sample_words(study, k)) for k in shown],
+        ),
+        Row(
+            "ȳ - y",
+            list(change),
+            "difference",
+            captions=[f"‖ȳ - y‖ {_rms(image):.1f}" for image in change],
+        ),
         Row(f"{_SCANNED},\n{study.mas:g} mAs", list(arrays["rescanned"][shown])),
         Row(
             f"x' = f({_SCANNED})",
@@ -207,7 +219,7 @@ def _targets(study: Study, window: Window) -> list[Picture]:
             partial(rows_figure, rows, window=window, spacing=_spacing(study)),
             "The target domain. Each column is a sampled anatomy ȳ, its difference from the true "
             f"y, its scan at {study.mas:g} mAs, the denoised x', and how that differs from f(x). "
-            f"Below x', the distance in HU, the mean over {study.facts['draws']} draws. "
+            f"{said} Distances in HU; below x' the mean over {study.facts['draws']} draws. "
             f"{_shown(window)}.",
             "Columns of sampled anatomies, their low-dose scans, their denoised images and the "
             "differences from the output",

@@ -41,12 +41,13 @@ def verdicts(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def summary(run: Run) -> str:
-    """HTML of the top: five lines and a table of all verdicts."""
+    """HTML of the top: a few lines and a table of all verdicts."""
     command = run.record.get("command", "")
     lines = {
         "Asked": text(_asked(run.studies)),
         "Done": text(_done(run.studies)),
         "Answer": f"<span class=headline>{text(_headline(run.studies))}</span>",
+        "Compatible": _compatible(run.studies),
         "How sure": text(_sure(run.studies)),
         "To repeat": f"<code>{text(command)}</code>" if command else "",
     }
@@ -173,6 +174,44 @@ def _nothing(verdicts: Sequence[dict[str, Any]]) -> str:
     """What is said of the sets after layers that hide nothing."""
     count = sum(verdict["label"] == _INJECTIVE for verdict in verdicts)
     return f" For {count} there is nothing to be found: {_INJECTIVE_LAYER}." if count else ""
+
+
+def _compatible(studies: Sequence[Study]) -> str:
+    """What the test of compatibility leaves of the ȳ, one line a study (HTML)."""
+    tested = [study for study in studies if "compatibility" in study.facts]
+    lines = [
+        "Compatible means only that this test does not rule an anatomy out. Its power is the share "
+        "of scans of y with a lesion of 20 HU and 3 pixels radius that it notices.",
+        *(f"{_share_and_power(study)}{_rays(study)}" for study in tested),
+    ]
+    return "<br>".join(map(text, lines)) if tested else ""
+
+
+def _share_and_power(study: Study) -> str:
+    """How many ȳ are compatible, and the test's power with its interval."""
+    found, n = study.facts["compatibility"], study.facts["n"]
+    share, power, scans = found["compatible_share"], found["power"], found["power_scans"]
+    interval = ""
+    if "power_low" in found and "power_high" in found:
+        low, high = 100 * found["power_low"], 100 * found["power_high"]
+        interval = f"; 95 % interval {low:.0f} to {high:.0f} %"
+    return (
+        f"{who(study)} at {study.mas:g} mAs: {round(share * n)} of {n} ȳ are compatible "
+        f"({100 * share:.0f} %); the test's power is {round(power * scans)} of {scans} scans "
+        f"({100 * power:.0f} %{interval})."
+    )
+
+
+def _rays(study: Study) -> str:
+    """What the rays would tell of the compatible ȳ, if there are any."""
+    rays = study.facts["compatibility"].get("rays")
+    if not rays:
+        return ""
+    least, median, largest = (f"{rays[name]:.3g}" for name in ("least", "median", "largest"))
+    return (
+        " An ideal observer who knows both anatomies would tell the compatible ȳ from y in the "
+        f"rays with d' {least} to {largest} (median {median})."
+    )
 
 
 def _sure(studies: Sequence[Study]) -> str:

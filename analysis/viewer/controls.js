@@ -79,7 +79,7 @@ function remember() {
   waiting = setTimeout(() => {
     const words = new URLSearchParams();
     for (const name of CHOICES) words.set(name, view[name]);
-    words.set("sample", view.sample + 1);
+    words.set("sample", view.sample);
     words.set("window", `${view.level},${view.width}`);
     words.set("difference", view.difference);
     words.set("sd", view.spread);
@@ -88,6 +88,12 @@ function remember() {
     if (r) words.set("roi", [r.r0, r.c0, r.r1, r.c1].join(","));
     history.replaceState(null, "", `#${words}`);
   }, 250);
+}
+
+/** Take a choice; another question starts with its first sample. */
+function choose(name, value) {
+  if (name === "kind" && value !== view.kind) view.sample = 0;
+  view[name] = value;
 }
 
 /** Take the state from the address; what it does not say, or says wrongly, stays. */
@@ -99,13 +105,13 @@ function recall() {
     return found.length === count && found.every(Number.isFinite) ? found : null;
   };
   for (const name of CHOICES)
-    if (words.has(name)) view[name] = name === "mas" ? Number(words.get(name)) : words.get(name);
+    if (words.has(name)) choose(name, name === "mas" ? Number(words.get(name)) : words.get(name));
   const set = chosen(), { rows: high, cols: wide } = known.stacks[set.columns[0][0].of];
   const row = (value) => within(Math.round(value), 0, high - 1);
   const col = (value) => within(Math.round(value), 0, wide - 1);
   const sample = numbers("sample", 1), window_ = numbers("window", 2), probe = numbers("probe", 2);
   const roi = numbers("roi", 4), difference = numbers("difference", 1), sd = numbers("sd", 1);
-  if (sample) view.sample = Math.round(sample[0]) - 1;
+  if (sample) [view.sample] = sample;
   if (window_ && window_[1] >= 1) [view.level, view.width] = window_;
   if (difference && difference[0] >= 1) [view.difference] = difference;
   if (sd && sd[0] >= 1) [view.spread] = sd;
@@ -120,7 +126,7 @@ function recall() {
 /** One step of a slider. */
 function step(name, by) {
   const control = part(name), to = within(+control.value + by, 0, +control.max);
-  if (name === "sample") view.sample = to; else view[name] = offered[name][to];
+  view[name] = name === "sample" ? shownSet.numbers[to] : offered[name][to];
   touch();
   show();
 }
@@ -167,12 +173,12 @@ root.addEventListener("keydown", (event) => {
 for (const name of CHOICES)
   part(name).addEventListener("input", (event) => {
     const control = event.target;
-    view[name] = control.tagName === "SELECT" ? control.value : offered[name][control.value];
+    choose(name, control.tagName === "SELECT" ? control.value : offered[name][control.value]);
     touch();
     show();
   });
 part("sample").addEventListener("input", (event) => {
-  view.sample = +event.target.value;
+  view.sample = shownSet.numbers[event.target.value];
   touch();
   show();
 });

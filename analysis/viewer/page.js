@@ -1,6 +1,5 @@
 // The page: controls, linked tiles, crosshair, region, keyboard, and the state in the address.
 
-const started = performance.now();
 const root = document.getElementById("viewer");
 const part = (name) => document.getElementById(`viewer-${name}`);
 const known = JSON.parse(part("data").textContent);
@@ -9,7 +8,8 @@ const PRESETS = {
 };
 
 const view = {
-  kind: "", denoiser: "", sampler: "", mas: 0, layer: "", sample: 0,
+  kind: "", denoiser: "", sampler: "", mas: 0, layer: "",
+  sample: 0, // its number in the run, from 1; 0 is the first that is shown
   ...known.view, // level, width, difference and spread: the windows to start with [HU]
   probe: null, pinned: false, region: null, tool: "window",
 };
@@ -110,10 +110,10 @@ function build(set) {
   part("tiles").replaceChildren(...columns);
 }
 
-/** Values of a tile for the sample in view. */
-async function load(tile) {
-  const values = imageOf(await stackOf(tile.of), view.sample);
-  return tile.minus ? minus(values, imageOf(await stackOf(tile.minus), view.sample)) : values;
+/** Values of a tile for the sample at a place of the slider. */
+async function load(tile, at) {
+  const values = imageOf(await stackOf(tile.of), at);
+  return tile.minus ? minus(values, imageOf(await stackOf(tile.minus), at)) : values;
 }
 
 /** Show the state: everything, or only what a new window or crosshair changes. */
@@ -126,27 +126,30 @@ async function show() {
     if (view.probe && !fits(view.probe)) view.probe = null;
     if (view.region && !fits([view.region.r1, view.region.c1])) view.region = null;
   }
-  view.sample = within(view.sample, 0, set.shown - 1);
-  const loaded = await Promise.all(tiles.map(load));
+  const at = Math.max(0, set.numbers.indexOf(view.sample));
+  view.sample = set.numbers[at];
+  const loaded = await Promise.all(tiles.map((tile) => load(tile, at)));
   if (turn !== turnNumber) return; // a newer state is on its way
   tiles.forEach((tile, k) => { tile.values = loaded[k]; });
   const slider = part("sample");
   slider.max = set.shown - 1;
-  slider.value = view.sample;
+  slider.value = at;
   slider.disabled = set.shown === 1;
-  const some = set.total > set.shown ? `; all ${set.total} are in samples.zarr` : "";
-  part("sample-word").textContent = `${view.sample + 1} of ${set.shown}${some}`;
-  slider.setAttribute("aria-valuetext", `sample ${view.sample + 1} of ${set.shown}`);
-  const far = set.distance[view.sample];
+  const far = set.distance[at], name = set.words[at];
+  const counted = `${at + 1} of ${set.shown}${name ? `: ${name}` : ""}`;
+  part("sample-word").textContent = counted;
+  slider.setAttribute("aria-valuetext", `sample ${counted}`);
   part("said").textContent = [
-    set.verdict, far === undefined ? "" :
-      `Sample ${view.sample + 1}: ${set.distance_word} ${far.toFixed(1)} HU rms.`,
+    set.verdict,
+    far === undefined ? "" : `Here: ${set.distance_word} ${far.toFixed(1)} HU rms.`,
+    set.order_word,
+    set.total > set.shown ? `All ${set.total} are in samples.zarr.` : "",
   ].filter(Boolean).join(" ");
   paintAll();
   measure();
   root.dataset.state = "ready";
-  if (!root.dataset.milliseconds)
-    root.dataset.milliseconds = Math.round(performance.now() - started);
+  // since the page was asked for
+  if (!root.dataset.milliseconds) root.dataset.milliseconds = Math.round(performance.now());
   remember();
 }
 

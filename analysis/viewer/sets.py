@@ -6,11 +6,12 @@ by: its difference from another image, or a map over the samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..report_samples import order_words, sample_order, sample_words
 from ..run_store import Study
 from .pack import Packer
 
@@ -44,7 +45,8 @@ def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> lis
     -------
     list of dict
         kind, denoiser, mas, layer and sampler (the keys of the controls), the words for them,
-        columns of tiles, and the distance of each sample [HU] where there is one.
+        columns of tiles, and of each sample its number, its distance [HU] where there is one, and
+        its words where it has some.
     """
     if not {"x", "y", "fx"} <= study.arrays.keys():
         return []
@@ -74,10 +76,11 @@ def _set(
     *,
     layer: str,
     sampler: str,
-    word: str,
-    shown: int,
+    order: Sequence[int],
     total: int,
     verdict: Mapping[str, Any] | None,
+    words: Sequence[str] = (),
+    order_word: str = "",
     distance: np.ndarray | None = None,
     distance_word: str = "",
 ) -> dict[str, Any]:
@@ -101,15 +104,17 @@ def _set(
         "layer": layer,
         "sampler": sampler,
         "sampler_word": _sampler_word(study, layer, sampler),
-        "sample_word": word,
-        "shown": shown,
+        "shown": len(order),
         "total": total,
         "columns": known + columns,
         "spacing": [float(s) for s in patch["spacing_mm"]],
         "centre": [float(c) for c in patch["centre_mm"]],
         "slice_spacing": [float(s) for s in patch["slice_spacing_mm"]],
         "verdict": str(verdict["sentence"]) if verdict else "",
-        "distance": [] if distance is None else [round(float(d), 2) for d in distance[:shown]],
+        "numbers": [k + 1 for k in order],
+        "words": list(words),
+        "order_word": order_word,
+        "distance": [] if distance is None else [round(float(distance[k]), 2) for k in order],
         "distance_word": distance_word,
     }
 
@@ -145,7 +150,7 @@ def _layer(study: Study, packer: Packer, most: int, layer: str, sampler: str) ->
     ]
     verdict = study.facts.get("verdicts", {}).get(f"{layer}, {sampler}")
     return _set(
-        study, packer, columns, layer=layer, sampler=sampler, word="x̄", shown=shown,
+        study, packer, columns, layer=layer, sampler=sampler, order=range(shown),
         total=len(samples), verdict=verdict, distance=arrays.get(f"{name}_distance"),
         distance_word="‖f(x̄) - f(x)‖",
     )  # fmt: skip
@@ -154,10 +159,10 @@ def _layer(study: Study, packer: Packer, most: int, layer: str, sampler: str) ->
 def _target(study: Study, packer: Packer, most: int) -> dict[str, Any]:
     arrays = study.arrays
     samples, outputs = arrays["ybar"], arrays["xprime"]
-    shown = min(most, len(samples))
+    order = sample_order(study)[:most]
     x, y, fx = (packer.add(arrays[name]) for name in ("x", "y", "fx"))
-    ybar, scanned = packer.add(samples[:shown]), packer.add(arrays["rescanned"][:shown])
-    xprime = packer.add(outputs[:shown, 0])
+    ybar, scanned = packer.add(samples[order]), packer.add(arrays["rescanned"][order])
+    xprime = packer.add(outputs[order, 0])
     columns = [
         [_tile("ȳ", ybar), _tile("ȳ - y", ybar, minus=y, look="difference")],
         [
@@ -172,8 +177,10 @@ def _target(study: Study, packer: Packer, most: int) -> dict[str, Any]:
     ]
     distance = arrays.get("distance")
     return _set(
-        study, packer, columns, layer="output", sampler="plain", word="ȳ", shown=shown,
+        study, packer, columns, layer="output", sampler="plain", order=order,
         total=len(samples), verdict=study.facts.get("verdict"),
+        words=[", ".join(sample_words(study, k)) for k in order],
+        order_word=order_words(study, len(order)),
         distance=None if distance is None else distance.mean(1),
         distance_word="‖x' - f(x)‖, mean over the noise draws (the first is shown),",
     )  # fmt: skip
@@ -194,7 +201,7 @@ def _pair(study: Study, packer: Packer) -> dict[str, Any]:
         hidden = _tile("δ that hides it from f", key["hiding"], look="difference")
         columns.append([_tile("x", key["x"]), hidden])
     return _set(
-        study, packer, columns, layer="output", sampler="plain", word="ȳ", shown=1, total=1,
+        study, packer, columns, layer="output", sampler="plain", order=[0], total=1,
         verdict=study.facts.get("verdict"),
     )  # fmt: skip
 
@@ -216,6 +223,6 @@ def _others(study: Study, packer: Packer, most: int) -> dict[str, Any]:
         key = packer.add(array[:shown] if array.ndim == 3 else array)
         columns.append([_tile(name, key), _tile(f"{name} - y", key, minus=y, look="difference")])
     return _set(
-        study, packer, columns, layer="output", sampler="plain", word="sample", shown=shown,
+        study, packer, columns, layer="output", sampler="plain", order=range(shown),
         total=max(counts, default=1), verdict=study.facts.get("verdict"),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,25 @@ import pytest
 import analysis.demo
 from analysis.main import main
 from analysis.recipes import SETS
+from analysis.viewer.page import HEAVIEST
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "OUT"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(analysis.demo, "COUNTS", dict.fromkeys(SETS, 4))
+        patch.setattr(analysis.demo, "COUNTS", dict.fromkeys(SETS, 6))  # a row of pictures
         assert main(["demo", "--out", str(folder)]) == 0
     return folder
+
+
+def test_the_report_of_a_whole_demonstration_stays_below_8_mb(out: Path) -> None:
+    """The pictures are all there; the viewer's images weigh at most what they may."""
+    page = (out / "report.html").read_text()
+    [images] = re.findall(r"<script type='application/json' id='viewer-data'>(.*?)</script>", page)
+    pictures = len(page.encode()) - len(images.encode())
+    assert pictures > 3e6
+    assert HEAVIEST + pictures < 7.9e6  # and 0.1 MB for the words of the viewer's sets
 
 
 def rows(out: Path, **wanted: str) -> list[dict[str, str]]:

@@ -101,6 +101,23 @@ def test_the_sd_is_that_of_all_samples(studies):
     np.testing.assert_allclose(sd, expected, atol=KEPT, rtol=0)
 
 
+def test_the_most_different_compatible_ones_come_first(studies):
+    packer, a = Packer(), studies[3].arrays
+    [one] = image_sets(studies[3], packer, most=4)
+    tiles = {tile["label"]: tile for column in one["columns"] for tile in column}
+    order = [3, 1, 0, 2]
+    images = {"ȳ": a["ybar"], "R⁻¹𝒫Rȳ": a["rescanned"], "x' = f(R⁻¹𝒫Rȳ)": a["xprime"][:, 0]}
+    for label, image in images.items():
+        shown = unpack(packer.stacks[tiles[label]["of"]])
+        np.testing.assert_allclose(shown, image[order], atol=KEPT, rtol=0)
+    np.testing.assert_allclose(one["distance"], a["distance"].mean(1)[order], atol=0.005)
+    assert one["numbers"] == [4, 2, 1, 3]
+    assert one["words"] == [
+        "ȳ 4, p = .90", "ȳ 2, p = .43", "ȳ 1, p = .20", "ȳ 3, p = .050, not compatible",
+    ]  # fmt: skip
+    assert one["order_word"].startswith("First the compatible ȳ that differ most from y, then")
+
+
 def test_a_study_of_another_kind_shows_what_it_has(studies):
     study = Study("something", "own", 10.0, {"patch": studies[0].facts["patch"]})
     names = ("y", "x", "fx")
@@ -146,6 +163,7 @@ def test_a_heavy_run_shows_fewer_samples(studies):
     part = data_of(section(studies, heaviest=weight // 10))
     assert {one["shown"] for one in part["sets"]} == {2}  # of 24, of which there are 5
     assert {one["total"] for one in part["sets"]} == {SAMPLES}
+    assert part["sets"][-1]["numbers"] == [4, 2]  # the most different compatible ones are kept
 
 
 def luminance(colour):
