@@ -190,6 +190,9 @@ def place_patch(
 ) -> Patch:
     """Grid of a patch centred on a pixel of a slice, the body's centre by default.
 
+    The pixel ``(rows // 2, cols // 2)`` of the patch lies on that pixel: where both have pixels of
+    one size these coincide, and the patch is cut out of the slice as it is.
+
     Parameters
     ----------
     hu : ndarray, (rows, cols)
@@ -222,8 +225,9 @@ def place_patch(
         ("row", hu.shape[0], spacing[0], shape[0], to_spacing[0], row),
         ("column", hu.shape[1], spacing[1], shape[1], to_spacing[1], col),
     ):
-        half = pixels * pitch / 2 / step
-        first, last = int(np.ceil(half - 0.5)), int(np.floor(n - 0.5 - half))
+        before = (pixels // 2 + 0.5) * pitch / step
+        after = pixels * pitch / step - before
+        first, last = int(np.ceil(before - 0.5)), int(np.floor(n - 0.5 - after))
         if first > last:
             raise DataError(
                 "the image is smaller than the network's patch",
@@ -238,9 +242,11 @@ def place_patch(
                 expected=f"a {axis} from {first} to {last}",
                 got=at,
             )
-    centre = (
-        (col - (hu.shape[1] - 1) / 2) * spacing[1],
-        (row - (hu.shape[0] - 1) / 2) * spacing[0],
+    # a pixel of an even patch lies on that of the slice, so that pixels of one size coincide
+    y, x = (
+        (at - (n - 1) / 2) * step - (pixels // 2 - (pixels - 1) / 2) * pitch
+        for at, n, step, pixels, pitch in zip((row, col), hu.shape, spacing, shape, to_spacing)
     )
+    centre = (x, y)
     grid = ImageGrid(shape=shape, spacing=to_spacing, centre=centre)
     return Patch(grid, (row, col))

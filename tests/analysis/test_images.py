@@ -60,10 +60,22 @@ def test_patch_is_centred_on_its_pixel():
     hu[row, col] = 500.0
     patch = place_patch(hu, (0.8, 0.9), roi=(row, col))
     assert patch.roi == (row, col)
-    assert patch.grid.centre == pytest.approx(((110 - 79.5) * 0.9, (70 - 99.5) * 0.8))
+    place = patch.grid.x[32], patch.grid.y[32]
+    assert place == pytest.approx(((110 - 79.5) * 0.9, (70 - 99.5) * 0.8))
     inside = resample_to(hu, (0.8, 0.9), patch.grid)
-    peak = np.unravel_index(np.argmax(inside), inside.shape)
-    assert {int(peak[0]), int(peak[1])} <= {31, 32}
+    assert np.unravel_index(np.argmax(inside), inside.shape) == (32, 32)
+
+
+@pytest.mark.parametrize("side", [16, 17])
+def test_a_patch_of_the_slice_s_own_pixels_is_cut_out_as_it_is(side):
+    hu = np.random.default_rng(2).normal(size=(40, 50)).astype(np.float32)
+    row, col = 20, 30
+    patch = place_patch(hu, (0.7, 0.7), shape=(side, side), to_spacing=(0.7, 0.7), roi=(row, col))
+    first = [at - side // 2 for at in (row, col)]
+    cut = hu[first[0] : first[0] + side, first[1] : first[1] + side]
+    np.testing.assert_allclose(resample_to(hu, (0.7, 0.7), patch.grid), cut, rtol=0, atol=1e-5)
+    edge = place_patch(hu, (0.7, 0.7), shape=(40, 16), to_spacing=(0.7, 0.7), roi=(20, 8))
+    np.testing.assert_allclose(resample_to(hu, (0.7, 0.7), edge.grid), hu[:, :16], atol=1e-5)
 
 
 @pytest.mark.parametrize("roi", [(10, 80), (190, 80), (100, 5), (100, 155), (-1, 80), (100, 900)])
