@@ -63,7 +63,7 @@ def held_out_fidelity(
     n: int = 24,
     tolerance_hu: float | None = 3.0,
     tolerance: float | None = None,
-    looked_at: int = 4,
+    looked_at: int = 8,
     seed: int,
     label: str | None = None,
 ) -> dict[str, Any]:

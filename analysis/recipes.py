@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from ctxai.wiretap import Wiretap
 from recon.errors import DataError
 
 from .held_out import collapse_alarm, denoiser_figures, model_figures, vae_figures
-from .stages import LARGE, LONG, REDUCED, Recipe, Stages, stage_seed
+from .stages import DOSES, LARGE, LONG, REDUCED, Recipe, Stages, stage_seed
 from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
-__all__ = ["FLOWS", "LARGE", "LONG", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]
+__all__ = ["DOSES", "FLOWS", "LARGE", "LONG", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]
 
 SETS = {
     ("chen", "x"): ("output",),
@@ -84,11 +85,16 @@ def train_all(
     folder = Path(folder)
     stages = Stages(folder, recipe, point, seed, progress, device)
 
-    def patches(slices: int, of: str) -> PatchPairs:
-        x, y = phantom_pairs(slices, seed=stage_seed(seed, of), point=point, progress=progress)
+    def patches(slices: int, of: str, exposures: Sequence[float] = ()) -> PatchPairs:
+        x, y = phantom_pairs(
+            slices, seed=stage_seed(seed, of), point=point, exposures=exposures, progress=progress
+        )
         return PatchPairs(x.to(device), y.to(device), patch=point.patch)
 
-    pairs = patches(recipe.slices, "train")
+    @cache
+    def pairs(exposures: tuple[float, ...] = ()) -> PatchPairs:
+        return patches(recipe.slices, "train", exposures)
+
     held_out = patches(recipe.held_out, "test").batch(64, torch.Generator().manual_seed(0))
     figures: dict[str, Any] = {}
     if keep is not None:
@@ -100,13 +106,13 @@ def train_all(
 
     for name, train_denoiser in (("chen", stages.chen), ("yang", stages.yang)):
         if missing(name):
-            denoiser = train_denoiser(pairs)
+            denoiser = train_denoiser(pairs())
             figures[name] = denoiser_figures(denoiser, *held_out)
             stages.save(name, denoiser, figures[name])
     for domain in ("x", "y"):
         name = vae_name(domain)
         if missing(name):
-            autoencoder = stages.vae(domain, pairs)
+            autoencoder = stages.vae(domain, pairs())
             figures[name] = vae_figures(autoencoder, pick_domain(held_out, domain))
             stages.save(name, autoencoder, figures[name])
             active = figures[name]["active_dimensions"]
@@ -123,11 +129,14 @@ def train_all(
                 model: Model
                 if sampler == "cinn":
                     vae = stages.saved(vae_name(domain))
-                    model = stages.cinn(f, vae, layer, domain, pairs, name)
+                    model = stages.cinn(f, vae, layer, domain, pairs(), name)
                 else:
                     first = flow_name("chen", layer, domain)
                     start = stages.saved(first) if first in figures else None
-                    model = stages.flow(f, layer, domain, pairs, name, start=start)
+                    if recipe.flow_goes_on and keep is not None and name in keep:
+                        start = keep.load(name)[0]
+                    scans = pairs(recipe.flow_exposures)
+                    model = stages.flow(f, layer, domain, scans, name, start=start)
                 figures[name] = model_figures(model, *held_out)
                 stages.save(name, model.networks[-1], figures[name])
     facts = {**asdict(recipe), "seed": seed, "working_point": point.facts}

@@ -37,7 +37,17 @@ from ctxai.wiretap import Wiretap
 from .training_curves import write_curves
 from .training_data import WorkingPoint
 
-__all__ = ["LARGE", "LONG", "REDUCED", "Recipe", "Stages", "seeded", "stage_seed", "tell_random"]
+__all__ = [
+    "DOSES",
+    "LARGE",
+    "LONG",
+    "REDUCED",
+    "Recipe",
+    "Stages",
+    "seeded",
+    "stage_seed",
+    "tell_random",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,9 @@ class Recipe:
     flow_batch: int = 16
     flow_tune_steps: int = 300
     flow_widths: tuple[int, ...] = (32, 64, 80)
+    flow_exposures: tuple[float, ...] = ()  # of the scans that flows see [mAs]; the denoiser's
+    flow_lr: float = 2e-3
+    flow_goes_on: bool = False  # from the flow of that name in the set that is kept
     batch: int = 16
     latent: int = 128
     differs: str = (
@@ -89,6 +102,17 @@ LARGE = replace(
     differs=LONG.differs.replace("64 patches", "32 patches of 128²"),
 )
 """Flows of larger patches that ship."""
+
+DOSES = replace(
+    LONG,
+    name="doses",
+    flow_exposures=(5.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 50.0),
+    flow_lr=1e-3,
+    flow_goes_on=True,
+    differs="Flow matching that goes on from a flow of one dose: 2,000 steps of 64 patches, of"
+    " slices scanned at 5 to 50 mAs. Denoisers and VAEs of the reduced recipe. Phantoms alone.",
+)
+"""Flows that go on from those of a set that is kept, over a range of doses."""
 
 
 def stage_seed(seed: int, stage: str) -> int:
@@ -233,11 +257,11 @@ class Stages:
         steps = self.recipe.flow_steps
         if start is not None and start.config == flow.config:
             flow.load_state_dict(start.state_dict())
-            flow.fitted.zero_()  # its scales are those of this denoiser
+            flow.fitted.zero_()  # its scales are of this denoiser and these scans
             steps = self.recipe.flow_tune_steps
         task = FlowTask(
             flow, wiretap, pairs.batch, domain=domain, batch=self.recipe.flow_batch, steps=steps,
-            lr=2e-3,
+            lr=self.recipe.flow_lr,
         )  # fmt: skip
         self.run(stage, task, steps)
         flow.eval().requires_grad_(False)

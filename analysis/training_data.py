@@ -64,6 +64,7 @@ def phantom_pairs(
     seed: int,
     anatomies: Sequence[str] = ("thorax", "abdomen", "thorax", "abdomen", "head"),
     point: WorkingPoint = WORKING_POINT,
+    exposures: Sequence[float] = (),
     progress: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Low-dose and high-dose images of `n` random phantom slices.
@@ -78,6 +79,8 @@ def phantom_pairs(
         Names that :func:`recon.phantom.random_slice` knows.
     point : WorkingPoint
         Grid, doses and window.
+    exposures : sequence of float
+        Low doses [mAs], of slice i ``exposures[i % len(exposures)]``; the point's by default.
     progress : bool
         Show a progress bar for the phantoms on stderr.
 
@@ -104,7 +107,10 @@ def phantom_pairs(
         )
         truth = np.stack(list(drawn))
     y = scan(truth, point.high_mas, seed=derived_seed(seed, "high dose"), point=point)
-    x = scan(y, point.mas, seed=derived_seed(seed, "low dose"), point=point)
+    x, low = np.empty_like(y), (tuple(exposures) or (point.mas,))[:n]
+    for i, mas in enumerate(low):
+        noise = derived_seed(seed, "low dose") + i
+        x[i :: len(low)] = scan(y[i :: len(low)], mas, seed=noise, point=point)
     return torch.from_numpy(x), torch.from_numpy(y)
 
 

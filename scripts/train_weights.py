@@ -5,14 +5,17 @@
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
-Those that ship were made in two steps, the second on a GPU, whose bits depend on it; 20 MB hold the
-cINNs of the outputs in the low-dose domain and all flows. The last line makes flows for larger
+Those that ship were made in three steps, the second on a GPU, whose bits depend on it; 20 MB hold
+the cINNs of the outputs in the low-dose domain and all flows. The third lets the flows of the
+outputs see more than one dose, in 40 minutes on two cores. The last line makes flows for larger
 patches, which do not ship:
 
     python scripts/train_weights.py --out A
     python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda \\
         --names chen yang 'vae_*' 'cinn-*-output-x' 'flow-*'
-    python scripts/train_weights.py --out C --keep B --anew 'flow-*' --recipe large --device cuda \\
+    python scripts/train_weights.py --out C --keep B --anew 'flow-*-output-x' --recipe doses \\
+        --names chen yang 'vae_*' 'cinn-*-output-x' 'flow-*'
+    python scripts/train_weights.py --out D --keep B --anew 'flow-*' --recipe large --device cuda \\
         --names chen yang 'flow-*-output-*' --patch 128
 
 Recipe, seed, digests and held-out figures are written to `manifest.json` beside the weights. A run
@@ -29,11 +32,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from analysis.recipes import LARGE, LONG, REDUCED, train_all
+from analysis.recipes import DOSES, LARGE, LONG, REDUCED, train_all
 from analysis.training_data import WORKING_POINT
 from ctxai.weights import SHIPPED, WeightSet
 
-RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE)}
+RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES)}
 
 
 def main() -> None:

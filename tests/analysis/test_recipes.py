@@ -1,6 +1,7 @@
 """Training images and the whole training, in miniature."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,23 @@ def test_training_images_carry_the_noise_of_their_doses() -> None:
     noise = (x - y)[inside]
     assert 20 < float(noise.std()) < 200  # HU; some 60 at 10 mAs in the middle of an abdomen
     assert abs(float(noise.mean())) < 8  # HU; blurred edges and the logarithm's bias, no shift
+
+
+def test_slices_are_scanned_at_the_exposures_that_are_named_in_turn() -> None:
+    how = {"seed": 5, "anatomies": ["abdomen"], "point": POINT, "progress": False}
+    x, y = phantom_pairs(3, **how)
+    same, _ = phantom_pairs(3, exposures=[POINT.mas], **how)
+    assert torch.equal(x, same)
+    at_two, clean = phantom_pairs(3, exposures=[2 * POINT.mas, 4 * POINT.mas], **how)
+    assert torch.equal(clean, y)
+    inside = (y > -200) & (y < 200)
+
+    def noise(images: torch.Tensor, i: int) -> float:
+        return float((images[i] - y[i])[inside[i]].abs().median())
+
+    ratios = [noise(at_two, i) / noise(x, i) for i in range(3)]
+    # σ ∝ 1/√mAs; 12 % for electronic noise, which falls faster in a large body, and for blur
+    assert ratios == pytest.approx([2**-0.5, 0.5, 2**-0.5], rel=0.12)
 
 
 def test_no_slices_and_unknown_anatomies_are_refused() -> None:
@@ -92,6 +110,21 @@ def test_networks_that_are_kept_are_not_trained_again(trained: WeightSet, tmp_pa
     assert again.manifest["sha256"] == trained.manifest["sha256"]
     made = {path.stem for path in (tmp_path / "new/checkpoints").iterdir()}
     assert made == {"flow-yang-output-x"}
+
+
+def test_a_flow_can_go_on_from_a_kept_one_with_scans_at_other_doses(
+    trained: WeightSet, tmp_path: Path
+) -> None:
+    name = "flow-yang-output-x"
+    recipe = replace(TINY, flow_goes_on=True, flow_exposures=(2.0, 5.0), flow_lr=0.0)
+    again = train_all(
+        tmp_path, recipe=recipe, point=POINT, keep=trained, anew=[name], names=["yang", name],
+        progress=False,
+    )  # fmt: skip
+    (before, _), (after, _) = trained.load(name), again.load(name)
+    for old, new in zip(before.parameters(), after.parameters()):
+        assert torch.equal(old, new)  # at a rate of zero, those that it started from
+    assert float(after.scale / before.scale) > 1.01  # but its scale is that of noisier scans
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
