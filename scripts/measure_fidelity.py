@@ -67,6 +67,10 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--patch", type=int, help="side of a patch; that of the training [pixels]")
     parser.add_argument("-n", type=int, default=24, help="samples of each patch")
+    parser.add_argument(
+        "--closely", type=int, default=8,
+        help="patches, of the first, whose near-null space and curves are measured",
+    )  # fmt: skip
     parser.add_argument("--domain", choices=["x", "y"], default="x")
     parser.add_argument("--weights", type=Path, help="folder of a set; the one that ships")
     parser.add_argument("--denoisers", nargs="+", default=["chen", "yang"])
@@ -145,8 +149,9 @@ def low_dose_rows(asked: argparse.Namespace, weights: Any, held_out: Any) -> Ite
         ):
             label = f"{denoiser}, layer {layer}, {name}"
             found = held_out_fidelity(
-                model, held_out, n=asked.n, seed=asked.seed, label=label, **how
-            )
+                model, held_out, n=asked.n, looked_at=asked.closely, seed=asked.seed, label=label,
+                **how,
+            )  # fmt: skip
             found.pop("ranks", None)
             yield {"denoiser": denoiser, "layer": layer, "sampler": name, **found}
 
