@@ -215,7 +215,8 @@ def place_patch(
     --------
     >>> import numpy as np
     >>> from analysis.images import place_patch
-    >>> place_patch(np.zeros((101, 101)), (2.0, 2.0), roi=(50, 60)).grid.centre
+    >>> grid = place_patch(np.zeros((101, 101)), (2.0, 2.0), roi=(50, 60)).grid
+    >>> float(grid.x[32]), float(grid.y[32])
     (20.0, 0.0)
     """
     if roi is None:
