@@ -139,7 +139,7 @@ def target_domain_study(
     study.add(
         "likeness of ȳ - y to a lesion, the likest", float(likeness.max()), "1", sampler=sampler,
         should_be="1 if a lesion is all that differs",
-        meaning=f"correlation with a disc of 1.5 or 3 pixels; ȳ {int(likeness.argmax()) + 1}",
+        meaning=f"correlation with discs of radius 1.5 and 3 px; ȳ {int(likeness.argmax()) + 1}",
     )  # fmt: skip
     for what, value in by_sample.named():
         study.add(

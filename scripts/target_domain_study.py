@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ from analysis.compatibility import power_lesion
 from analysis.projection_domain import Pair, threshold, threshold_of_rays
 from analysis.projection_study import require_exposures
 from analysis.run_store import Study
-from analysis.scanner import SliceScanner
 from analysis.target_domain import target_domain_study
 from ctxai.weights import SHIPPED
 from recon.errors import DataError
@@ -42,6 +41,7 @@ from recon.storage import write_csv
 
 TOLERANCE_HU = 1.0
 WHERE = ("rays", "image", "output")
+WHOLE = slice(0, 1)
 
 
 def arguments() -> argparse.Namespace:
@@ -89,11 +89,12 @@ def study(wanted: argparse.Namespace) -> None:
     grid = scanner.patch_grid
     lesion = Pair(scanner, scanner.y + power_lesion(grid).on(grid), progress=True)
     curve = sorted({1.0, full, *exposures})
+    lesion_seen = before_network(lesion, curve)
     rows: list[dict[str, Any]] = []
     for denoiser in wanted.denoisers:
         name, models = commands.models_for(denoiser, ["output"], "y", out=out)
         model = models["output"]
-        d = stages(lesion, model.wiretap.f, scanner, curve, label=f"{name}, lesion")
+        d = stages(lesion, lesion_seen, model.wiretap.f, label=f"{name}, lesion")
         studies = [
             target_domain_study(
                 model, scanner, denoiser=name, mas=mas, sampled_at=point["mas"], n=wanted.n,
@@ -106,7 +107,7 @@ def study(wanted: argparse.Namespace) -> None:
         if follow is not None:
             pair = Pair(scanner, follow, progress=True)
             label = f"{name}, the most different compatible ȳ"
-            other = stages(pair, model.wiretap.f, scanner, exposures, label=label)
+            other = stages(pair, before_network(pair, exposures), model.wiretap.f, label=label)
         for k, mas in enumerate(exposures):
             row = {
                 "denoiser": name,
@@ -138,23 +139,30 @@ def study(wanted: argparse.Namespace) -> None:
         print("| " + " | ".join(str(row.get(c, "")) for c in columns) + " |")
 
 
+def before_network(pair: Pair, exposures: Sequence[float]) -> dict[float, tuple[float, float]]:
+    """d' in the rays and the image, by exposure [mAs]: the same for every denoiser."""
+    return {
+        mas: (
+            float(pair.before(mas)[0]),
+            float(pair.after_reconstruction(mas, [TOLERANCE_HU], parts=WHOLE)[0, 0]),
+        )
+        for mas in exposures
+    }
+
+
 def stages(
     pair: Pair,
+    seen: Mapping[float, tuple[float, float]],
     f: Callable[..., Any],
-    scanner: SliceScanner,
-    exposures: Sequence[float],
     *,
     label: str,
 ) -> dict[float, tuple[float, float, float]]:
     """d' in the rays, the image and the output, by exposure [mAs]."""
-    whole, found = slice(0, 1), {}
-    for mas in exposures:
-        x = scanner.low_dose(mas)[0]
-        found[mas] = (
-            float(pair.before(mas)[0]),
-            float(pair.after_reconstruction(mas, [TOLERANCE_HU], parts=whole)[0, 0]),
-            float(pair.after_network(f, x, mas, [TOLERANCE_HU], parts=whole)[0, 0]),
-        )
+    found = {}
+    for mas, before in seen.items():
+        x = pair.scanner.low_dose(mas)[0]
+        output = pair.after_network(f, x, mas, [TOLERANCE_HU], parts=WHOLE)[0, 0]
+        found[mas] = (*before, float(output))
         told = ", ".join(f"{d:.3f} in the {where}" for d, where in zip(found[mas], WHERE))
         print(f"{label}, {mas:g} mAs: d' {told}", flush=True)
     return found

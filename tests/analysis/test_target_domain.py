@@ -134,9 +134,8 @@ def test_an_anatomy_that_looks_like_a_lesion_is_named(scanner):
     study = target_domain_study(like, scanner, n=5, draws=1, seed=2, **COMMON)
     assert study.arrays["lesion_likeness"].argmax() == 2
     [row] = [r for r in study.metrics if r["quantity"].startswith("likeness of ȳ - y to a lesion")]
-    assert float(row["value"]) > 0.85 and row["meaning"].endswith(
-        "ȳ 3"
-    )  # counted from 1, as in the report
+    assert float(row["value"]) > 0.85
+    assert row["meaning"].endswith("ȳ 3")  # counted from 1, as in the report
 
 
 def test_x_is_not_among_the_scans_it_is_compared_with(scanner):
