@@ -65,7 +65,7 @@ class SliceOptions:
                 "the range runs backwards", where="--z-range", expected="LO ≤ HI",
                 got=f"{self.z_range[0]:g} {self.z_range[1]:g}",
             )  # fmt: skip
-        from recon.windows import check_window
+        from recon.fbp.windows import check_window
 
         check_window(self.window)
 

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from . import phantom
 from .dose import FLOOR_QUANTA, insert_noise, sample_transmission, starved_rays
 from .errors import BackendUnavailable, DataError
+from .fbp.windows import Kernel
 from .geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial
 from .operator import Operator, operator
 from .tube import mu_water, photons_per_column
 from .units import AIR_HU, hu_to_mu, mu_to_hu
-from .windows import Kernel
 
 if TYPE_CHECKING:
     from .ctpd import read_scan

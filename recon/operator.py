@@ -9,8 +9,8 @@ import torch
 
 from .backends import Backend, make_backend
 from .errors import BackendUnavailable, DataError
+from .fbp.windows import Window, check_window
 from .geometry import Geometry, ImageGrid
-from .windows import Window, check_window
 
 __all__ = ["Operator", "operator"]
 
@@ -100,7 +100,7 @@ class Operator:
     def fbp(
         self, p: torch.Tensor, window: Window = "ram-lak", *, extrapolated: bool = False
     ) -> torch.Tensor:
-        """Filtered backprojection; see :mod:`recon.filtering` for the method.
+        """Filtered backprojection; see :mod:`recon.fbp.plan` for the method.
 
         The views are a full circle, or any longer or shorter range in equal steps, in either sense,
         of at least 180° plus the fan's opening (180° for parallel beams).
@@ -111,10 +111,10 @@ class Operator:
             Line integrals.
         window : str, Kernel or callable
             ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hann"``; a clinical kernel,
-            ``"smooth"``, ``"medium"``, ``"sharp"`` or a :class:`recon.windows.Kernel`; or
+            ``"smooth"``, ``"medium"``, ``"sharp"`` or a :class:`recon.fbp.windows.Kernel`; or
             W(f/f_nyquist) as a callable on arrays.
         extrapolated : bool
-            Continue each projection beyond the detector (:mod:`recon.truncation`), for a body that
+            Continue each projection beyond the detector (:mod:`recon.fbp.truncation`), for a body that
             is wider than what the detector sees. No gradient flows through that.
 
         Returns

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 
 from ..errors import DataError
+from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
-from ..windows import Window
 
 __all__ = ["BACKENDS", "Backend", "make_backend"]
 

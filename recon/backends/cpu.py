@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ..filtering import FbpPlan, interleaves, plan_fbp
+from ..fbp.plan import FbpPlan, interleaves, plan_fbp
+from ..fbp.truncation import extrapolate
+from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
-from ..truncation import extrapolate
-from ..windows import Window
 from . import filter_fft, joseph, parallel_fbp
 from .filter_fft import FilterTables, filter_tables
 from .rays import PAD, RayTable, trace

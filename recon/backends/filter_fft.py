@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
-from ..filtering import FbpPlan, fine_responses
-from ..windows import Window
+from ..fbp.plan import FbpPlan, fine_responses
+from ..fbp.windows import Window
 from .machine_code import kernel
 from .simd import add, fma, load, scale, store, sub, zero
 

@@ -1,6 +1,6 @@
 """FBP and its transpose in plain torch, of any floating dtype, on any device.
 
-The mathematics is that of :mod:`recon.filtering`, a few views at a time: slow on a CPU, where it is
+The mathematics is that of :mod:`recon.fbp.plan`, a few views at a time: slow on a CPU, where it is
 the reference for the compiled kernels, and quick enough on a GPU.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import torch
 
-from ..filtering import FbpPlan, fine_responses, interleaves, plan_fbp
+from ..fbp.plan import FbpPlan, fine_responses, interleaves, plan_fbp
+from ..fbp.rebinning import Rebinning
+from ..fbp.truncation import extrapolate
+from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
-from ..rebinning import Rebinning
-from ..truncation import extrapolate
-from ..windows import Window
 
 __all__ = ["TorchFbp", "interpolated_sums"]
 

@@ -29,11 +29,11 @@ import numpy as np
 
 from ..checks import positive
 from ..errors import DataError
+from ..fbp.windows import Window, check_window
 from ..geometry import ImageGrid
 from ..scan import Scan
 from ..scan_geometry import HelicalScan
 from ..units import AIR_HU, mu_to_hu
-from ..windows import Window, check_window
 from .coverage import check_pitch, complete_range
 from .plan import plan_helical
 from .preview import preview_slabs

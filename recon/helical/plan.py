@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from ..filtering import FbpPlan, cubic_weights
+from ..fbp.plan import FbpPlan, cubic_weights
 from ..geometry import FanBeam, ImageGrid
 from ..scan_geometry import HelicalScan
 from .lookup import table_width

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..fbp.windows import Window
 from ..geometry import FanBeam, ImageGrid
 from ..operator import operator
 from ..scan import Scan
-from ..windows import Window
 
 __all__ = ["preview_slabs"]
 

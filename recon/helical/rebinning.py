@@ -3,7 +3,7 @@
 Views enter a ring once, in the order of growing angle. Each parallel view of each focal-spot state
 takes its rays from them by interpolation along the views (a windowed sinc, for a state has only
 its own views) and along the columns (cubic), all detector rows at once; they are weighted by the
-cosine of the cone angle, ramp-filtered along t (:mod:`recon.filtering`), weighted by row and summed
+cosine of the cone angle, ramp-filtered along t (:mod:`recon.fbp.plan`), weighted by row and summed
 up over the rows. The running sums stay in a second ring for as long as slices need them.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from ..backends.filter_fft import filter_tables, filter_views
 from ..errors import DataError
+from ..fbp.windows import Window
 from ..scan import VIEWS_AT_ONCE, LineIntegrals
-from ..windows import Window
 from .lookup import LANES
 from .plan import TAPS, HelicalPlan
 

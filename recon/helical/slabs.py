@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..fbp.windows import Window
 from ..geometry import ImageGrid
 from ..scan import Scan
-from ..windows import Window
 from .backprojection import backproject
 from .coverage import angles_that_see
 from .plan import HelicalPlan

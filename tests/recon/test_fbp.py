@@ -18,11 +18,11 @@ from fbp_scenes import (
 )
 from tolerances import FBP
 
-from recon.filtering import cubic_weights, interleaves, plan_fbp, ramp_response
+from recon.fbp.plan import cubic_weights, interleaves, plan_fbp, ramp_response
+from recon.fbp.windows import Kernel
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial
 from recon.operator import operator
 from recon.units import mu_to_hu
-from recon.windows import Kernel
 
 scenes = pytest.mark.parametrize("geometry", SCENES.values(), ids=SCENES.keys())
 

@@ -18,10 +18,10 @@ from fbp_scenes import (
 from tolerances import FBP
 
 from recon.errors import DataError
+from recon.fbp.redundancy import redundancy_weights
+from recon.fbp.truncation import extrapolate, widened
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam
 from recon.operator import operator
-from recon.redundancy import redundancy_weights
-from recon.truncation import extrapolate, widened
 from recon.units import mu_to_hu
 
 MEDIUM = ImageGrid(shape=(256, 256), spacing=(400 / 256, 400 / 256))

@@ -17,6 +17,7 @@ from helical_scans import (
 )
 
 from recon.errors import BackendUnavailable, DataError
+from recon.fbp.windows import Kernel
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.helical.coverage import angles_that_see
@@ -25,7 +26,6 @@ from recon.helical.rebinning import sinc_weights
 from recon.helical.slabs import reconstruct_slabs
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
 from recon.units import mu_to_hu
-from recon.windows import Kernel
 
 TOLERANCES = {
     # half the views and columns of the full scans, and the same requirement; measured 0.32 to 0.47

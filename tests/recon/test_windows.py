@@ -8,10 +8,10 @@ from tolerances import FBP, MTF
 from wire import falls_to, wire_mtf
 
 from recon.errors import DataError
-from recon.filtering import chain_mtf, interleaves, plan_fbp
+from recon.fbp.plan import chain_mtf, interleaves, plan_fbp
+from recon.fbp.windows import KERNELS, WINDOWS, Kernel, window_response
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial
 from recon.operator import operator
-from recon.windows import KERNELS, WINDOWS, Kernel, window_response
 
 CIRCLE = np.arange(1152) * (2 * np.pi / 1152)
 SMALL = ImageGrid(shape=(40, 40), spacing=(1.0, 1.0))

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from .errors import DataError
-from .geometry import FanBeam, Geometry
+from ..errors import DataError
+from ..geometry import FanBeam, Geometry
 
 __all__ = ["check_range", "redundancy_weights"]
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .geometry import FanBeam, Geometry
+from ..geometry import FanBeam, Geometry
 
 __all__ = ["extrapolate", "widened"]
 

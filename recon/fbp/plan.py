@@ -1,7 +1,7 @@
 """From a sinogram to filtered parallel projections: the plan of every FBP backend.
 
-A fan is rebinned to parallel beams (:mod:`recon.rebinning`). A scan that is neither half nor a full
-circle has its rays weighted by how often they are measured (:mod:`recon.redundancy`). The ramp
+A fan is rebinned to parallel beams (:mod:`recon.fbp.rebinning`). A scan that is neither half nor a full
+circle has its rays weighted by how often they are measured (:mod:`recon.fbp.redundancy`). The ramp
 filter gives samples at half the ray distance (band-limited interpolation), so that the linear
 interpolation of the backprojection costs no resolution.
 Kak and Slaney, Principles of Computerized Tomographic Imaging (1988), sections 3.3 and 3.4.3.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import DataError
-from .geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
+from ..errors import DataError
+from ..geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
 from .rebinning import Rebinning, can_interleave, cubic_weights, interpolation_mtf, rebin_tables
 from .redundancy import check_range, redundancy_weights
 from .truncation import widened
@@ -201,7 +201,7 @@ def plan_fbp(
         Sample the parallel beams at half the ray distance, from rays and opposite rays in turn; see
         :func:`interleaves`.
     extrapolated : bool
-        Plan for projections continued beyond the detector by :mod:`recon.truncation`.
+        Plan for projections continued beyond the detector by :mod:`recon.fbp.truncation`.
 
     Raises
     ------

@@ -6,7 +6,7 @@ isocentre: ``src_det / (2·src_iso·col_pitch)`` for a fan.
 A clinical kernel is a :class:`Kernel`: the spatial frequencies at which the modulation transfer
 function (MTF) of the *image* has fallen to 50 % and to 10 %. The filter follows from it by dividing
 out what the columns' width and the interpolations of the reconstruction take away
-(:func:`recon.filtering.chain_mtf`).
+(:func:`recon.fbp.plan.chain_mtf`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import positive
-from .errors import DataError
+from ..checks import positive
+from ..errors import DataError
 
 __all__ = ["KERNELS", "WINDOWS", "Kernel", "Window", "check_window", "window_response"]
 

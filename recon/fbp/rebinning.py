@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import FanBeam
+from ..geometry import FanBeam
 
 __all__ = ["Rebinning", "can_interleave", "cubic_weights", "interpolation_mtf", "rebin_tables"]
 
