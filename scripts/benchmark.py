@@ -33,7 +33,7 @@ from benchmark_peers import compare, importable, seconds, spread
 from llvmlite import binding
 
 from recon.backends.rays import trace
-from recon.backends.simd import lanes, lerp_add, load, store, zero
+from recon.engine.simd import lanes, lerp_add, load, store, zero
 from recon.geometry import FanBeam, ImageGrid
 from recon.operator import operator
 from recon.phantom import Ellipse, EllipsePhantom, inserts_phantom

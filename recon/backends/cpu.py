@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..engine.simd import WIDTHS, lanes, width_for
 from ..fbp.plan import FbpPlan, interleaves, plan_fbp
 from ..fbp.truncation import extrapolate
 from ..fbp.windows import Window
@@ -16,7 +17,6 @@ from ..geometry import Geometry, ImageGrid
 from . import filter_fft, joseph, parallel_fbp
 from .filter_fft import FilterTables, filter_tables
 from .rays import PAD, RayTable, trace
-from .simd import WIDTHS, lanes, width_for
 
 __all__ = ["NumbaBackend"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
+from ..engine.machine_code import kernel
+from ..engine.simd import add, fma, load, scale, store, sub, zero
 from ..fbp.plan import FbpPlan, fine_responses
 from ..fbp.windows import Window
-from .machine_code import kernel
-from .simd import add, fma, load, scale, store, sub, zero
 
 __all__ = ["FilterTables", "filter_tables", "filter_transpose", "filter_views"]
 

@@ -9,8 +9,8 @@ number of threads.
 
 import numba as nb
 
-from .machine_code import kernel
-from .simd import add, fma, lerp_add, load, store, zero
+from ..engine.machine_code import kernel
+from ..engine.simd import add, fma, lerp_add, load, store, zero
 
 __all__ = ["back_project", "fold_image", "pack_cols", "pack_image", "pack_rays", "project"]
 

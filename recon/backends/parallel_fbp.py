@@ -3,8 +3,8 @@
 
 import numba as nb
 
-from .machine_code import kernel
-from .simd import add, fma, lerp_add, load, scale, store, zero
+from ..engine.machine_code import kernel
+from ..engine.simd import add, fma, lerp_add, load, scale, store, zero
 
 __all__ = [
     "back_project", "back_project_transpose", "pack", "rebin", "rebin_transpose", "shift_views",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from ..backends.simd import add, lerp_add, load, store, sub, zero
+from ..engine.simd import add, lerp_add, load, store, sub, zero
 from ..geometry import ImageGrid
 from .lookup import LANES, edge, table_tag
 from .rebinning import ParallelStream

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..backends.simd import Vector, lanes
+from ..engine.simd import Vector, lanes
 
 __all__ = ["LANES", "edge", "table_tag", "table_width"]
 

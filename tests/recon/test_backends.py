@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from recon.backends import BACKENDS, astra, make_backend, simd
+from recon.backends import BACKENDS, astra, make_backend
+from recon.engine import simd
 from recon.errors import BackendUnavailable, DataError
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam
 from recon.operator import operator

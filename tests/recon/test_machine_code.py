@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from recon.backends import machine_code
-from recon.backends.machine_code import kernel
-from recon.backends.simd import lanes
-from recon.backends.tasks import share
+from recon.engine import machine_code
+from recon.engine.machine_code import kernel
+from recon.engine.simd import lanes
+from recon.engine.threads import share
 from recon.geometry import ImageGrid, flash_axial
 from recon.operator import operator
 

@@ -3,7 +3,7 @@
 A kernel is a function of arrays and numbers that numba knows how to compile. Its machine code is
 kept as a file and called through :mod:`ctypes`: numba's own cache would first load every type and
 function that numba knows, which takes longer (0.4 s) than most problems. A kernel does part of a
-job, so each call is shared among threads by :mod:`recon.backends.tasks`.
+job, so each call is shared among threads by :mod:`recon.engine.threads`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numba.core import types
 from numba.core.dispatcher import Dispatcher
 
 from ..storage import write_atomic
-from .tasks import share
+from .threads import share
 
 __all__ = ["Kernel", "kernel"]
 

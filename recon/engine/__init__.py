@@ -1,0 +1,1 @@
+"""How a kernel is compiled, kept and shared among threads: no physics."""
