@@ -114,8 +114,8 @@ class Operator:
             ``"smooth"``, ``"medium"``, ``"sharp"`` or a :class:`recon.fbp.windows.Kernel`; or
             W(f/f_nyquist) as a callable on arrays.
         extrapolated : bool
-            Continue each projection beyond the detector (:mod:`recon.fbp.truncation`), for a body that
-            is wider than what the detector sees. No gradient flows through that.
+            Continue each projection beyond the detector (:mod:`recon.fbp.truncation`), for a body
+            that is wider than what the detector sees. No gradient flows through that.
 
         Returns
         -------

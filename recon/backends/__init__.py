@@ -19,7 +19,7 @@ from ..geometry import Geometry, ImageGrid
 __all__ = ["BACKENDS", "Backend", "make_backend"]
 
 BACKENDS = {
-    "numba": ("cpu", "NumbaBackend"),
+    "numba": ("numba", "NumbaBackend"),
     "reference": ("reference", "ReferenceBackend"),
     "torch": ("reference", "TorchBackend"),
     "astra": ("astra", "AstraBackend"),

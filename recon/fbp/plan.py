@@ -1,8 +1,8 @@
 """From a sinogram to filtered parallel projections: the plan of every FBP backend.
 
-A fan is rebinned to parallel beams (:mod:`recon.fbp.rebinning`). A scan that is neither half nor a full
-circle has its rays weighted by how often they are measured (:mod:`recon.fbp.redundancy`). The ramp
-filter gives samples at half the ray distance (band-limited interpolation), so that the linear
+A fan is rebinned to parallel beams (:mod:`recon.fbp.rebinning`). A scan that is neither half nor a
+full circle has its rays weighted by how often they are measured (:mod:`recon.fbp.redundancy`). The
+ramp filter gives samples at half the ray distance (band-limited interpolation), so that the linear
 interpolation of the backprojection costs no resolution.
 Kak and Slaney, Principles of Computerized Tomographic Imaging (1988), sections 3.3 and 3.4.3.
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from ..backends.filter_fft import filter_tables, filter_views
+from ..backends.ramp_filter import filter_tables, filter_views
 from ..errors import DataError
 from ..fbp.windows import Window
 from ..scan import VIEWS_AT_ONCE, LineIntegrals

@@ -14,8 +14,8 @@ from ..fbp.plan import FbpPlan, interleaves, plan_fbp
 from ..fbp.truncation import extrapolate
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
-from . import filter_fft, joseph, parallel_fbp
-from .filter_fft import FilterTables, filter_tables
+from . import joseph, parallel_fbp, ramp_filter
+from .ramp_filter import FilterTables, filter_tables
 from .rays import PAD, RayTable, trace
 
 __all__ = ["NumbaBackend"]
@@ -216,7 +216,7 @@ class NumbaBackend:
                 tag, count, fan, *fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
             )
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
-        filter_fft.filter_views(
+        ramp_filter.filter_views(
             tag, parallel.reshape(-1), count, plan.n_t, tables.twiddle, tables.whole, tables.half,
             plan.fine_first, plan.n_fine, filtered,
         )  # fmt: skip
@@ -239,7 +239,7 @@ class NumbaBackend:
             plan.share, filtered,
         )  # fmt: skip
         parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
-        filter_fft.filter_transpose(
+        ramp_filter.filter_transpose(
             tag, filtered, count, plan.n_t, tables.twiddle, tables.whole, tables.half,
             plan.fine_first, plan.n_fine, parallel.reshape(-1),
         )  # fmt: skip
