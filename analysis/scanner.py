@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recon.dose import ELECTRONIC_NOISE, sample_transmission, starved_rays
+from recon.dose.noise import ELECTRONIC_NOISE, sample_transmission, starved_rays
 from recon.errors import DataError
 from recon.geometry import FanBeam, ImageGrid, flash_axial
 from recon.operator import operator

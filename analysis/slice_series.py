@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from recon.dose import ELECTRONIC_NOISE, sample_transmission
+from recon.dose.noise import ELECTRONIC_NOISE, sample_transmission
 from recon.geometry import FanBeam, ImageGrid, flash_axial
 from recon.operator import operator
 from recon.tube import mu_water, photons_per_column

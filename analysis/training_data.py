@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recon.dose import ELECTRONIC_NOISE
+from recon.dose.noise import ELECTRONIC_NOISE
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 from recon.phantom.anatomy import random_slice

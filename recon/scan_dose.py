@@ -8,11 +8,11 @@ import zlib
 import numpy as np
 import torch
 
-from .dose import ELECTRONIC_NOISE, insert_noise
+from .dose.noise import ELECTRONIC_NOISE, insert_noise
+from .dose.streams import stream_index
 from .errors import DataError
 from .noisy_views import NoisyViews
 from .scan import Scan, derived_uid
-from .streams import stream_index
 
 __all__ = ["DimmedViews", "at_dose"]
 

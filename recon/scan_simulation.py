@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .dose import ELECTRONIC_NOISE, sample_transmission
+from .dose.noise import ELECTRONIC_NOISE, sample_transmission
+from .dose.streams import stream_index
 from .errors import DataError
 from .noisy_views import NoisyViews
 from .scan import LineIntegrals, Scan, derived_uid, quanta_from_tube
 from .scan_geometry import HelicalScan
-from .streams import stream_index
 
 __all__ = ["SampledViews", "simulate_scan"]
 

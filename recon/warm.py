@@ -12,7 +12,7 @@ import time
 import numpy as np
 import torch
 
-from .dose import insert_noise, sample_transmission, starved_rays
+from .dose.noise import insert_noise, sample_transmission, starved_rays
 from .geometry import FanBeam, ImageGrid, ParallelBeam
 from .helical import reconstruct
 from .operator import operator

@@ -102,7 +102,7 @@ def test_columns_that_cross_the_patch_are_kept():
 
 
 def test_variance_of_a_ray_is_that_of_its_samples():
-    from recon.dose import sample_transmission
+    from recon.dose.noise import sample_transmission
 
     p = torch.full((400, 100), 3.0)
     photons = np.full(100, 500.0)  # at 1 mAs; 30 mAs leave 750 quanta

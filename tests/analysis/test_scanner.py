@@ -188,7 +188,7 @@ def test_slices_of_differing_thickness_get_their_own_quanta() -> None:
 
 def test_patch_and_whole_slice_give_one_signal_and_one_noise(scanner):
     """An anatomy exchanged on the patch's grid against the slice that holds it, noise included."""
-    from recon.dose import sample_transmission
+    from recon.dose.noise import sample_transmission
     from recon.units import hu_to_mu, mu_to_hu
 
     centre = (70 + 15.5 - 84.5) * 1.4, (40 + 11.5 - 74.5) * 1.5

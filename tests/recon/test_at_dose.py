@@ -9,7 +9,7 @@ from tolerances import AT_DOSE
 
 from recon.ctpd import read_scan
 from recon.ctpd_write import write_scan
-from recon.dose import insert_noise
+from recon.dose.noise import insert_noise
 from recon.errors import DataError
 from recon.scan import Scan
 from recon.scan_dose import at_dose

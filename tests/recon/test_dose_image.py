@@ -19,7 +19,7 @@ import pytest
 import torch
 from tolerances import DOSE_IMAGE
 
-from recon.dose import insert_noise, sample_transmission
+from recon.dose.noise import insert_noise, sample_transmission
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam
 from recon.operator import operator
 from recon.tube import mu_water, photons_per_column

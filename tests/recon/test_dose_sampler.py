@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy import stats
 
-from recon.dose import sample_transmission
-from recon.dose_torch import philox_words, sample_on_device
-from recon.dose_vectors import exponential, logarithm, normals
-from recon.streams import philox4x32
+from recon.dose.noise import sample_transmission
+from recon.dose.on_gpu import philox_words, sample_on_device
+from recon.dose.streams import philox4x32
+from recon.dose.vectors import exponential, logarithm, normals
 
 RAYS = 2**19
 LEAST_P = 1e-3  # of a right sampler, one run in a thousand fails; the seed is fixed

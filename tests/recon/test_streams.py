@@ -6,16 +6,16 @@ from numba import njit
 from scipy import stats
 from tolerances import STREAMS
 
-from recon.dose_kernels import EXACT_BELOW, QUANTA, few_quanta, many_quanta
-from recon.dose_vectors import normals, row_words
-from recon.errors import DataError
-from recon.streams import (
+from recon.dose.kernels import EXACT_BELOW, QUANTA, few_quanta, many_quanta
+from recon.dose.streams import (
     normal_pair,
     philox4x32,
     stream_index,
     stream_key,
     uniform_pair,
 )
+from recon.dose.vectors import normals, row_words
+from recon.errors import DataError
 
 N = 200_000
 

@@ -1,6 +1,6 @@
 """The noise model in torch operations, on the device of the tensor: what CUDA tensors get.
 
-The random words and what is made of them are those of :func:`recon.dose_kernels.sample`. A number
+The random words and what is made of them are those of :func:`recon.dose.kernels.sample`. A number
 differs from the CPU's where rounding does, now and then by one quantum.
 """
 
@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from .dose_kernels import EXACT_BELOW, FLOOR_QUANTA, MOST, QUANTA
+from .kernels import EXACT_BELOW, FLOOR_QUANTA, MOST, QUANTA
 from .streams import stream_key
 
 __all__ = ["philox_words", "sample_on_device"]
@@ -28,7 +28,7 @@ def philox_words(
     Examples
     --------
     >>> import torch
-    >>> from recon.dose_torch import philox_words
+    >>> from recon.dose.on_gpu import philox_words
     >>> zero = torch.zeros(1, dtype=torch.int64)
     >>> [hex(int(word)) for word in philox_words(zero, zero, 0, zero, zero)]
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']

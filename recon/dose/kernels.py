@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .dose_vectors import exponential, logarithm, nearest, normals, row_words
 from .streams import normal_pair, stream_key
+from .vectors import exponential, logarithm, nearest, normals, row_words
 
 __all__ = ["FLOOR_QUANTA", "sample", "starvation", "thin"]
 

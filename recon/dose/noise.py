@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from .dose_kernels import FLOOR_QUANTA, sample, starvation, thin
-from .dose_rays import Rays, number
-from .errors import DataError
+from ..errors import DataError
+from .kernels import FLOOR_QUANTA, sample, starvation, thin
+from .rays import Rays, number
 
 __all__ = [
     "ELECTRONIC_NOISE",
@@ -83,7 +83,7 @@ def insert_noise(
     Examples
     --------
     >>> import torch
-    >>> from recon.dose import insert_noise
+    >>> from recon.dose.noise import insert_noise
     >>> p = torch.full((2, 3), 2.0)
     >>> low = insert_noise(p, photons=1e5, dose_fraction=0.1, electronic_noise=3.0, seed=1)
     >>> bool((low - p).abs().max() < 0.2)
@@ -119,7 +119,7 @@ def sample_transmission(
 
     ``y ~ Poisson(N0·e^-p) + N(0, σe²)``, ``p' = -ln(max(y, floor) / N0)``. Counts are sampled
     exactly below a mean of 50 and by their quantile's expansion above, see
-    :func:`recon.dose_kernels.sample`; on the device of p.
+    :func:`recon.dose.kernels.sample`; on the device of p.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def sample_transmission(
     Examples
     --------
     >>> import torch
-    >>> from recon.dose import sample_transmission
+    >>> from recon.dose.noise import sample_transmission
     >>> p = torch.zeros(4, 1, 8)
     >>> noisy = sample_transmission(p, photons=1e4, electronic_noise=3.0, seed=1)
     >>> third = sample_transmission(p[2], photons=1e4, electronic_noise=3.0, seed=1, image=2)
@@ -187,7 +187,7 @@ def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> f
     Examples
     --------
     >>> import torch
-    >>> from recon.dose import starved_rays
+    >>> from recon.dose.noise import starved_rays
     >>> p = torch.tensor([[2.0, 30.0]])
     >>> round(starved_rays(p, photons=1e5, electronic_noise=0.0), 3)
     0.5

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .errors import DataError
+from ..errors import DataError
 
 __all__ = ["normal_pair", "philox4x32", "stream_index", "stream_key", "uniform_pair"]
 
@@ -34,7 +34,7 @@ def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[in
 
     Examples
     --------
-    >>> from recon.streams import philox4x32
+    >>> from recon.dose.streams import philox4x32
     >>> [hex(word) for word in philox4x32(0, 0, 0, 0, 0, 0)]
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
@@ -101,7 +101,7 @@ def stream_index(name: str, value: Any, *, bits: int = 32) -> int:
 
     Examples
     --------
-    >>> from recon.streams import stream_index
+    >>> from recon.dose.streams import stream_index
     >>> stream_index("seed", 7, bits=64)
     7
     """

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .dose_torch import sample_on_device
-from .errors import DataError
+from ..errors import DataError
+from .on_gpu import sample_on_device
 from .streams import stream_index
 
 __all__ = ["Rays", "number"]
@@ -76,7 +76,7 @@ class Rays:
         self.strides = tuple(stride // spread.itemsize for stride in spread.strides)
 
     def run(self, kernel: Any, fraction: float) -> torch.Tensor:
-        """What a kernel of :mod:`recon.dose_kernels` makes of each ray, in the shape of p."""
+        """What a kernel of :mod:`recon.dose.kernels` makes of each ray, in the shape of p."""
         p = self.p.detach().cpu().contiguous()
         out = torch.empty_like(p)
         kernel(

@@ -31,7 +31,7 @@ def nearest(x: float) -> float:
 
 @njit(cache=True, error_model="numpy")
 def row_words(first_ray, view, purpose, k0, k1, w0, w1, w2, w3):  # type: ignore[no-untyped-def]
-    """The words of `recon.streams.philox4x32` for counters ``(ray, view, 0, purpose)`` of a row."""
+    """The words of `philox4x32` for the counters ``(ray, view, 0, purpose)`` of a row."""
     key0, key1 = np.uint64(k0), np.uint64(k1)
     for r in range(len(w0)):
         x0, x1 = np.uint64(first_ray + r) & _LOW, np.uint64(view) & _LOW
