@@ -21,7 +21,7 @@ from analysis.scan_noise import (
 from analysis.scan_slices import SlicePlan, reconstruct_slices, write_slices
 
 if TYPE_CHECKING:
-    from recon.scan import Scan
+    from recon.scan.scan import Scan
 
 __all__ = ["DoseLevel", "DoseStudy", "dose_levels", "simulate_dose"]
 
@@ -75,7 +75,7 @@ def dose_levels(
     DataError
         If an exposure is above the scan's own, or is none.
     """
-    from recon.scan_dose import at_dose
+    from recon.scan.at_dose import at_dose
 
     found: dict[str, DoseLevel] = {}
     wanted: list[tuple[float, Scan]] = []

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recon.lazy_views import LazyViews
+from recon.scan.lazy_views import LazyViews
 
 if TYPE_CHECKING:
     from analysis.scan_slices import SlicePlan
     from recon.geometry import ImageGrid
-    from recon.scan import LineIntegrals, Scan
+    from recon.scan.scan import LineIntegrals, Scan
 
 __all__ = [
     "REGION",

@@ -11,7 +11,7 @@ from recon.storage import versions
 
 if TYPE_CHECKING:
     from analysis.scan_slices import SlicePlan
-    from recon.scan import Scan
+    from recon.scan.scan import Scan
 
 __all__ = ["scan_digest", "scan_record"]
 

@@ -13,7 +13,7 @@ from recon.errors import DataError
 
 if TYPE_CHECKING:
     from recon.geometry import ImageGrid
-    from recon.scan import Scan
+    from recon.scan.scan import Scan
 
 __all__ = ["SliceOptions", "SlicePlan", "plan_slices", "reconstruct_slices", "write_slices"]
 

@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from .ctpd_write import write_scan
     from .dicom_image import CTImages, read_images, write_series
     from .helical import reconstruct
-    from .scan import Scan
-    from .scan_dose import at_dose
-    from .scan_geometry import HelicalScan
-    from .scan_simulation import simulate_scan
+    from .scan.at_dose import at_dose
+    from .scan.helix import HelicalScan
+    from .scan.scan import Scan
+    from .scan.simulate import simulate_scan
 
 _SCANS = {  # what scans and files need is loaded when it is first used, and pydicom with it
     "CTImages": "dicom_image",
-    "HelicalScan": "scan_geometry",
-    "Scan": "scan",
-    "at_dose": "scan_dose",
+    "HelicalScan": "scan.helix",
+    "Scan": "scan.scan",
+    "at_dose": "scan.at_dose",
     "read_images": "dicom_image",
     "read_scan": "ctpd",
     "reconstruct": "helical",
-    "simulate_scan": "scan_simulation",
+    "simulate_scan": "scan.simulate",
     "write_scan": "ctpd_write",
     "write_series": "dicom_image",
 }

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from .dicom_derived import decimal
 from .geometry import ImageGrid
 from .patient_axes import patient_axes
-from .scan import Scan
+from .scan.scan import Scan
 
 __all__ = ["Acquisition", "scan_acquisition"]
 

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from .ctpd_tags import OLD, WANTED, View
 from .dicom_elements import read_header
 from .errors import DataError
-from .scan import CORRECTIONS, Scan, quanta_from_tube
+from .scan.helix import PATIENT_POSITIONS, HelicalScan
+from .scan.scan import CORRECTIONS, Scan, quanta_from_tube
 from .scan_gate import check_focal_spot, check_frame, check_same_series, check_unique
-from .scan_geometry import PATIENT_POSITIONS, HelicalScan
 from .scan_order import check_steps, scan_order
 from .view_files import ViewFiles
 from .view_table import ViewTable, rotation_time
@@ -66,8 +66,8 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     >>> import tempfile
     >>> from recon.ctpd_write import write_scan
     >>> from recon.phantom.ellipsoids import water_with_inserts
-    >>> from recon.scan_simulation import simulate_scan
-    >>> from recon.scanners import flash_helical
+    >>> from recon.scan.simulate import simulate_scan
+    >>> from recon.scan.scanners import flash_helical
     >>> helix = flash_helical(length=0.1)
     >>> scan = simulate_scan(
     ...     water_with_inserts(0.0193).views(helix), helix, mas=200, kvp=120, mu_water=0.0193,

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from .ctpd_tags import CREATORS, FIELDS, PRIVATE_GROUPS, V3
 from .dicom_elements import PIXEL_DATA, tag_name
 from .errors import DataError
-from .noisy_views import value_range
-from .scan import CORRECTIONS, Scan, derived_uid
+from .scan.noisy_views import value_range
+from .scan.scan import CORRECTIONS, Scan, derived_uid
 from .storage import run_folder
 
 __all__ = ["write_scan"]

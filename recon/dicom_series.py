@@ -14,7 +14,7 @@ import numpy as np
 
 from .dicom_derived import decimal, derived_slice, encoded, file_content, image_reference
 from .errors import DataError
-from .scan import derived_uid
+from .scan.scan import derived_uid
 from .storage import write_atomic
 
 if TYPE_CHECKING:

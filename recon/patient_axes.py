@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import DataError
-from .scan_geometry import PATIENT_POSITIONS
+from .scan.helix import PATIENT_POSITIONS
 
 __all__ = ["patient_axes"]
 

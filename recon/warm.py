@@ -17,8 +17,8 @@ from .geometry import FanBeam, ImageGrid, ParallelBeam
 from .helical import reconstruct
 from .operator import operator
 from .phantom import body, random_slice
-from .scan_geometry import HelicalScan
-from .scan_simulation import simulate_scan
+from .scan.helix import HelicalScan
+from .scan.simulate import simulate_scan
 
 __all__ = ["warm"]
 

@@ -30,12 +30,12 @@ import numpy as np
 
 import recon
 from recon.helical import covered, reconstruct, slabs
-from recon.lazy_views import LazyViews
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
-from recon.scan_dose import at_dose
-from recon.scan_geometry import HelicalScan
-from recon.scan_simulation import simulate_scan
-from recon.scanners import flash_helical
+from recon.scan.at_dose import at_dose
+from recon.scan.helix import HelicalScan
+from recon.scan.lazy_views import LazyViews
+from recon.scan.scanners import flash_helical
+from recon.scan.simulate import simulate_scan
 
 MU = 0.0192
 GRID = recon.ImageGrid(shape=(512, 512), spacing=(500 / 512, 500 / 512))

@@ -39,7 +39,7 @@ def inspect(
 
     from analysis.scan_figures import audit_table
     from recon.ctpd import read_scan
-    from recon.geometry_audit import geometry_audit
+    from recon.scan.audit import geometry_audit
 
     found = read_scan(scan, progress="headers")
     for note in found.notes:

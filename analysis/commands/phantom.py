@@ -10,7 +10,7 @@ from tyro.conf import arg
 if TYPE_CHECKING:
     from recon.phantom.ellipsoids import EllipsoidPhantom
     from recon.phantom.voxels import VoxelPhantom
-    from recon.scan_geometry import HelicalScan
+    from recon.scan.helix import HelicalScan
 
 __all__ = ["phantom"]
 
@@ -86,10 +86,10 @@ def phantom(
         raise DataError("folder is not empty", where=out, expected="a new folder for the series")
 
     from recon.ctpd_write import write_scan
-    from recon.scan_simulation import simulate_scan
-    from recon.scanners import VENDORS
+    from recon.scan.scanners import VENDORS
+    from recon.scan.simulate import simulate_scan
+    from recon.scan.tube_current import modulated_exposures
     from recon.tube import mu_water
-    from recon.tube_current import modulated_exposures
 
     water = mu_water(kvp)
     name, what, height = _object(anatomy, volume, water)
@@ -131,7 +131,7 @@ def _geometry(
     height: float | None,
 ) -> HelicalScan:
     from recon.errors import DataError
-    from recon.scanners import SCANNERS
+    from recon.scan.scanners import SCANNERS
 
     options = {"pitch": pitch, "table": table}
     if scanner == "flash" and focal_spot != "own":

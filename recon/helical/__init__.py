@@ -31,8 +31,8 @@ from ..checks import positive
 from ..errors import DataError
 from ..fbp.windows import Window, check_window
 from ..geometry import ImageGrid
-from ..scan import Scan
-from ..scan_geometry import HelicalScan
+from ..scan.helix import HelicalScan
+from ..scan.scan import Scan
 from ..units import AIR_HU, mu_to_hu
 from .coverage import check_pitch, complete_range
 from .plan import plan_helical
@@ -69,7 +69,7 @@ def covered(geometry: HelicalScan, grid: ImageGrid) -> tuple[float, float]:
 
     Examples
     --------
-    >>> from recon.scanners import flash_helical
+    >>> from recon.scan.scanners import flash_helical
     >>> low, high = covered(
     ...     flash_helical(length=100.0), ImageGrid(shape=(64, 64), spacing=(5.0, 5.0)))
     >>> round(low), round(high)
@@ -142,7 +142,7 @@ def reconstruct(
     --------
     >>> import numpy as np
     >>> from recon.phantom.ellipsoids import water_with_inserts
-    >>> from recon.scan_simulation import simulate_scan
+    >>> from recon.scan.simulate import simulate_scan
     >>> helix = HelicalScan(
     ...     angles=np.arange(144) * np.pi / 36, z=np.arange(144) * 10 / 72, src_iso=595,
     ...     src_det=1085.6, n_rows=16, n_cols=92, row_pitch=1.0947, col_pitch=10.3,

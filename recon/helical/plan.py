@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import DataError
 from ..fbp.plan import FbpPlan, cubic_weights
 from ..geometry import FanBeam, ImageGrid
-from ..scan_geometry import HelicalScan
+from ..scan.helix import HelicalScan
 from .lookup import table_width
 
 __all__ = [

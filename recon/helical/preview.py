@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..fbp.windows import Window
 from ..geometry import FanBeam, ImageGrid
 from ..operator import operator
-from ..scan import Scan
+from ..scan.scan import Scan
 
 __all__ = ["preview_slabs"]
 

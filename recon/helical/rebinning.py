@@ -15,7 +15,7 @@ import numpy as np
 from ..backends.ramp_filter import filter_tables, filter_views
 from ..errors import DataError
 from ..fbp.windows import Window
-from ..scan import VIEWS_AT_ONCE, LineIntegrals
+from ..scan.scan import VIEWS_AT_ONCE, LineIntegrals
 from .lookup import LANES
 from .plan import TAPS, HelicalPlan
 

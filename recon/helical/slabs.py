@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ..fbp.windows import Window
 from ..geometry import ImageGrid
-from ..scan import Scan
+from ..scan.scan import Scan
 from .backprojection import backproject
 from .coverage import angles_that_see
 from .plan import HelicalPlan

@@ -8,7 +8,7 @@
   from a NumPy archive or a CT series.
 
 >>> from recon.phantom import body
->>> from recon.scanners import flash_helical
+>>> from recon.scan.scanners import flash_helical
 >>> body("thorax", 0.0193).views(flash_helical(length=38.4)).shape
 (1153, 64, 736)
 """

@@ -1,6 +1,6 @@
 """Phantoms made of ellipsoids, whose line integrals on a helix are known exactly.
 
-Rays run from the flying focal spot of each view to points of its detector, as `recon.scan_geometry`
+Rays run from the flying focal spot of each view to points of its detector, as `recon.scan.helix`
 has them; `recon.phantom.ellipsoid_rays` has the equation.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..lazy_views import LazyViews
-from ..scan_geometry import HelicalScan
+from ..scan.helix import HelicalScan
+from ..scan.lazy_views import LazyViews
 from .ellipsoid_rays import project
 
 __all__ = ["Ellipsoid", "EllipsoidPhantom", "EllipsoidViews", "water_with_inserts"]

@@ -24,8 +24,8 @@ from numba import njit, prange
 
 from ..checks import numbers, positive
 from ..errors import DataError
-from ..lazy_views import LazyViews
-from ..scan_geometry import HelicalScan
+from ..scan.helix import HelicalScan
+from ..scan.lazy_views import LazyViews
 from ..units import AIR_HU, hu_to_mu
 
 __all__ = ["VoxelPhantom", "VoxelViews"]

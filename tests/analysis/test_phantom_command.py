@@ -9,7 +9,7 @@ from recon.ctpd import read_scan
 from recon.dicom_series import write_series
 from recon.phantom.bodies import body
 from recon.phantom.voxels import VoxelPhantom
-from recon.tube_current import modulated_exposures
+from recon.scan.tube_current import modulated_exposures
 
 WATER = 0.0193
 PHANTOM_FILES = {

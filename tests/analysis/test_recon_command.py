@@ -18,7 +18,7 @@ from analysis.image_pairs import folder_pairs
 from analysis.main import main
 from recon.ctpd import read_scan
 from recon.dicom_image import read_images
-from recon.scan_dose import at_dose
+from recon.scan.at_dose import at_dose
 
 COMMANDS = {
     # the ball's centre of mass, pixels of 3 mm and slices of 1 mm: measured 0.3 mm

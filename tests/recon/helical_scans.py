@@ -8,9 +8,9 @@ import numpy as np
 
 from recon.geometry import ImageGrid
 from recon.phantom.ellipsoids import EllipsoidPhantom
-from recon.scan import Scan
-from recon.scan_geometry import HelicalScan
-from recon.scan_simulation import simulate_scan
+from recon.scan.helix import HelicalScan
+from recon.scan.scan import Scan
+from recon.scan.simulate import simulate_scan
 
 MU = 0.02
 _SHIFTS = {  # Δφ, Δz, Δρ; the flight in the plane is that of a Flash, a quarter of a column

@@ -6,8 +6,8 @@ import numpy as np
 
 from recon.ctpd_write import write_scan
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
-from recon.scan_geometry import HelicalScan
-from recon.scan_simulation import simulate_scan
+from recon.scan.helix import HelicalScan
+from recon.scan.simulate import simulate_scan
 
 MU = 0.0193
 BALL = (42.0, 27.0, 6.0)  # x to the right, y downward, z towards the gantry [mm]

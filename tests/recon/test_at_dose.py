@@ -11,9 +11,9 @@ from recon.ctpd import read_scan
 from recon.ctpd_write import write_scan
 from recon.dose.noise import insert_noise
 from recon.errors import DataError
-from recon.scan import Scan
-from recon.scan_dose import at_dose
-from recon.scan_geometry import HelicalScan
+from recon.scan.at_dose import at_dose
+from recon.scan.helix import HelicalScan
+from recon.scan.scan import Scan
 
 
 def scan_of(p, *, n0=1e5, mas=200.0, uid="1.2.3"):

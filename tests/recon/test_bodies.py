@@ -5,7 +5,7 @@ import pytest
 
 from recon.errors import DataError
 from recon.phantom.bodies import BODIES, body
-from recon.scanners import discovery_helical, flash_helical
+from recon.scan.scanners import discovery_helical, flash_helical
 
 WATER = 0.0193
 X, Y = np.arange(-198, 200, 4.0), np.arange(-150, 152, 4.0)

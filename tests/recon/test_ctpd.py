@@ -11,8 +11,8 @@ from ctpd_files import OLD, SHIFTS, VARIANTS, Series, datasets, save, write
 from tolerances import CTPD
 
 from recon.ctpd import read_scan
-from recon.scan import Scan
-from recon.scan_geometry import HelicalScan
+from recon.scan.helix import HelicalScan
+from recon.scan.scan import Scan
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/ctpd/batelle.dcm"
 

@@ -11,7 +11,7 @@ from ctpd_files import VARIANTS, Series, datasets, save, write
 from recon.ctpd import read_scan
 from recon.ctpd_write import write_scan
 from recon.errors import DataError
-from recon.scan_dose import at_dose
+from recon.scan.at_dose import at_dose
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)

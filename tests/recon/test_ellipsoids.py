@@ -10,9 +10,9 @@ from recon.errors import DataError
 from recon.geometry import FanBeam
 from recon.phantom.ellipses import Ellipse, EllipsePhantom
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
-from recon.scan_geometry import HelicalScan
-from recon.scan_simulation import simulate_scan
-from recon.scanners import SCANNERS, discovery_helical, flash_helical
+from recon.scan.helix import HelicalScan
+from recon.scan.scanners import SCANNERS, discovery_helical, flash_helical
+from recon.scan.simulate import simulate_scan
 
 BALL = Ellipsoid(centre=(40.0, -25.0, 3.0), axes=(30.0, 12.0, 18.0), angle=0.4, value=0.02)
 ROD = Ellipsoid(centre=(-20.0, 35.0, 0.0), axes=(15.0, 9.0, math.inf), angle=-0.7, value=-0.01)

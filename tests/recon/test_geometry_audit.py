@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recon.geometry_audit import geometry_audit
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
-from recon.scan_geometry import HelicalScan
-from recon.scan_simulation import simulate_scan
+from recon.scan.audit import geometry_audit
+from recon.scan.helix import HelicalScan
+from recon.scan.simulate import simulate_scan
 
 AUDIT = {
     # of the column centre that is fitted, at 200 mAs: measured 0.01

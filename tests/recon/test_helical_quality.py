@@ -22,7 +22,7 @@ from wire import falls_to
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
-from recon.scanners import discovery_helical, flash_helical
+from recon.scan.scanners import discovery_helical, flash_helical
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from recon.ctpd_write import write_scan
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
-from recon.scan_dose import at_dose
-from recon.scan_simulation import simulate_scan
-from recon.scanners import flash_helical
+from recon.scan.at_dose import at_dose
+from recon.scan.scanners import flash_helical
+from recon.scan.simulate import simulate_scan
 
 SCAN_NOISE = {
     # 4 draws × 40 slices × 576 independent patches of 2 × 2 pixels: 0.25 % each; measured below 1 %

@@ -12,8 +12,8 @@ from recon.dicom_series import write_series
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 from recon.patient_axes import patient_axes
-from recon.scan import Scan
-from recon.scan_geometry import PATIENT_POSITIONS, HelicalScan
+from recon.scan.helix import PATIENT_POSITIONS, HelicalScan
+from recon.scan.scan import Scan
 
 GRID = ImageGrid(shape=(40, 50), spacing=(4.0, 3.0), centre=(6.0, -5.0))
 HEIGHTS = np.array([-4.0, -1.0, 2.0, 5.0])

@@ -12,8 +12,8 @@ from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.phantom.volume_files import read_volume
 from recon.phantom.voxels import VoxelPhantom
-from recon.scan_simulation import simulate_scan
-from recon.scanners import flash_helical
+from recon.scan.scanners import flash_helical
+from recon.scan.simulate import simulate_scan
 
 DATA = Path(__file__).parents[2] / "../shared/data/volume/torso_3mm.npz"
 WATER = 0.0193

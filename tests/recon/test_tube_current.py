@@ -11,10 +11,10 @@ from recon.geometry import FanBeam, ImageGrid
 from recon.operator import operator
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.phantom.voxels import VoxelPhantom
-from recon.scan_geometry import HelicalScan
-from recon.scan_simulation import simulate_scan
-from recon.scanners import flash_helical
-from recon.tube_current import central_line_integrals, modulated_exposures
+from recon.scan.helix import HelicalScan
+from recon.scan.scanners import flash_helical
+from recon.scan.simulate import simulate_scan
+from recon.scan.tube_current import central_line_integrals, modulated_exposures
 
 CURRENT = {
     # p of a mean over 20 mm against that of the central ray of ellipses of 100 mm and more

@@ -12,7 +12,7 @@ from recon.errors import DataError
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.phantom.volume_files import read_volume
 from recon.phantom.voxels import VoxelPhantom
-from recon.scan_geometry import HelicalScan
+from recon.scan.helix import HelicalScan
 
 DATA = Path(__file__).parents[2] / "../shared/data/volume/torso_3mm.npz"
 VOXELS = {

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
-from .scan_geometry import HelicalScan
+from ..errors import DataError
+from .helix import HelicalScan
 
 __all__ = ["CORRECTIONS", "LineIntegrals", "Scan", "derived_uid", "quanta_from_tube"]
 
@@ -212,8 +212,8 @@ def quanta_from_tube(geometry: HelicalScan, exposures: np.ndarray, *, kvp: float
     -------
     np.ndarray, shape (views, cols), float32
     """
-    from .geometry import FanBeam
-    from .tube import photons_per_column
+    from ..geometry import FanBeam
+    from ..tube import photons_per_column
 
     fan = FanBeam(
         angles=[0.0, 2 * np.pi / geometry.views_per_rotation],

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .errors import DataError
-from .scan_geometry import HelicalScan
+from ..errors import DataError
+from .helix import HelicalScan
 
 __all__ = ["SCANNERS", "VENDORS", "discovery_helical", "flash_helical"]
 

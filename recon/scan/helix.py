@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .checks import count, finite, positive
-from .errors import DataError
+from ..checks import count, finite, positive
+from ..errors import DataError
 
 __all__ = ["FOCAL_SPOTS", "PATIENT_POSITIONS", "HelicalScan"]
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .helix import HelicalScan
 from .scan import Scan
-from .scan_geometry import HelicalScan
 
 __all__ = ["OppositeViews", "differences", "read_views"]
 

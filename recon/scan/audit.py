@@ -1,7 +1,7 @@
 """Whether the stated geometry of a scan fits its data: rays against the same rays from behind.
 
 Where column centre, row order or focal spot are stated wrongly, the rays that are taken for
-opposite ones (`recon.opposite_rays`) are not, and differ more than they have to.
+opposite ones (`recon.scan.opposite_rays`) are not, and differ more than they have to.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .helix import HelicalScan
 from .opposite_rays import OppositeViews, differences, read_views
 from .scan import Scan
-from .scan_geometry import HelicalScan
 
 __all__ = ["AuditLine", "geometry_audit"]
 
@@ -83,7 +83,7 @@ def geometry_audit(scan: Scan) -> list[AuditLine]:
     Examples
     --------
     >>> from recon.phantom.ellipsoids import water_with_inserts
-    >>> from recon.scan_simulation import simulate_scan
+    >>> from recon.scan.simulate import simulate_scan
     >>> helix = HelicalScan(
     ...     angles=np.arange(144) * np.pi / 36, z=np.arange(144) * 10 / 72, src_iso=595,
     ...     src_det=1085.6, n_rows=16, n_cols=92, row_pitch=1.0947, col_pitch=10.3, col_offset=0.25,

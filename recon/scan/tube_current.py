@@ -19,8 +19,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .checks import positive
-from .scan_geometry import HelicalScan
+from ..checks import positive
+from .helix import HelicalScan
 
 __all__ = ["central_line_integrals", "modulated_exposures"]
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .dose.noise import ELECTRONIC_NOISE, sample_transmission
-from .dose.streams import stream_index
-from .errors import DataError
+from ..dose.noise import ELECTRONIC_NOISE, sample_transmission
+from ..dose.streams import stream_index
+from ..errors import DataError
+from .helix import HelicalScan
 from .noisy_views import NoisyViews
 from .scan import LineIntegrals, Scan, derived_uid, quanta_from_tube
-from .scan_geometry import HelicalScan
 
 __all__ = ["SampledViews", "simulate_scan"]
 
