@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from recon.dicom_image import CTImages, read_images
+from recon.dicom.images import CTImages, read_images
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 from recon.units import AIR_HU

@@ -182,8 +182,8 @@ def write_slices(
     source : Scan, optional
         The measured scan, where ``scan`` was simulated from it.
     """
-    from recon.acquisition import scan_acquisition
-    from recon.dicom_series import write_series
+    from recon.dicom.acquisition import scan_acquisition
+    from recon.dicom.write import write_series
 
     acquisition = scan_acquisition(scan, grid=plan.grid, z=plan.z, source=source)
     simulated = "" if source is None else "simulated "

@@ -30,7 +30,7 @@ from .units import AIR_HU, hu_to_mu, mu_to_hu
 if TYPE_CHECKING:
     from .ctpd import read_scan
     from .ctpd_write import write_scan
-    from .dicom_image import CTImages, read_images, write_series
+    from .dicom.images import CTImages, read_images, write_series
     from .helical import reconstruct
     from .scan.at_dose import at_dose
     from .scan.helix import HelicalScan
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     from .scan.simulate import simulate_scan
 
 _SCANS = {  # what scans and files need is loaded when it is first used, and pydicom with it
-    "CTImages": "dicom_image",
+    "CTImages": "dicom.images",
     "HelicalScan": "scan.helix",
     "Scan": "scan.scan",
     "at_dose": "scan.at_dose",
-    "read_images": "dicom_image",
+    "read_images": "dicom.images",
     "read_scan": "ctpd",
     "reconstruct": "helical",
     "simulate_scan": "scan.simulate",
     "write_scan": "ctpd_write",
-    "write_series": "dicom_image",
+    "write_series": "dicom.images",
 }
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .ctpd_tags import OLD, WANTED, View
-from .dicom_elements import read_header
+from .dicom.elements import read_header
 from .errors import DataError
 from .scan.helix import PATIENT_POSITIONS, HelicalScan
 from .scan.scan import CORRECTIONS, Scan, quanta_from_tube

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .dicom_elements import RawHeader, tag_name
+from .dicom.elements import RawHeader, tag_name
 from .errors import DataError
 
 __all__ = [

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .ctpd_tags import CREATORS, FIELDS, PRIVATE_GROUPS, V3
-from .dicom_elements import PIXEL_DATA, tag_name
+from .dicom.elements import PIXEL_DATA, tag_name
 from .errors import DataError
 from .scan.noisy_views import value_range
 from .scan.scan import CORRECTIONS, Scan, derived_uid

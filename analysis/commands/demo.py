@@ -45,7 +45,7 @@ def demo(
     from analysis.recipes import train_all
     from analysis.training_data import WorkingPoint
     from ctxai.weights import SHIPPED
-    from recon.dicom_image import write_series
+    from recon.dicom.images import write_series
     from recon.storage import run_folder
 
     weights = train_all(out / "weights", seed=seed) if retrain else SHIPPED

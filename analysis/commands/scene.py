@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ctxai.invariance_model import Model
     from ctxai.weights import WeightSet
     from ctxai.wiretap import Wiretap
-    from recon.dicom_image import CTImages
+    from recon.dicom.images import CTImages
 
 __all__ = [
     "Scene",

@@ -83,8 +83,8 @@ def _archive(path: Path) -> tuple[Any, Any]:
 
 
 def _series(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
-    from ..dicom_image import read_images
-    from ..dicom_slice import LEAST_TILT
+    from ..dicom.images import read_images
+    from ..dicom.slice import LEAST_TILT
 
     images = read_images(path)
     if abs(images.tilt) > LEAST_TILT or not np.allclose(

@@ -9,7 +9,7 @@ from ctxai.cinn import ConditionalINN
 from ctxai.denoisers import Chen, Yang
 from ctxai.vae import VAE
 from ctxai.weights import WeightSet, cinn_name
-from recon.dicom_image import write_series
+from recon.dicom.images import write_series
 
 PATCH = 16
 POINT = {

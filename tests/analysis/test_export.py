@@ -12,7 +12,7 @@ from analysis.drawing import new_figure, written
 from analysis.export import export_dicom, export_figures
 from analysis.main import main
 from analysis.run_store import Study, write_run
-from recon.dicom_image import read_images, write_series
+from recon.dicom.images import read_images, write_series
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 

@@ -17,7 +17,7 @@ from small_scans import BALL, write_small
 from analysis.image_pairs import folder_pairs
 from analysis.main import main
 from recon.ctpd import read_scan
-from recon.dicom_image import read_images
+from recon.dicom.images import read_images
 from recon.scan.at_dose import at_dose
 
 COMMANDS = {

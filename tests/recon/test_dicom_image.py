@@ -10,7 +10,7 @@ from ct_files import TWO_EXPOSURES
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
-from recon.dicom_image import read_images
+from recon.dicom.images import read_images
 from recon.errors import DataError
 
 DATA = Path(__file__).parents[2] / "../shared/data"

@@ -8,8 +8,8 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from recon.dicom_image import read_images, write_series
-from recon.dicom_series import HU_RANGE
+from recon.dicom.images import read_images, write_series
+from recon.dicom.write import HU_RANGE
 from recon.errors import DataError
 
 MARKER = "Zq7Planted"

@@ -6,12 +6,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from recon.acquisition import scan_acquisition
-from recon.dicom_image import read_images
-from recon.dicom_series import write_series
+from recon.dicom.acquisition import scan_acquisition
+from recon.dicom.images import read_images
+from recon.dicom.patient_axes import patient_axes
+from recon.dicom.write import write_series
 from recon.errors import DataError
 from recon.geometry import ImageGrid
-from recon.patient_axes import patient_axes
 from recon.scan.helix import PATIENT_POSITIONS, HelicalScan
 from recon.scan.scan import Scan
 

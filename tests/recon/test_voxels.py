@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from recon.dicom_series import write_series
+from recon.dicom.write import write_series
 from recon.errors import DataError
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.phantom.volume_files import read_volume

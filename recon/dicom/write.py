@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dicom_derived import decimal, derived_slice, encoded, file_content, image_reference
-from .errors import DataError
-from .scan.scan import derived_uid
-from .storage import write_atomic
+from ..errors import DataError
+from ..scan.scan import derived_uid
+from ..storage import write_atomic
+from .derived import decimal, derived_slice, encoded, file_content, image_reference
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition
-    from .dicom_image import CTImages
+    from .images import CTImages
 
 __all__ = ["HU_RANGE", "write_series"]
 
@@ -88,7 +88,7 @@ def write_series(
     Examples
     --------
     >>> import tempfile, numpy as np
-    >>> from recon.dicom_image import read_images, write_series
+    >>> from recon.dicom.images import read_images, write_series
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = write_series(
     ...         folder, np.full((1, 4, 4), 40.0), spacing=(1.0, 1.0), slice_thickness=1.5,

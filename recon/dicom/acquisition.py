@@ -1,7 +1,7 @@
 """How the slices of a projection scan were acquired, in the attributes of DICOM.
 
 The pixels stay in the axes of the scanner (x right, y down, z from the table to the gantry);
-Image Position and Image Orientation say where these point in the patient (`recon.patient_axes`).
+Image Position and Image Orientation say where these point in the patient (`recon.dicom.patient_axes`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .dicom_derived import decimal
-from .geometry import ImageGrid
+from ..geometry import ImageGrid
+from ..scan.scan import Scan
+from .derived import decimal
 from .patient_axes import patient_axes
-from .scan.scan import Scan
 
 __all__ = ["Acquisition", "scan_acquisition"]
 

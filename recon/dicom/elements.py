@@ -13,7 +13,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import DataError
+from ..errors import DataError
 
 __all__ = ["NATIVE_SYNTAXES", "PIXEL_DATA", "RawHeader", "read_header", "tag_name"]
 

@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage
 
-from .checks import numbers, positive
-from .dicom_series import HU_RANGE
-from .errors import DataError
-from .units import AIR_HU
+from ..checks import numbers, positive
+from ..errors import DataError
+from ..units import AIR_HU
+from .write import HU_RANGE
 
 __all__ = ["LEAST_TILT", "read_slice"]
 

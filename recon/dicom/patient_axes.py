@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import DataError
-from .scan.helix import PATIENT_POSITIONS
+from ..errors import DataError
+from ..scan.helix import PATIENT_POSITIONS
 
 __all__ = ["patient_axes"]
 
