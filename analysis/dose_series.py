@@ -117,7 +117,7 @@ def simulate_dose(
     projections : bool
         Whether the rays are written as well.
     """
-    from recon.ctpd_write import write_scan
+    from recon.ctpd.write import write_scan
 
     middle, region = middle_slices(plan), central_region(plan.grid)
     heights = plan.z[middle]

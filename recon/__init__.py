@@ -28,8 +28,8 @@ from .tube import mu_water, photons_per_column
 from .units import AIR_HU, hu_to_mu, mu_to_hu
 
 if TYPE_CHECKING:
-    from .ctpd import read_scan
-    from .ctpd_write import write_scan
+    from .ctpd.read import read_scan
+    from .ctpd.write import write_scan
     from .dicom.images import CTImages, read_images, write_series
     from .helical import reconstruct
     from .scan.at_dose import at_dose
@@ -43,10 +43,10 @@ _SCANS = {  # what scans and files need is loaded when it is first used, and pyd
     "Scan": "scan.scan",
     "at_dose": "scan.at_dose",
     "read_images": "dicom.images",
-    "read_scan": "ctpd",
+    "read_scan": "ctpd.read",
     "reconstruct": "helical",
     "simulate_scan": "scan.simulate",
-    "write_scan": "ctpd_write",
+    "write_scan": "ctpd.write",
     "write_series": "dicom.images",
 }
 

@@ -38,7 +38,7 @@ def inspect(
         out = commands.require_out(out)
 
     from analysis.scan_figures import audit_table
-    from recon.ctpd import read_scan
+    from recon.ctpd.read import read_scan
     from recon.scan.audit import geometry_audit
 
     found = read_scan(scan, progress="headers")

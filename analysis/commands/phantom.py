@@ -85,7 +85,7 @@ def phantom(
     if out.is_dir() and any(out.iterdir()):
         raise DataError("folder is not empty", where=out, expected="a new folder for the series")
 
-    from recon.ctpd_write import write_scan
+    from recon.ctpd.write import write_scan
     from recon.scan.scanners import VENDORS
     from recon.scan.simulate import simulate_scan
     from recon.scan.tube_current import modulated_exposures

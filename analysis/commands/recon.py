@@ -56,7 +56,7 @@ def recon(
     from analysis.scan_record import scan_record
     from analysis.scan_slices import plan_slices, reconstruct_slices, write_slices
     from analysis.slice_figures import slices_figure
-    from recon.ctpd import read_scan
+    from recon.ctpd.read import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
     found = read_scan(scan, progress="headers")

@@ -62,7 +62,7 @@ def simulate(
     from analysis.scan_record import scan_record
     from analysis.scan_slices import plan_slices
     from analysis.slice_figures import doses_figure
-    from recon.ctpd import read_scan
+    from recon.ctpd.read import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
     found = read_scan(scan, progress="headers")

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.commands.phantom import _geometry as geometry_of
 from analysis.main import main
-from recon.ctpd import read_scan
+from recon.ctpd.read import read_scan
 from recon.dicom.write import write_series
 from recon.phantom.bodies import body
 from recon.phantom.voxels import VoxelPhantom

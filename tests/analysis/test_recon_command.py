@@ -16,7 +16,7 @@ from small_scans import BALL, write_small
 
 from analysis.image_pairs import folder_pairs
 from analysis.main import main
-from recon.ctpd import read_scan
+from recon.ctpd.read import read_scan
 from recon.dicom.images import read_images
 from recon.scan.at_dose import at_dose
 
@@ -215,7 +215,7 @@ def test_a_scan_that_breaks_on_the_way_leaves_nothing(tmp_path, capsys):
     """A file that is shortened after the headers were read: one line, no half series."""
     folder = write_small(tmp_path / "scan")
     out = tmp_path / "out"
-    from recon import view_files
+    from recon.ctpd import view_files
 
     kept = view_files.ViewFiles._read
 

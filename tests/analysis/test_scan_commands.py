@@ -12,8 +12,8 @@ from PIL import Image
 from small_scans import small_scan
 
 from analysis.main import main
-from recon.ctpd import read_scan
-from recon.ctpd_write import write_scan
+from recon.ctpd.read import read_scan
+from recon.ctpd.write import write_scan
 from recon.phantom.ellipsoids import water_with_inserts
 
 MARKER = "Mustermann"

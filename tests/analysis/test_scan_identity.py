@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from small_scans import write_small
 
 from analysis.main import main
-from recon.ctpd import read_scan
+from recon.ctpd.read import read_scan
 
 MARKER = "Zq7Planted"
 DATES = ("19010203", "19040506", "070809")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from recon.ctpd_write import write_scan
+from recon.ctpd.write import write_scan
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.scan.helix import HelicalScan
 from recon.scan.simulate import simulate_scan

@@ -7,8 +7,8 @@ import pytest
 from ctpd_files import Series, write
 from tolerances import AT_DOSE
 
-from recon.ctpd import read_scan
-from recon.ctpd_write import write_scan
+from recon.ctpd.read import read_scan
+from recon.ctpd.write import write_scan
 from recon.dose.noise import insert_noise
 from recon.errors import DataError
 from recon.scan.at_dose import at_dose

@@ -11,7 +11,7 @@ import pytest
 from ctpd_files import write
 from tolerances import SCAN_GATE
 
-from recon.ctpd import read_scan
+from recon.ctpd.read import read_scan
 from recon.errors import DataError
 
 K = 11  # the view that is broken

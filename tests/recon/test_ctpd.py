@@ -10,7 +10,7 @@ import pytest
 from ctpd_files import OLD, SHIFTS, VARIANTS, Series, datasets, save, write
 from tolerances import CTPD
 
-from recon.ctpd import read_scan
+from recon.ctpd.read import read_scan
 from recon.scan.helix import HelicalScan
 from recon.scan.scan import Scan
 
@@ -201,14 +201,14 @@ def test_air_of_a_real_view_has_the_noise_of_the_bowtie():
 
 def test_opening_reads_headers_only(tmp_path, monkeypatch):
     """Opening must not touch the pixels, and takes well under a millisecond a view."""
-    import recon.view_files
+    import recon.ctpd.view_files
 
     folder = write(tmp_path / "scan", views=300, rows=8, cols=40, central=(20.5, 4.5))
 
     def refuse(*_):
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr(recon.view_files.ViewFiles, "_read", refuse)
+    monkeypatch.setattr(recon.ctpd.view_files.ViewFiles, "_read", refuse)
     start = time.perf_counter()
     scan = read_scan(folder)
     assert time.perf_counter() - start < 300 * CTPD["opening a view [s]"]

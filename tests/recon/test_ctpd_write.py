@@ -8,8 +8,8 @@ import pydicom
 import pytest
 from ctpd_files import VARIANTS, Series, datasets, save, write
 
-from recon.ctpd import read_scan
-from recon.ctpd_write import write_scan
+from recon.ctpd.read import read_scan
+from recon.ctpd.write import write_scan
 from recon.errors import DataError
 from recon.scan.at_dose import at_dose
 

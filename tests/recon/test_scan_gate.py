@@ -6,7 +6,7 @@ import pydicom
 import pytest
 from ctpd_files import OLD, Series, datasets, save
 
-from recon.ctpd import read_scan
+from recon.ctpd.read import read_scan
 from recon.errors import DataError
 
 GOOD = Series()

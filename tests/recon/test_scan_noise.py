@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from small_scans import MU, small_helix
 
-from recon.ctpd import read_scan
-from recon.ctpd_write import write_scan
+from recon.ctpd.read import read_scan
+from recon.ctpd.write import write_scan
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom

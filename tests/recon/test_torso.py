@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from recon.ctpd import read_scan
+from recon.ctpd.read import read_scan
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.phantom.volume_files import read_volume

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import DataError
-from .scan.lazy_views import LazyViews
+from ..errors import DataError
+from ..scan.lazy_views import LazyViews
 
 __all__ = ["ViewFiles"]
 

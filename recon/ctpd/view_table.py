@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .ctpd_tags import View
+from .tags import View
 
 __all__ = ["ViewTable", "rotation_time"]
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .ctpd_tags import CREATORS, FIELDS, PRIVATE_GROUPS, V3
-from .dicom.elements import PIXEL_DATA, tag_name
-from .errors import DataError
-from .scan.noisy_views import value_range
-from .scan.scan import CORRECTIONS, Scan, derived_uid
-from .storage import run_folder
+from ..dicom.elements import PIXEL_DATA, tag_name
+from ..errors import DataError
+from ..scan.noisy_views import value_range
+from ..scan.scan import CORRECTIONS, Scan, derived_uid
+from ..storage import run_folder
+from .tags import CREATORS, FIELDS, PRIVATE_GROUPS, V3
 
 __all__ = ["write_scan"]
 
@@ -72,7 +72,7 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
 
     See Also
     --------
-    recon.ctpd.read_scan : Reads what is written here; has an example.
+    recon.ctpd.read.read_scan : Reads what is written here; has an example.
     """
     folder = Path(folder).expanduser()
     if folder.is_dir() and any(folder.iterdir()):

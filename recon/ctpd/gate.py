@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .ctpd_tags import V3, View
-from .errors import DataError
+from ..errors import DataError
+from .tags import V3, View
 
 __all__ = ["check_focal_spot", "check_frame", "check_same_series", "check_unique"]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .dicom.elements import RawHeader, tag_name
-from .errors import DataError
+from ..dicom.elements import RawHeader, tag_name
+from ..errors import DataError
 
 __all__ = [
     "CREATORS",

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .ctpd_tags import OLD, WANTED, View
-from .dicom.elements import read_header
-from .errors import DataError
-from .scan.helix import PATIENT_POSITIONS, HelicalScan
-from .scan.scan import CORRECTIONS, Scan, quanta_from_tube
-from .scan_gate import check_focal_spot, check_frame, check_same_series, check_unique
-from .scan_order import check_steps, scan_order
+from ..dicom.elements import read_header
+from ..errors import DataError
+from ..scan.helix import PATIENT_POSITIONS, HelicalScan
+from ..scan.scan import CORRECTIONS, Scan, quanta_from_tube
+from .gate import check_focal_spot, check_frame, check_same_series, check_unique
+from .order import check_steps, scan_order
+from .tags import OLD, WANTED, View
 from .view_files import ViewFiles
 from .view_table import ViewTable, rotation_time
 
@@ -64,7 +64,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     Examples
     --------
     >>> import tempfile
-    >>> from recon.ctpd_write import write_scan
+    >>> from recon.ctpd.write import write_scan
     >>> from recon.phantom.ellipsoids import water_with_inserts
     >>> from recon.scan.simulate import simulate_scan
     >>> from recon.scan.scanners import flash_helical

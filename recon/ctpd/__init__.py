@@ -1,0 +1,1 @@
+"""Projections as files: DICOM-CT-PD series, read, checked and written."""
