@@ -9,7 +9,7 @@ import numpy as np
 
 from ctxai.invariance_model import FlowModel
 from ctxai.weights import WeightSet, cinn_name
-from recon.phantom.anatomy import random_slice
+from recon.phantom.slices.anatomy import random_slice
 
 from .invariances import invariance_study
 from .recipes import SETS

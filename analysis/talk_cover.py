@@ -21,7 +21,7 @@ from ctxai.denoiser_tasks import SupervisedTask
 from ctxai.denoisers import Chen
 from ctxai.training import train
 from recon.errors import DataError
-from recon.phantom.anatomy import random_slice
+from recon.phantom.slices.anatomy import random_slice
 
 from .fidelity import apply
 from .figures import LUNG, SOFT_TISSUE, Window

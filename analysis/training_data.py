@@ -20,7 +20,7 @@ from tqdm import tqdm
 from recon.dose.noise import ELECTRONIC_NOISE
 from recon.errors import DataError
 from recon.geometry import ImageGrid
-from recon.phantom.anatomy import random_slice
+from recon.phantom.slices.anatomy import random_slice
 
 from .scanner import derived_seed
 from .slice_series import low_dose_slices

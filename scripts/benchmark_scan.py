@@ -30,7 +30,7 @@ import numpy as np
 
 import recon
 from recon.helical import covered, reconstruct, slabs
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.scan.at_dose import at_dose
 from recon.scan.helix import HelicalScan
 from recon.scan.lazy_views import LazyViews

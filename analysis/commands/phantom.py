@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 if TYPE_CHECKING:
-    from recon.phantom.ellipsoids import EllipsoidPhantom
-    from recon.phantom.voxels import VoxelPhantom
+    from recon.phantom.exact.ellipsoids import EllipsoidPhantom
+    from recon.phantom.volumes.voxels import VoxelPhantom
     from recon.scan.helix import HelicalScan
 
 __all__ = ["phantom"]
@@ -113,10 +113,10 @@ def _object(
 ) -> tuple[str, EllipsoidPhantom | VoxelPhantom, float | None]:
     """Name and phantom, and how high it is, where that decides the scan's length."""
     if volume is None:
-        from recon.phantom.bodies import body
+        from recon.phantom.bodies.body import body
 
         return anatomy, body(anatomy, mu_water), None
-    from recon.phantom.volume_files import read_volume
+    from recon.phantom.volumes.files import read_volume
 
     voxels = read_volume(volume, mu_water=mu_water)
     return f"volume {voxels.digest}", voxels, voxels.size[0]

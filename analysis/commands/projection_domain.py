@@ -180,7 +180,7 @@ def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
     """A random slice of the working point's grid, as a series of one image."""
     from analysis.training_data import WorkingPoint
     from recon.dicom.images import write_series
-    from recon.phantom.anatomy import random_slice
+    from recon.phantom.slices.anatomy import random_slice
     from recon.storage import run_folder
 
     where = WorkingPoint(**point)

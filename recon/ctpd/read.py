@@ -65,7 +65,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     --------
     >>> import tempfile
     >>> from recon.ctpd.write import write_scan
-    >>> from recon.phantom.ellipsoids import water_with_inserts
+    >>> from recon.phantom.exact.ellipsoids import water_with_inserts
     >>> from recon.scan.simulate import simulate_scan
     >>> from recon.scan.scanners import flash_helical
     >>> helix = flash_helical(length=0.1)

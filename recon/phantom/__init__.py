@@ -16,23 +16,23 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .anatomy import ANATOMIES, random_slice
-from .ellipses import Ellipse, EllipsePhantom, inserts_phantom, water_cylinder
+from .exact.ellipses import Ellipse, EllipsePhantom, inserts_phantom, water_cylinder
+from .slices.anatomy import ANATOMIES, random_slice
 
 if TYPE_CHECKING:
-    from .bodies import BODIES, body
-    from .ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
-    from .volume_files import read_volume
-    from .voxels import VoxelPhantom
+    from .bodies.body import BODIES, body
+    from .exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
+    from .volumes.files import read_volume
+    from .volumes.voxels import VoxelPhantom
 
 _HELICAL = {  # compiled code is loaded when it is first used
-    "BODIES": "bodies",
-    "Ellipsoid": "ellipsoids",
-    "EllipsoidPhantom": "ellipsoids",
-    "VoxelPhantom": "voxels",
-    "body": "bodies",
-    "read_volume": "volume_files",
-    "water_with_inserts": "ellipsoids",
+    "BODIES": "bodies.body",
+    "Ellipsoid": "exact.ellipsoids",
+    "EllipsoidPhantom": "exact.ellipsoids",
+    "VoxelPhantom": "volumes.voxels",
+    "body": "bodies.body",
+    "read_volume": "volumes.files",
+    "water_with_inserts": "exact.ellipsoids",
 }
 
 __all__ = [

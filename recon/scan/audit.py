@@ -82,7 +82,7 @@ def geometry_audit(scan: Scan) -> list[AuditLine]:
 
     Examples
     --------
-    >>> from recon.phantom.ellipsoids import water_with_inserts
+    >>> from recon.phantom.exact.ellipsoids import water_with_inserts
     >>> from recon.scan.simulate import simulate_scan
     >>> helix = HelicalScan(
     ...     angles=np.arange(144) * np.pi / 36, z=np.arange(144) * 10 / 72, src_iso=595,

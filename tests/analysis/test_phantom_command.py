@@ -7,8 +7,8 @@ from analysis.commands.phantom import _geometry as geometry_of
 from analysis.main import main
 from recon.ctpd.read import read_scan
 from recon.dicom.write import write_series
-from recon.phantom.bodies import body
-from recon.phantom.voxels import VoxelPhantom
+from recon.phantom.bodies.body import body
+from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.tube_current import modulated_exposures
 
 WATER = 0.0193

@@ -14,7 +14,7 @@ from small_scans import small_scan
 from analysis.main import main
 from recon.ctpd.read import read_scan
 from recon.ctpd.write import write_scan
-from recon.phantom.ellipsoids import water_with_inserts
+from recon.phantom.exact.ellipsoids import water_with_inserts
 
 MARKER = "Mustermann"
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from recon.geometry import ImageGrid
-from recon.phantom.ellipsoids import EllipsoidPhantom
+from recon.phantom.exact.ellipsoids import EllipsoidPhantom
 from recon.scan.helix import HelicalScan
 from recon.scan.scan import Scan
 from recon.scan.simulate import simulate_scan

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from recon.ctpd.write import write_scan
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.scan.helix import HelicalScan
 from recon.scan.simulate import simulate_scan
 

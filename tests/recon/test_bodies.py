@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recon.errors import DataError
-from recon.phantom.bodies import BODIES, body
+from recon.phantom.bodies.body import BODIES, body
 from recon.scan.scanners import discovery_helical, flash_helical
 
 WATER = 0.0193

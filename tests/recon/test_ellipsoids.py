@@ -8,8 +8,8 @@ from tolerances import ELLIPSOIDS
 
 from recon.errors import DataError
 from recon.geometry import FanBeam
-from recon.phantom.ellipses import Ellipse, EllipsePhantom
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
+from recon.phantom.exact.ellipses import Ellipse, EllipsePhantom
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
 from recon.scan.helix import HelicalScan
 from recon.scan.scanners import SCANNERS, discovery_helical, flash_helical
 from recon.scan.simulate import simulate_scan

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.scan.audit import geometry_audit
 from recon.scan.helix import HelicalScan
 from recon.scan.simulate import simulate_scan

@@ -21,7 +21,7 @@ from wire import falls_to
 
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
 from recon.scan.scanners import discovery_helical, flash_helical
 
 pytestmark = pytest.mark.slow
@@ -176,7 +176,7 @@ from helical_scans import MU, scan_of, small_helix
 from recon.geometry import ImageGrid
 from recon.helical.plan import plan_helical
 from recon.helical.slabs import reconstruct_slabs
-from recon.phantom.ellipsoids import water_with_inserts
+from recon.phantom.exact.ellipsoids import water_with_inserts
 scan = scan_of(water_with_inserts(MU), small_helix(length=40.0, views=288, coarse=4))
 grid = ImageGrid(shape=(24, 28), spacing=(10.0, 8.0), centre=(7.0, -3.0))
 plan = plan_helical(scan.geometry, grid)

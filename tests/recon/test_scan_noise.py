@@ -15,7 +15,7 @@ from recon.ctpd.read import read_scan
 from recon.ctpd.write import write_scan
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.scan.at_dose import at_dose
 from recon.scan.scanners import flash_helical
 from recon.scan.simulate import simulate_scan

@@ -10,8 +10,8 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from recon.ctpd.read import read_scan
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
-from recon.phantom.volume_files import read_volume
-from recon.phantom.voxels import VoxelPhantom
+from recon.phantom.volumes.files import read_volume
+from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.scanners import flash_helical
 from recon.scan.simulate import simulate_scan
 

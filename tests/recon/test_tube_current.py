@@ -9,8 +9,8 @@ import torch
 from recon.errors import DataError
 from recon.geometry import FanBeam, ImageGrid
 from recon.operator import operator
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
-from recon.phantom.voxels import VoxelPhantom
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
+from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.helix import HelicalScan
 from recon.scan.scanners import flash_helical
 from recon.scan.simulate import simulate_scan

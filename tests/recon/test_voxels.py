@@ -9,9 +9,9 @@ from scipy.ndimage import map_coordinates
 
 from recon.dicom.write import write_series
 from recon.errors import DataError
-from recon.phantom.ellipsoids import Ellipsoid, EllipsoidPhantom
-from recon.phantom.volume_files import read_volume
-from recon.phantom.voxels import VoxelPhantom
+from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
+from recon.phantom.volumes.files import read_volume
+from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.helix import HelicalScan
 
 DATA = Path(__file__).parents[2] / "../shared/data/volume/torso_3mm.npz"

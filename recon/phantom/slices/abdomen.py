@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import ImageGrid
+from ...geometry import ImageGrid
 from .abdominal_organs import Phase, contrast_phase, kidneys, liver, pancreas, spleen
 from .bowel import colon, loops, stomach
 from .canvas import Canvas

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import ImageGrid
+from ...geometry import ImageGrid
 from .canvas import Canvas
 from .chest import Chest
 from .lungs import liver_dome, lungs

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 from .voxels import VoxelPhantom
 
 __all__ = ["read_volume"]
@@ -83,8 +83,8 @@ def _archive(path: Path) -> tuple[Any, Any]:
 
 
 def _series(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
-    from ..dicom.images import read_images
-    from ..dicom.slice import LEAST_TILT
+    from ...dicom.images import read_images
+    from ...dicom.slice import LEAST_TILT
 
     images = read_images(path)
     if abs(images.tilt) > LEAST_TILT or not np.allclose(

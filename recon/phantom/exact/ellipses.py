@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..geometry import FanBeam, ImageGrid, ParallelBeam
+from ...errors import DataError
+from ...geometry import FanBeam, ImageGrid, ParallelBeam
 
 __all__ = ["Ellipse", "EllipsePhantom", "inserts_phantom", "water_cylinder"]
 

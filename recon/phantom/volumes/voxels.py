@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numba import njit, prange
 
-from ..checks import numbers, positive
-from ..errors import DataError
-from ..scan.helix import HelicalScan
-from ..scan.lazy_views import LazyViews
-from ..units import AIR_HU, hu_to_mu
+from ...checks import numbers, positive
+from ...errors import DataError
+from ...scan.helix import HelicalScan
+from ...scan.lazy_views import LazyViews
+from ...units import AIR_HU, hu_to_mu
 
 __all__ = ["VoxelPhantom", "VoxelViews"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import ImageGrid
+from ...geometry import ImageGrid
 from .brain import cerebrum
 from .canvas import Canvas
 from .outlines import blob, grown

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .skeleton_ellipsoids import CORTEX, MARROW, MUSCLE, Organ, beads, organ, ribs, spine
+from .skeleton import CORTEX, MARROW, MUSCLE, Organ, beads, organ, ribs, spine
 
 __all__ = ["thorax"]
 

@@ -1,7 +1,7 @@
 """Phantoms made of ellipsoids, whose line integrals on a helix are known exactly.
 
 Rays run from the flying focal spot of each view to points of its detector, as `recon.scan.helix`
-has them; `recon.phantom.ellipsoid_rays` has the equation.
+has them; `recon.phantom.exact.ellipsoid_rays` has the equation.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..scan.helix import HelicalScan
-from ..scan.lazy_views import LazyViews
+from ...errors import DataError
+from ...scan.helix import HelicalScan
+from ...scan.lazy_views import LazyViews
 from .ellipsoid_rays import project
 
 __all__ = ["Ellipsoid", "EllipsoidPhantom", "EllipsoidViews", "water_with_inserts"]

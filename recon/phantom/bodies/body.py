@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import DataError
-from .body_abdomen import abdomen
-from .body_head import head
-from .body_thorax import thorax
-from .ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
-from .skeleton_ellipsoids import Organ
+from ...errors import DataError
+from ..exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
+from .abdomen import abdomen
+from .head import head
+from .skeleton import Organ
+from .thorax import thorax
 
 __all__ = ["BODIES", "body"]
 

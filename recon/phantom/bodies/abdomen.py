@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .skeleton_ellipsoids import CORTEX, MARROW, MUSCLE, Organ, beads, organ, ribs, spine
+from .skeleton import CORTEX, MARROW, MUSCLE, Organ, beads, organ, ribs, spine
 
 __all__ = ["abdomen"]
 

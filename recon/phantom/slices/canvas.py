@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import ImageGrid
+from ...geometry import ImageGrid
 from .coverage import coverage
 from .outlines import Outline, placed
 from .texture import random_field
@@ -42,7 +42,7 @@ class Canvas:
     --------
     >>> import numpy as np
     >>> from recon.geometry import ImageGrid
-    >>> from recon.phantom.outlines import blob
+    >>> from recon.phantom.slices.outlines import blob
     >>> grid = ImageGrid(shape=(50, 60), spacing=(2.0, 2.0))
     >>> canvas = Canvas(grid, np.random.default_rng(0), bend=0.0, tilt=0.0)
     >>> canvas.paint(blob((0.0, 0.0), (30.0, 20.0)), 40.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..geometry import ImageGrid
+from ...errors import DataError
+from ...geometry import ImageGrid
 from .abdomen import abdomen
 from .head import head
 from .thorax import thorax

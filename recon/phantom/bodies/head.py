@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .skeleton_ellipsoids import Organ, beads, organ, spine
+from .skeleton import Organ, beads, organ, spine
 
 __all__ = ["head"]
 

@@ -1,0 +1,1 @@
+"""Phantoms of ellipses and ellipsoids, whose line integrals are known exactly."""

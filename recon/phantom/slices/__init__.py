@@ -1,0 +1,1 @@
+"""Random slices that look like patients, painted organ by organ."""

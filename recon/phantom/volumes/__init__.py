@@ -1,0 +1,1 @@
+"""Voxel volumes as phantoms, and the files that they come from."""
