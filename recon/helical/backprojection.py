@@ -19,7 +19,7 @@ import numpy as np
 from ..engine.simd import add, lerp_add, load, store, sub, zero
 from ..geometry import ImageGrid
 from .lookup import LANES, edge, table_tag
-from .rebinning import ParallelStream
+from .parallel_views import ParallelStream
 
 __all__ = ["TILE", "backproject", "round_tiles", "turns_of"]
 

@@ -13,8 +13,8 @@ from ..geometry import ImageGrid
 from ..scan.scan import Scan
 from .backprojection import backproject
 from .coverage import angles_that_see
+from .parallel_views import ParallelStream
 from .plan import HelicalPlan
-from .rebinning import ParallelStream
 from .torch_backprojection import TorchSlab
 
 __all__ = ["reconstruct_slabs", "slabs"]

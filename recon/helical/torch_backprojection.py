@@ -8,7 +8,7 @@ import torch
 from ..errors import BackendUnavailable, DataError
 from ..geometry import ImageGrid
 from .backprojection import turns_of
-from .rebinning import ParallelStream
+from .parallel_views import ParallelStream
 
 __all__ = ["TorchSlab", "torch_device"]
 

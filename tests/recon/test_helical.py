@@ -21,8 +21,8 @@ from recon.fbp.windows import Kernel
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.helical.coverage import angles_that_see
+from recon.helical.parallel_views import sinc_weights
 from recon.helical.plan import plan_helical, row_weights
-from recon.helical.rebinning import sinc_weights
 from recon.helical.slabs import reconstruct_slabs
 from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
 from recon.units import mu_to_hu
