@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from ctxai.checkpoints import save_module
 from ctxai.critic import Critic
 from ctxai.data import PatchPairs
 from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
 from ctxai.features import VGG19Features
+from ctxai.files.modules import save_module
 from ctxai.training import Task
 from recon.errors import DataError
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ctxai.checkpoints import load_module, save_module
 from ctxai.data import PatchPairs, pick_domain
+from ctxai.files.modules import load_module, save_module
 from ctxai.invariance_model import FlowModel, InvarianceModel, Model
 from ctxai.weights import (
     SHIPPED,

@@ -17,7 +17,6 @@ import torch
 from tqdm import tqdm
 
 from ctxai import parallel
-from ctxai.checkpoints import load_module, save_module
 from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.critic import Critic
@@ -25,6 +24,7 @@ from ctxai.data import PatchPairs
 from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
 from ctxai.features import VGG19Features
+from ctxai.files.modules import load_module, save_module
 from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
 from ctxai.invariance_model import FlowModel, InvarianceModel

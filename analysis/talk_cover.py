@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ctxai.checkpoints import load_module, save_module
 from ctxai.data import PatchPairs
 from ctxai.denoiser_tasks import SupervisedTask
 from ctxai.denoisers import Chen
+from ctxai.files.modules import load_module, save_module
 from ctxai.training import train
 from recon.errors import DataError
 from recon.phantom.slices.anatomy import random_slice

@@ -19,9 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ctxai.denoiser_tasks import Pairs
+from ctxai.files.tensors import digest_tensors
 from ctxai.invariance_model import Model
 from ctxai.sampling import draw
-from ctxai.tensor_files import digest_tensors
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

@@ -10,7 +10,6 @@ Not tied to CT: images have a unit, and physics comes in as a callable that redr
 """
 
 from . import denoisers
-from .checkpoints import load_module, save_module
 from .cinn import ConditionalINN
 from .cinn_task import INNTask
 from .critic import Critic
@@ -20,6 +19,7 @@ from .denoisers import Chen, Yang, load_denoiser
 from .eulig_vae import EuligVAE
 from .features import VGG19Features
 from .fibre import FibreResult, project_to_fibre
+from .files.modules import load_module, save_module
 from .flow_matching import FlowMatching
 from .flow_task import FlowTask
 from .invariance_model import InvarianceModel

@@ -10,7 +10,7 @@ import torch
 
 from recon.errors import DataError
 
-from .tensor_files import digest_tensors
+from .files.tensors import digest_tensors
 
 __all__ = ["PairSampler", "PatchPairs", "pick_domain"]
 

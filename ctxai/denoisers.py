@@ -16,9 +16,9 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .checkpoints import load_module
+from .files.modules import load_module
+from .files.tensors import digest_tensors
 from .own_denoiser import Denoiser, require_image_to_image
-from .tensor_files import digest_tensors
 
 __all__ = ["OFFSET_HU", "SCALE_HU", "Chen", "Yang", "load_denoiser"]
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .torchvision_weights import cached_weights, read_weights
+from .files.torchvision import cached_weights, read_weights
 
 __all__ = ["VGG19Features"]
 

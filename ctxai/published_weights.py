@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 
 from recon.errors import DataError
 
-from .checkpoints import first_misfit
 from .denoisers import Chen, Yang
-from .tensor_files import require_finite
+from .files.modules import first_misfit
+from .files.tensors import require_finite
 
 __all__ = ["BENCHMARK_OFFSET_HU", "BENCHMARK_SCALE_HU", "load_ldct_benchmark"]
 

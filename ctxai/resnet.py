@@ -10,7 +10,7 @@ from torch import nn
 from recon.errors import DataError
 
 from .batch_norm import BatchNorm2d
-from .torchvision_weights import cached_weights, read_weights
+from .files.torchvision import cached_weights, read_weights
 
 __all__ = ["ResNet50", "load_resnet50"]
 

@@ -24,7 +24,7 @@ from recon.errors import DataError
 from recon.storage import write_csv
 
 from . import parallel
-from .tensor_files import load_tensors, save_tensors
+from .files.tensors import load_tensors, save_tensors
 
 __all__ = ["Task", "descend", "one_cycle", "set_lr", "train"]
 

@@ -19,7 +19,7 @@ from typing import Any
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
-from .checkpoints import load_module
+from .files.modules import load_module
 from .invariance_model import FlowModel, InvarianceModel, Model
 from .wiretap import Wiretap
 

@@ -1,7 +1,7 @@
 """How the slices of a projection scan were acquired, in the attributes of DICOM.
 
 The pixels stay in the axes of the scanner (x right, y down, z from the table to the gantry);
-Image Position and Image Orientation say where these point in the patient (`recon.dicom.patient_axes`).
+Image Position and Image Orientation say where these point in the patient (`patient_axes`).
 """
 
 from __future__ import annotations

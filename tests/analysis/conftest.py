@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.checkpoints import save_module
 from ctxai.cinn import ConditionalINN
 from ctxai.denoisers import Chen, Yang
+from ctxai.files.modules import save_module
 from ctxai.vae import VAE
 from ctxai.weights import WeightSet, cinn_name
 from recon.dicom.images import write_series

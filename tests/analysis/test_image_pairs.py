@@ -10,7 +10,7 @@ import torch
 
 from analysis.image_pairs import folder_pairs
 from analysis.main import main
-from ctxai.checkpoints import load_module
+from ctxai.files.modules import load_module
 from recon.dicom.images import write_series
 from recon.errors import DataError
 

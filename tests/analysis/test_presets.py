@@ -8,9 +8,9 @@ import torch
 from analysis.main import main
 from analysis.presets import PRESETS, preset_task, train_preset
 from analysis.training_data import WorkingPoint
-from ctxai.checkpoints import load_module
 from ctxai.data import PatchPairs
 from ctxai.denoisers import load_denoiser
+from ctxai.files.modules import load_module
 from ctxai.training import train
 from recon.errors import DataError
 

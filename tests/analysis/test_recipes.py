@@ -11,7 +11,7 @@ from torch import nn
 
 from analysis.recipes import FLOWS, SETS, Recipe, train_all, train_for
 from analysis.training_data import WorkingPoint, phantom_pairs
-from ctxai.checkpoints import load_module, save_module
+from ctxai.files.modules import load_module, save_module
 from ctxai.invariance_model import FlowModel
 from ctxai.sampling import draw
 from ctxai.weights import SAMPLERS, WeightSet, sampler_name

@@ -23,7 +23,7 @@ from analysis.undesired import (
     lesion_like_pairs,
     match_lesions,
 )
-from ctxai.checkpoints import load_module
+from ctxai.files.modules import load_module
 from ctxai.weights import WeightSet
 from recon.errors import DataError
 from recon.geometry import ImageGrid

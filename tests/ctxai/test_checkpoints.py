@@ -5,9 +5,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ctxai.checkpoints import load_module, save_module
 from ctxai.denoisers import Chen, Yang, load_denoiser
-from ctxai.tensor_files import digest_tensors, load_tensors, save_tensors
+from ctxai.files.modules import load_module, save_module
+from ctxai.files.tensors import digest_tensors, load_tensors, save_tensors
 from recon.errors import DataError
 
 
@@ -113,7 +113,7 @@ def test_what_is_not_whole_is_refused_by_name_before_a_network_is_built(
         with torch.no_grad():
             chen.layers[2].bias[3] = torch.nan
         with monkeypatch.context() as unchecked:
-            unchecked.setattr("ctxai.tensor_files.require_finite", lambda tensors, path: None)
+            unchecked.setattr("ctxai.files.tensors.require_finite", lambda tensors, path: None)
             save_module(path, chen)
     else:
         path.write_bytes(spoil(save_module(path, chen).read_bytes()))

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from ctxai.checkpoints import load_module, save_module
+from ctxai.files.modules import load_module, save_module
+from ctxai.files.tensors import digest_tensors
 from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
 from ctxai.invariance_model import FlowModel
 from ctxai.midpoint import integrate
 from ctxai.sampling import draw, sample_invariances
-from ctxai.tensor_files import digest_tensors
 from ctxai.training import train
 from ctxai.wiretap import Wiretap
 from recon.errors import DataError

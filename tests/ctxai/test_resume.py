@@ -3,7 +3,7 @@
 import pytest
 from small_tasks import STEPS, tasks
 
-from ctxai.tensor_files import digest_tensors
+from ctxai.files.tensors import digest_tensors
 from ctxai.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

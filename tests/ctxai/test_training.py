@@ -18,9 +18,9 @@ import pytest
 import torch
 from torch import nn
 
-from ctxai.checkpoints import save_module
 from ctxai.denoisers import Chen
-from ctxai.tensor_files import digest_tensors, load_tensors
+from ctxai.files.modules import save_module
+from ctxai.files.tensors import digest_tensors, load_tensors
 from ctxai.training import descend, one_cycle, set_lr, train
 from recon.errors import DataError
 

@@ -1,6 +1,6 @@
 """Networks in files: their tensors, with what is needed to build them and what is known of them.
 
-What :mod:`ctxai.tensor_files` checks is checked before a network is built.
+What :mod:`ctxai.files.tensors` checks is checked before a network is built.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .tensor_files import load_tensors, save_tensors
+from .tensors import load_tensors, save_tensors
 
 __all__ = ["CLASSES", "first_misfit", "load_module", "save_module"]
 
@@ -53,7 +53,7 @@ def save_module(path: str | Path, module: nn.Module, *, half: bool = False, **fa
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from ctxai.checkpoints import load_module, save_module
+    >>> from ctxai.files.modules import load_module, save_module
     >>> from ctxai.denoisers import Chen
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "chen.safetensors"
     >>> _ = save_module(path, Chen(), pixel_mm=1.0)

@@ -1,0 +1,1 @@
+"""Networks and tensors in files, none of which is trusted before it is checked."""
