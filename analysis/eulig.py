@@ -21,7 +21,7 @@ from ctxai.invariance_model import InvarianceModel
 from ctxai.resnet import load_resnet50
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 
 from .held_out import collapse_alarm, model_figures, vae_figures
 from .stages import Recipe, Stages, seeded, stage_seed, tell_random

@@ -17,7 +17,7 @@ from ctxai.invariance_model import InvarianceModel, Model, Redraw
 from ctxai.near_null import near_null
 from ctxai.sampling import draw
 from ctxai.vae import active_dimensions
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 from .fidelity_curve import diversity_curve

@@ -25,7 +25,7 @@ from ctxai.weights import (
     sampler_name,
     vae_name,
 )
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 from .held_out import collapse_alarm, denoiser_figures, model_figures, vae_figures

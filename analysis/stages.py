@@ -32,7 +32,7 @@ from ctxai.training import Task, train
 from ctxai.vae import VAE
 from ctxai.vae_task import VAETask
 from ctxai.weights import vae_name
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 
 from .training_curves import write_curves
 from .training_data import WorkingPoint

@@ -32,7 +32,7 @@ from .vae import VAE, active_dimensions
 from .vae_gan_task import VAEGANTask
 from .vae_task import VAETask
 from .weights import SHIPPED, WeightSet
-from .wiretap import Wiretap
+from .wiretap.wiretap import Wiretap
 
 __all__ = [
     "SHIPPED",

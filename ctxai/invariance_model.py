@@ -21,7 +21,7 @@ from .cinn import ConditionalINN
 from .data import pick_domain
 from .flow_matching import FlowMatching
 from .vae import VAE
-from .wiretap import Wiretap
+from .wiretap.wiretap import Wiretap
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw"]
 

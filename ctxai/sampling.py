@@ -246,7 +246,7 @@ def sample_invariances(
     >>> from ctxai.invariance_model import InvarianceModel
     >>> from ctxai.sampling import sample_invariances
     >>> from ctxai.vae import VAE
-    >>> from ctxai.wiretap import Wiretap
+    >>> from ctxai.wiretap.wiretap import Wiretap
     >>> model = InvarianceModel(
     ...     wiretap=Wiretap(lambda x: x, "output"),
     ...     vae=VAE(shape=(16, 16), latent=4, widths=(8, 8)),

@@ -21,7 +21,7 @@ from recon.storage import digest_files, read_json, write_json
 
 from .files.modules import load_module
 from .invariance_model import FlowModel, InvarianceModel, Model
-from .wiretap import Wiretap
+from .wiretap.wiretap import Wiretap
 
 __all__ = [
     "SAMPLERS",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analysis.scanner import SliceScanner
     from ctxai.invariance_model import Model
     from ctxai.weights import WeightSet
-    from ctxai.wiretap import Wiretap
+    from ctxai.wiretap.wiretap import Wiretap
     from recon.dicom.images import CTImages
 
 __all__ = [
@@ -212,7 +212,7 @@ def models_for(
     from ctxai.denoisers import load_denoiser
     from ctxai.own_denoiser import require_differentiable
     from ctxai.weights import sampler_name
-    from ctxai.wiretap import Wiretap
+    from ctxai.wiretap.wiretap import Wiretap
 
     weights = weight_set(None) if weights is None else weights
     f: Callable[[Tensor], Tensor]

@@ -14,7 +14,7 @@ import zarr
 
 from analysis.commands.scene import open_scene
 from analysis.main import COMMANDS, main
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.dicom.images import read_images, write_series
 from recon.storage import digest_files
 

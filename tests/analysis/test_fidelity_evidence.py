@@ -18,7 +18,7 @@ from analysis.run_store import Study
 from ctxai.cinn import ConditionalINN
 from ctxai.invariance_model import InvarianceModel
 from ctxai.vae import VAE
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 # 60 images × 40 samples of white noise in rings of 20 pixels and more: 3 %, three times

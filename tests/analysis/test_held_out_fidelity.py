@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
 from analysis.held_out_patches import HeldOut, phantom_scanners, real_scanners, scan_patches
 from analysis.training_data import WorkingPoint
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 ABDOMEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "abdomen"

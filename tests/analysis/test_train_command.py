@@ -4,7 +4,7 @@ import torch
 
 from analysis.commands.scene import sampler_for
 from analysis.main import main
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 
 
 def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypatch, capsys):

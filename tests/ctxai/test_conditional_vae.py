@@ -22,7 +22,7 @@ from ctxai.training import train
 from ctxai.vae import VAE, active_dimensions
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.vae_task import VAETask
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

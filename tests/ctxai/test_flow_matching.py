@@ -14,7 +14,7 @@ from ctxai.invariance_model import FlowModel
 from ctxai.midpoint import integrate
 from ctxai.sampling import draw, sample_invariances
 from ctxai.training import train
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 TOLERANCES = {

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ctxai.denoisers import Chen, Yang
 from ctxai.linearisation import linearise
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 
 # float64 sums of some thousand products, in another order
 ROUNDING = 1e-11

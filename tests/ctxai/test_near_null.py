@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ctxai.near_null import near_null
 from ctxai.weights import load
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 # must-values: 60 Lanczos steps against the exact share of energy, absolute

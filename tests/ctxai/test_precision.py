@@ -10,7 +10,7 @@ from ctxai.flow_task import FlowTask
 from ctxai.precision import mixed, sixteen_bits
 from ctxai.training import train
 from ctxai.weights import SHIPPED
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 
 
 def test_a_cpu_keeps_32_bits() -> None:

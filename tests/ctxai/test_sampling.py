@@ -15,7 +15,7 @@ from ctxai.sampling import draw, sample_invariances
 from ctxai.training import train
 from ctxai.vae import VAE
 from ctxai.vae_task import VAETask
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 SIDE, LATENT = 16, 6

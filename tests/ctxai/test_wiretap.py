@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from ctxai.denoisers import Chen, Yang
-from ctxai.wiretap import Wiretap
+from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .network_graph import NetworkGraph
+from .graph import NetworkGraph
 
 __all__ = ["Wiretap"]
 
@@ -58,7 +58,7 @@ class Wiretap:
     --------
     >>> import torch
     >>> from ctxai.denoisers import Yang
-    >>> from ctxai.wiretap import Wiretap
+    >>> from ctxai.wiretap.wiretap import Wiretap
     >>> f, x = Yang(), torch.zeros(2, 1, 16, 16)
     >>> tap = Wiretap(f, 4)
     >>> tap.phi(x).shape
