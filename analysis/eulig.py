@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.critic import Critic
 from ctxai.data import PatchPairs
 from ctxai.eulig_vae import EuligVAE
 from ctxai.features import VGG19Features
 from ctxai.invariance_model import InvarianceModel
+from ctxai.representation.cinn import ConditionalINN
 from ctxai.resnet import load_resnet50
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name

@@ -8,8 +8,8 @@ import torch
 
 from ctxai.data import pick_domain
 from ctxai.invariance_model import InvarianceModel, Model
+from ctxai.representation.vae import VAE, active_dimensions
 from ctxai.sampling import draw
-from ctxai.vae import VAE, active_dimensions
 
 __all__ = ["collapse_alarm", "denoiser_figures", "model_figures", "vae_figures"]
 

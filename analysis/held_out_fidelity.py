@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from ctxai.invariance_model import InvarianceModel, Model, Redraw
 from ctxai.near_null import near_null
+from ctxai.representation.vae import active_dimensions
 from ctxai.sampling import draw
-from ctxai.vae import active_dimensions
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

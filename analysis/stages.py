@@ -17,7 +17,6 @@ import torch
 from tqdm import tqdm
 
 from ctxai import parallel
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.critic import Critic
 from ctxai.data import PatchPairs
@@ -25,11 +24,12 @@ from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
 from ctxai.features import VGG19Features
 from ctxai.files.modules import load_module, save_module
-from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
 from ctxai.invariance_model import FlowModel, InvarianceModel
+from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.flow import FlowMatching
+from ctxai.representation.vae import VAE
 from ctxai.training import Task, train
-from ctxai.vae import VAE
 from ctxai.vae_task import VAETask
 from ctxai.weights import vae_name
 from ctxai.wiretap.wiretap import Wiretap

@@ -10,7 +10,6 @@ Not tied to CT: images have a unit, and physics comes in as a callable that redr
 """
 
 from . import denoisers
-from .cinn import ConditionalINN
 from .cinn_task import INNTask
 from .critic import Critic
 from .data import PatchPairs
@@ -20,15 +19,16 @@ from .eulig_vae import EuligVAE
 from .features import VGG19Features
 from .fibre import FibreResult, project_to_fibre
 from .files.modules import load_module, save_module
-from .flow_matching import FlowMatching
 from .flow_task import FlowTask
 from .invariance_model import InvarianceModel
 from .near_null import NearNull, near_null
 from .published_weights import load_ldct_benchmark
 from .repair_task import RepairTask
+from .representation.cinn import ConditionalINN
+from .representation.flow import FlowMatching
+from .representation.vae import VAE, active_dimensions
 from .sampling import Samples, draw, sample_invariances
 from .training import Task, train
-from .vae import VAE, active_dimensions
 from .vae_gan_task import VAEGANTask
 from .vae_task import VAETask
 from .weights import SHIPPED, WeightSet

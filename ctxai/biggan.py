@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from recon.errors import DataError
 
 from .batch_norm import BatchNorm2d
-from .vae import beside
+from .representation.vae import beside
 
 __all__ = ["BigGANDecoder"]
 

@@ -11,10 +11,10 @@ from tqdm import tqdm
 from recon.errors import DataError
 
 from . import parallel
-from .cinn import ConditionalINN
 from .data import PairSampler, pick_domain
+from .representation.cinn import ConditionalINN
+from .representation.vae import VAE
 from .training import descend, one_cycle, set_lr
-from .vae import VAE
 
 __all__ = ["INNTask"]
 
@@ -34,7 +34,7 @@ class Representation(Protocol):
 
 
 class INNTask:
-    r"""Train a `ctxai.cinn.ConditionalINN` by maximum likelihood on posterior samples of a VAE.
+    r"""Train a `ctxai.representation.cinn.ConditionalINN` by maximum likelihood on posterior samples of a VAE.
 
     .. math::
         L = \langle ½‖v‖² - \log|\det ∂v/∂z̄| \rangle, \quad v = t(z̄ | Φ(x)), \quad z̄ ∼ q(z̄ | x)

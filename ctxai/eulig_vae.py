@@ -8,8 +8,8 @@ from recon.errors import DataError
 
 from .biggan import BigGANDecoder
 from .published_weights import BENCHMARK_OFFSET_HU, BENCHMARK_SCALE_HU
+from .representation.vae import VAE
 from .resnet import ResNet50
-from .vae import VAE
 
 __all__ = ["EuligVAE"]
 
@@ -19,7 +19,7 @@ class EuligVAE(VAE):
 
     E. Eulig et al., "Reconstructing and analyzing the invariances of low-dose CT image denoising
     networks", Med. Phys. 2024: `ctxai.resnet.ResNet50` sees image and ŷ as channels, and
-    `ctxai.biggan.BigGANDecoder` is given ŷ at every scale. It is used as a `ctxai.vae.VAE` is.
+    `ctxai.biggan.BigGANDecoder` is given ŷ at every scale. It is used as a `ctxai.representation.vae.VAE` is.
 
     Parameters
     ----------

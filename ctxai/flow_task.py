@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from . import parallel
 from .cinn_task import Representation
 from .data import PairSampler, pick_domain
-from .flow_matching import FlowMatching
 from .precision import mixed, normal_like
+from .representation.flow import FlowMatching
 from .training import descend, one_cycle, set_lr
 
 __all__ = ["FlowTask"]
@@ -19,7 +19,7 @@ _FIT = 128  # pairs that the scales are fitted to
 
 
 class FlowTask:
-    r"""Train a `ctxai.flow_matching.FlowMatching` on one side of image pairs.
+    r"""Train a `ctxai.representation.flow.FlowMatching` on one side of image pairs.
 
     .. math::
         L = \langle ‖w_θ(u_t, t, z) - (u_1 - v)‖² \rangle, \quad u_t = (1 - t) v + t u_1,

@@ -17,10 +17,10 @@ from torch.distributions import Normal
 
 from recon.errors import DataError
 
-from .cinn import ConditionalINN
 from .data import pick_domain
-from .flow_matching import FlowMatching
-from .vae import VAE
+from .representation.cinn import ConditionalINN
+from .representation.flow import FlowMatching
+from .representation.vae import VAE
 from .wiretap.wiretap import Wiretap
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw"]

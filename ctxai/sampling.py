@@ -242,10 +242,10 @@ def sample_invariances(
     Examples
     --------
     >>> import torch
-    >>> from ctxai.cinn import ConditionalINN
+    >>> from ctxai.representation.cinn import ConditionalINN
     >>> from ctxai.invariance_model import InvarianceModel
     >>> from ctxai.sampling import sample_invariances
-    >>> from ctxai.vae import VAE
+    >>> from ctxai.representation.vae import VAE
     >>> from ctxai.wiretap.wiretap import Wiretap
     >>> model = InvarianceModel(
     ...     wiretap=Wiretap(lambda x: x, "output"),

@@ -11,15 +11,15 @@ from . import parallel
 from .data import PairSampler
 from .denoiser_tasks import gradient_penalty
 from .precision import mixed
+from .representation.vae import VAE, beside, kl_per_dimension
 from .training import descend
-from .vae import VAE, beside, kl_per_dimension
 from .vae_task import VAETask
 
 __all__ = ["VAEGANTask"]
 
 
 class VAEGANTask(VAETask):
-    r"""Train a `ctxai.vae.VAE` on absolute differences, features and a Wasserstein critic.
+    r"""Train a `ctxai.representation.vae.VAE` on absolute differences, features and a Wasserstein critic.
 
     .. math::
         L = w_1 ‖\hat x - x‖_1 + w \sum_d \max(b, KL_d) + w_V \langle |V(\hat x) - V(x)| \rangle

@@ -14,8 +14,8 @@ from recon.errors import DataError
 from . import parallel
 from .data import PairSampler, pick_domain
 from .precision import mixed
+from .representation.vae import VAE, kl_per_dimension
 from .training import descend, one_cycle, set_lr
-from .vae import VAE, kl_per_dimension
 
 __all__ = ["VAETask"]
 
@@ -24,7 +24,7 @@ _SMALLEST_MSE = 1e-8  # in normalised units: the likelihood of images without an
 
 
 class VAETask:
-    r"""Train a `ctxai.vae.VAE` on one side of image pairs.
+    r"""Train a `ctxai.representation.vae.VAE` on one side of image pairs.
 
     .. math::
         L = \frac{D}{2} \log\langle (x - D(z̄))² \rangle

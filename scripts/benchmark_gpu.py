@@ -30,8 +30,8 @@ from benchmark import GRID, SIZE, STACK, VIEWS, body, scanner
 from analysis.commands import on_device
 from analysis.training_data import WORKING_POINT, phantom_pairs
 from ctxai.data import PatchPairs
-from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
+from ctxai.representation.flow import FlowMatching
 from ctxai.sampling import draw
 from ctxai.training import train
 from ctxai.weights import SHIPPED

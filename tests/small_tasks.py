@@ -3,17 +3,17 @@
 import torch
 from torch import nn
 
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.critic import Critic
 from ctxai.data import PatchPairs
 from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen
 from ctxai.eulig_vae import EuligVAE
-from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
 from ctxai.repair_task import RepairTask
-from ctxai.vae import VAE
+from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.flow import FlowMatching
+from ctxai.representation.vae import VAE
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.vae_task import VAETask
 

@@ -23,10 +23,10 @@ CLASSES = {
     "Chen": "ctxai.denoisers",
     "Yang": "ctxai.denoisers",
     "Critic": "ctxai.critic",
-    "VAE": "ctxai.vae",
+    "VAE": "ctxai.representation.vae",
     "EuligVAE": "ctxai.eulig_vae",
-    "ConditionalINN": "ctxai.cinn",
-    "FlowMatching": "ctxai.flow_matching",
+    "ConditionalINN": "ctxai.representation.cinn",
+    "FlowMatching": "ctxai.representation.flow",
 }
 """Networks that a file may hold, and the module that defines each (imported when needed)."""
 

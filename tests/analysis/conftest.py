@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.cinn import ConditionalINN
 from ctxai.denoisers import Chen, Yang
 from ctxai.files.modules import save_module
-from ctxai.vae import VAE
+from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.vae import VAE
 from ctxai.weights import WeightSet, cinn_name
 from recon.dicom.images import write_series
 

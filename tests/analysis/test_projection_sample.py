@@ -6,11 +6,11 @@ import torch
 
 from analysis.main import main
 from analysis.run_store import read_run
-from ctxai.cinn import ConditionalINN
 from ctxai.denoisers import Chen
 from ctxai.files.modules import save_module
+from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.vae import VAE
 from ctxai.sampling import _coordinates
-from ctxai.vae import VAE
 from ctxai.weights import WeightSet, cinn_name
 
 

@@ -7,9 +7,9 @@ import torch
 from tolerances import CINN
 from torch.distributions import Normal
 
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.files.modules import load_module, save_module
+from ctxai.representation.cinn import ConditionalINN
 from ctxai.training import train
 from recon.errors import DataError
 

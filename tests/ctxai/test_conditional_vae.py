@@ -9,7 +9,6 @@ from steps_by_hand import STEP_REL, assert_adam_step
 from torch.distributions import Normal, kl_divergence
 
 from analysis.held_out import collapse_alarm, model_figures
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.critic import Critic
 from ctxai.eulig_vae import EuligVAE
@@ -17,9 +16,10 @@ from ctxai.features import VGG19Features
 from ctxai.files.modules import load_module, save_module
 from ctxai.files.tensors import digest_tensors
 from ctxai.invariance_model import InvarianceModel
+from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.vae import VAE, active_dimensions
 from ctxai.sampling import draw
 from ctxai.training import train
-from ctxai.vae import VAE, active_dimensions
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.vae_task import VAETask
 from ctxai.wiretap.wiretap import Wiretap

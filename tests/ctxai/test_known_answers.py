@@ -14,9 +14,9 @@ import torch
 from tolerances import KNOWN_ANSWERS
 from torch.distributions import Normal
 
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.invariance_model import InvarianceModel
+from ctxai.representation.cinn import ConditionalINN
 from ctxai.sampling import draw
 from ctxai.training import train
 

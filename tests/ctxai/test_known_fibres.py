@@ -13,9 +13,9 @@ import torch
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
 from ctxai.fibre import project_to_fibre
+from ctxai.representation.cinn import ConditionalINN
 from ctxai.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,12 +12,12 @@ import torch
 from steps_by_hand import STEP_REL, assert_adam_step, clipped
 from torch.nn import functional
 
-from ctxai.cinn import ConditionalINN
 from ctxai.cinn_task import INNTask
-from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
+from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.flow import FlowMatching
+from ctxai.representation.vae import VAE
 from ctxai.training import one_cycle
-from ctxai.vae import VAE
 from ctxai.vae_task import VAETask
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,9 +5,9 @@ import torch
 
 from ctxai.data import PatchPairs
 from ctxai.denoisers import Chen
-from ctxai.flow_matching import FlowMatching
 from ctxai.flow_task import FlowTask
 from ctxai.precision import mixed, sixteen_bits
+from ctxai.representation.flow import FlowMatching
 from ctxai.training import train
 from ctxai.weights import SHIPPED
 from ctxai.wiretap.wiretap import Wiretap

@@ -8,8 +8,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from ctxai.files.modules import load_module, save_module
+from ctxai.representation.vae import VAE, active_dimensions, kl_per_dimension
 from ctxai.training import train
-from ctxai.vae import VAE, active_dimensions, kl_per_dimension
 from ctxai.vae_task import VAETask
 from recon.errors import DataError
 

@@ -2,7 +2,7 @@
 
 An ordinary differential equation carries white noise v to images of p(x | z). Its velocity is
 learnt by regression, so there is neither an autoencoder, whose errors a sample inherits, nor an
-invertible network. v is a noise image and is to z what the v of a `ctxai.cinn.ConditionalINN` is.
+invertible network. v is a noise image and is to z what the v of a `ctxai.representation.cinn.ConditionalINN` is.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, pixel_shuffle, 
 
 from recon.errors import DataError
 
+from ..precision import sixteen_bits
 from .linear_guess import fit_filters
 from .midpoint import integrate
-from .precision import sixteen_bits
 
 __all__ = ["FlowMatching"]
 
@@ -86,7 +86,7 @@ class FlowMatching(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.flow_matching import FlowMatching
+    >>> from ctxai.representation.flow import FlowMatching
     >>> flow = FlowMatching(condition_shape=(3, 16, 16), widths=(8, 8, 8))
     >>> v, z = torch.randn(5, flow.latent), torch.randn(1, 3, 16, 16)
     >>> flow.generate(v, z).shape
@@ -262,7 +262,7 @@ class FlowMatching(nn.Module):
     def fit_scales(self, images: Tensor, z: Tensor) -> None:
         """Set G, s and the normalisation of z from pairs ``(B, channels, rows, cols)``, z.
 
-        G is that of :func:`ctxai.linear_guess.fit_filters`.
+        G is that of :func:`ctxai.representation.linear_guess.fit_filters`.
         """
         mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3))
         dead = spread <= 1e-6 * mean.abs()

@@ -38,7 +38,7 @@ def fit_filters(z: Tensor, images: Tensor, *, side: int) -> tuple[Tensor, Tensor
     Examples
     --------
     >>> import torch
-    >>> from ctxai.linear_guess import fit_filters
+    >>> from ctxai.representation.linear_guess import fit_filters
     >>> z = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     >>> filters, constants = fit_filters(z, 2.0 * z + 1.0, side=1)
     >>> round(filters.item(), 3), round(constants.item(), 3)

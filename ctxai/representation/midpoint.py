@@ -25,7 +25,7 @@ def integrate(velocity: Any, u: Tensor, *, steps: int) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.midpoint import integrate
+    >>> from ctxai.representation.midpoint import integrate
     >>> round(float(integrate(lambda u, t: u, torch.tensor(1.0), steps=100)), 3)
     2.718
     """
