@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ctxai.invariance_model import FlowModel
+from ctxai.sampling.model import FlowModel
 from ctxai.weights import WeightSet, cinn_name
 from recon.phantom.slices.anatomy import random_slice
 

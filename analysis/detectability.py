@@ -25,7 +25,7 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
-from ctxai.linearisation import linearise
+from ctxai.sampling.jacobian import linearise
 from recon.errors import DataError
 
 __all__ = ["Jacobian", "Krylov", "auc", "detectability", "lanczos"]

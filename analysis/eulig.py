@@ -16,9 +16,9 @@ from ctxai.critic import Critic
 from ctxai.data import PatchPairs
 from ctxai.eulig_vae import EuligVAE
 from ctxai.features import VGG19Features
-from ctxai.invariance_model import InvarianceModel
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.resnet import load_resnet50
+from ctxai.sampling.model import InvarianceModel
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap.wiretap import Wiretap

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ctxai.fibre import project_to_fibre
+from ctxai.sampling.fibre import project_to_fibre
 from recon.errors import DataError
 
 from .fidelity_numbers import rms, sample_sd

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ctxai.fibre import project_to_fibre
-from ctxai.invariance_model import InvarianceModel, Model
-from ctxai.near_null import NearNull, near_null
+from ctxai.sampling.fibre import project_to_fibre
+from ctxai.sampling.model import InvarianceModel, Model
+from ctxai.sampling.near_null import NearNull, near_null
 
 from .fidelity import Evidence
 from .fidelity_numbers import rms, sample_sd

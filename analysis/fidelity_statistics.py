@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ctxai.invariance_model import InvarianceModel
+from ctxai.sampling.model import InvarianceModel
 from recon.errors import DataError
 
 __all__ = [

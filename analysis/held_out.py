@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from ctxai.data import pick_domain
-from ctxai.invariance_model import InvarianceModel, Model
 from ctxai.representation.vae import VAE, active_dimensions
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import InvarianceModel, Model
 
 __all__ = ["collapse_alarm", "denoiser_figures", "model_figures", "vae_figures"]
 

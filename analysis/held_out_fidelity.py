@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.invariance_model import InvarianceModel, Model, Redraw
-from ctxai.near_null import near_null
 from ctxai.representation.vae import active_dimensions
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import InvarianceModel, Model, Redraw
+from ctxai.sampling.near_null import near_null
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
@@ -78,7 +78,7 @@ def held_out_fidelity(
     n : int
         Samples of each image.
     tolerance_hu, tolerance : float, optional
-        Samples are projected to it, as in `ctxai.sampling.draw`; without either they are plain.
+        Samples are projected to it, as in `ctxai.sampling.draw.draw`; without either they are plain.
     looked_at : int
         Images, of the first, for which the near-null space, the τ–diversity curves and the noise
         power are measured too.

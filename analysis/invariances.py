@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.invariance_model import Model
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import Model
 from recon.errors import DataError
 
 from .fidelity import Spread, apply, coverage, judge_invariances, rms

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ctxai.data import PatchPairs, pick_domain
 from ctxai.files.modules import load_module, save_module
-from ctxai.invariance_model import FlowModel, InvarianceModel, Model
+from ctxai.sampling.model import FlowModel, InvarianceModel, Model
 from ctxai.weights import (
     SHIPPED,
     WeightSet,
@@ -199,8 +199,8 @@ def train_for(
     Returns
     -------
     dict
-        For each layer an :class:`~ctxai.invariance_model.InvarianceModel`, or a
-        :class:`~ctxai.invariance_model.FlowModel`.
+        For each layer an :class:`~ctxai.sampling.model.InvarianceModel`, or a
+        :class:`~ctxai.sampling.model.FlowModel`.
 
     Raises
     ------

@@ -21,8 +21,8 @@ from torch import nn
 
 from ctxai.data import PatchPairs
 from ctxai.denoiser_tasks import Pairs, SupervisedTask
-from ctxai.invariance_model import Model
 from ctxai.repair_task import RepairTask
+from ctxai.sampling.model import Model
 from ctxai.training import Task, train
 
 from .lesion_sites import around, lesion_sites, middle

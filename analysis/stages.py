@@ -25,10 +25,10 @@ from ctxai.denoisers import Chen, Yang
 from ctxai.features import VGG19Features
 from ctxai.files.modules import load_module, save_module
 from ctxai.flow_task import FlowTask
-from ctxai.invariance_model import FlowModel, InvarianceModel
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.flow import FlowMatching
 from ctxai.representation.vae import VAE
+from ctxai.sampling.model import FlowModel, InvarianceModel
 from ctxai.training import Task, train
 from ctxai.vae_task import VAETask
 from ctxai.weights import vae_name

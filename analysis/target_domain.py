@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ctxai.invariance_model import Model
-from ctxai.sampling import sample_invariances
+from ctxai.sampling.draw import sample_invariances
+from ctxai.sampling.model import Model
 from recon.errors import DataError
 
 from .compatibility import NULL_DRAWS, POWER_SCANS, NullOutputs, add_compatibility, power_lesion

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from ctxai.denoiser_tasks import Pairs
 from ctxai.files.tensors import digest_tensors
-from ctxai.invariance_model import Model
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import Model
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

@@ -17,17 +17,17 @@ from .denoiser_tasks import SupervisedTask, WganVggTask
 from .denoisers import Chen, Yang, load_denoiser
 from .eulig_vae import EuligVAE
 from .features import VGG19Features
-from .fibre import FibreResult, project_to_fibre
 from .files.modules import load_module, save_module
 from .flow_task import FlowTask
-from .invariance_model import InvarianceModel
-from .near_null import NearNull, near_null
 from .published_weights import load_ldct_benchmark
 from .repair_task import RepairTask
 from .representation.cinn import ConditionalINN
 from .representation.flow import FlowMatching
 from .representation.vae import VAE, active_dimensions
-from .sampling import Samples, draw, sample_invariances
+from .sampling.draw import Samples, draw, sample_invariances
+from .sampling.fibre import FibreResult, project_to_fibre
+from .sampling.model import InvarianceModel
+from .sampling.near_null import NearNull, near_null
 from .training import Task, train
 from .vae_gan_task import VAEGANTask
 from .vae_task import VAETask

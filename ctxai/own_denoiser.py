@@ -8,7 +8,7 @@ import torch
 
 from recon.errors import DataError
 
-from .linearisation import linearise
+from .sampling.jacobian import linearise
 
 __all__ = ["require_differentiable", "require_image_to_image"]
 

@@ -20,7 +20,7 @@ from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
 from .files.modules import load_module
-from .invariance_model import FlowModel, InvarianceModel, Model
+from .sampling.model import FlowModel, InvarianceModel, Model
 from .wiretap.wiretap import Wiretap
 
 __all__ = [

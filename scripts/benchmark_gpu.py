@@ -32,7 +32,7 @@ from analysis.training_data import WORKING_POINT, phantom_pairs
 from ctxai.data import PatchPairs
 from ctxai.flow_task import FlowTask
 from ctxai.representation.flow import FlowMatching
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
 from ctxai.training import train
 from ctxai.weights import SHIPPED
 from recon.backends.rays import trace

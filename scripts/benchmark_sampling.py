@@ -24,7 +24,7 @@ from benchmark_patch import seconds
 
 from analysis.commands import on_device
 from ctxai.precision import sixteen_bits
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
 from ctxai.weights import SHIPPED
 
 

@@ -37,8 +37,8 @@ from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
 from analysis.held_out_patches import phantom_scanners, real_scanners, scan_patches
 from analysis.scanner import SliceScanner, derived_seed
 from analysis.training_data import WorkingPoint
-from ctxai.invariance_model import Model
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import Model
 from ctxai.weights import SAMPLERS, sampler_name
 from recon.storage import write_atomic, write_csv
 

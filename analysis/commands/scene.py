@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.images import Patch
     from analysis.scanner import SliceScanner
-    from ctxai.invariance_model import Model
+    from ctxai.sampling.model import Model
     from ctxai.weights import WeightSet
     from ctxai.wiretap.wiretap import Wiretap
     from recon.dicom.images import CTImages

@@ -130,7 +130,7 @@ def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
     ct_folder, tiny_weights, tmp_path, monkeypatch, capsys
 ):
     import analysis.recipes
-    from ctxai.invariance_model import InvarianceModel
+    from ctxai.sampling.model import InvarianceModel
 
     asked = []
 

@@ -8,7 +8,7 @@ import torch
 from analysis.eulig import EULIG2024, eulig_cinn_task, eulig_vae_task, train_eulig
 from analysis.training_data import WorkingPoint
 from ctxai.data import PatchPairs
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
 from ctxai.weights import SHIPPED, WeightSet
 
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100)

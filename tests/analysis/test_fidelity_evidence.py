@@ -15,9 +15,9 @@ from analysis.fidelity_statistics import (
     rank_histogram,
 )
 from analysis.run_store import Study
-from ctxai.invariance_model import InvarianceModel
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
+from ctxai.sampling.model import InvarianceModel
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

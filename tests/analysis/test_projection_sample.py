@@ -10,7 +10,7 @@ from ctxai.denoisers import Chen
 from ctxai.files.modules import save_module
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
-from ctxai.sampling import _coordinates
+from ctxai.sampling.draw import _coordinates
 from ctxai.weights import WeightSet, cinn_name
 
 

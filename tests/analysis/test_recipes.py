@@ -12,8 +12,8 @@ from torch import nn
 from analysis.recipes import FLOWS, SETS, Recipe, train_all, train_for
 from analysis.training_data import WorkingPoint, phantom_pairs
 from ctxai.files.modules import load_module, save_module
-from ctxai.invariance_model import FlowModel
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import FlowModel
 from ctxai.weights import SAMPLERS, WeightSet, sampler_name
 from recon import DataError
 

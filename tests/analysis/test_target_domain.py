@@ -8,7 +8,7 @@ from analysis.invariances import invariance_study
 from analysis.lesion_sites import site_lesion
 from analysis.scanner import SliceScanner, derived_seed
 from analysis.target_domain import target_domain_study
-from ctxai.invariance_model import InvarianceModel
+from ctxai.sampling.model import InvarianceModel
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial

@@ -15,10 +15,10 @@ from ctxai.eulig_vae import EuligVAE
 from ctxai.features import VGG19Features
 from ctxai.files.modules import load_module, save_module
 from ctxai.files.tensors import digest_tensors
-from ctxai.invariance_model import InvarianceModel
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE, active_dimensions
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import InvarianceModel
 from ctxai.training import train
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.vae_task import VAETask

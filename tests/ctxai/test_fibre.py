@@ -7,7 +7,7 @@ from tolerances import FIBRE
 from torch import nn
 from torch.nn import functional as F
 
-from ctxai.fibre import _gauss_newton_step, project_to_fibre
+from ctxai.sampling.fibre import _gauss_newton_step, project_to_fibre
 from recon.errors import DataError
 
 

@@ -15,9 +15,9 @@ from tolerances import KNOWN_ANSWERS
 from torch.distributions import Normal
 
 from ctxai.cinn_task import INNTask
-from ctxai.invariance_model import InvarianceModel
 from ctxai.representation.cinn import ConditionalINN
-from ctxai.sampling import draw
+from ctxai.sampling.draw import draw
+from ctxai.sampling.model import InvarianceModel
 from ctxai.training import train
 
 SIDE, PIXELS, SPREAD = 8, 64, 0.3

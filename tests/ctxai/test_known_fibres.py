@@ -14,8 +14,8 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from ctxai.cinn_task import INNTask
-from ctxai.fibre import project_to_fibre
 from ctxai.representation.cinn import ConditionalINN
+from ctxai.sampling.fibre import project_to_fibre
 from ctxai.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,7 @@ from torch.func import jvp, vjp
 from torch.nn import functional as F
 
 from ctxai.denoisers import Chen, Yang
-from ctxai.linearisation import linearise
+from ctxai.sampling.jacobian import linearise
 from ctxai.wiretap.wiretap import Wiretap
 
 # float64 sums of some thousand products, in another order

@@ -9,10 +9,10 @@ from tolerances import SAMPLING
 from torch import nn
 
 from ctxai.cinn_task import INNTask
-from ctxai.invariance_model import InvarianceModel
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
-from ctxai.sampling import draw, sample_invariances
+from ctxai.sampling.draw import draw, sample_invariances
+from ctxai.sampling.model import InvarianceModel
 from ctxai.training import train
 from ctxai.vae_task import VAETask
 from ctxai.wiretap.wiretap import Wiretap

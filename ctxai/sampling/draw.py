@@ -10,7 +10,7 @@ from torch import Tensor
 from recon.errors import DataError
 
 from .fibre import project_to_fibre, rms
-from .invariance_model import Model
+from .model import Model
 
 __all__ = ["Samples", "draw", "sample_invariances"]
 
@@ -243,8 +243,8 @@ def sample_invariances(
     --------
     >>> import torch
     >>> from ctxai.representation.cinn import ConditionalINN
-    >>> from ctxai.invariance_model import InvarianceModel
-    >>> from ctxai.sampling import sample_invariances
+    >>> from ctxai.sampling.model import InvarianceModel
+    >>> from ctxai.sampling.draw import sample_invariances
     >>> from ctxai.representation.vae import VAE
     >>> from ctxai.wiretap.wiretap import Wiretap
     >>> model = InvarianceModel(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from recon.errors import DataError
 
-from .linearisation import linearise
+from .jacobian import linearise
 
 __all__ = ["FibreResult", "project_to_fibre", "rms"]
 
@@ -231,7 +231,7 @@ def project_to_fibre(
     Examples
     --------
     >>> import torch
-    >>> from ctxai.fibre import project_to_fibre
+    >>> from ctxai.sampling.fibre import project_to_fibre
     >>> pairs = lambda x: x.unflatten(-1, (-1, 2)).mean(-1)  # Φ sees the mean of two neighbours
     >>> start = torch.tensor([[[[3.0, 1.0, 0.0, -4.0]]]])
     >>> result = project_to_fibre(pairs, start, torch.zeros(1, 1, 1, 2), tolerance=1e-3)

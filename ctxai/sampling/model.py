@@ -17,11 +17,11 @@ from torch.distributions import Normal
 
 from recon.errors import DataError
 
-from .data import pick_domain
-from .representation.cinn import ConditionalINN
-from .representation.flow import FlowMatching
-from .representation.vae import VAE
-from .wiretap.wiretap import Wiretap
+from ..data import pick_domain
+from ..representation.cinn import ConditionalINN
+from ..representation.flow import FlowMatching
+from ..representation.vae import VAE
+from ..wiretap.wiretap import Wiretap
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw"]
 

@@ -1,0 +1,1 @@
+"""Sampling what a layer is invariant to, and moving samples onto its fibre."""
