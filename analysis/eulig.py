@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ctxai.cinn_task import INNTask
-from ctxai.critic import Critic
 from ctxai.data import PatchPairs
 from ctxai.eulig_vae import EuligVAE
-from ctxai.features import VGG19Features
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.resnet import load_resnet50
 from ctxai.sampling.model import InvarianceModel
+from ctxai.training.cinn import INNTask
+from ctxai.training.critic import Critic
+from ctxai.training.features import VGG19Features
 from ctxai.vae_gan_task import VAEGANTask
 from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap.wiretap import Wiretap

@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 
-from ctxai.critic import Critic
 from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
-from ctxai.features import VGG19Features
 from ctxai.files.modules import save_module
-from ctxai.training import Task
+from ctxai.training.critic import Critic
+from ctxai.training.denoiser import SupervisedTask, WganVggTask
+from ctxai.training.features import VGG19Features
+from ctxai.training.loop import Task
 from recon.errors import DataError
 
 from .eulig import train_eulig

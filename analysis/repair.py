@@ -20,10 +20,10 @@ import torch
 from torch import nn
 
 from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import Pairs, SupervisedTask
-from ctxai.repair_task import RepairTask
 from ctxai.sampling.model import Model
-from ctxai.training import Task, train
+from ctxai.training.denoiser import Pairs, SupervisedTask
+from ctxai.training.loop import Task, train
+from ctxai.training.repair import RepairTask
 
 from .lesion_sites import around, lesion_sites, middle
 from .scanner import derived_seed

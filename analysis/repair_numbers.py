@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctxai.repair_task import blindness
+from ctxai.training.repair import blindness
 
 from .fidelity_numbers import apply
 from .lesion_sites import SitePatches, middle, site_lesion, square_grid

@@ -16,21 +16,21 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ctxai import parallel
-from ctxai.cinn_task import INNTask
-from ctxai.critic import Critic
 from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen, Yang
-from ctxai.features import VGG19Features
 from ctxai.files.modules import load_module, save_module
-from ctxai.flow_task import FlowTask
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.flow import FlowMatching
 from ctxai.representation.vae import VAE
 from ctxai.sampling.model import FlowModel, InvarianceModel
-from ctxai.training import Task, train
-from ctxai.vae_task import VAETask
+from ctxai.training import parallel
+from ctxai.training.cinn import INNTask
+from ctxai.training.critic import Critic
+from ctxai.training.denoiser import SupervisedTask, WganVggTask
+from ctxai.training.features import VGG19Features
+from ctxai.training.flow import FlowTask
+from ctxai.training.loop import Task, train
+from ctxai.training.vae import VAETask
 from ctxai.weights import vae_name
 from ctxai.wiretap.wiretap import Wiretap
 

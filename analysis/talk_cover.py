@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import SupervisedTask
 from ctxai.denoisers import Chen
 from ctxai.files.modules import load_module, save_module
-from ctxai.training import train
+from ctxai.training.denoiser import SupervisedTask
+from ctxai.training.loop import train
 from recon.errors import DataError
 from recon.phantom.slices.anatomy import random_slice
 

@@ -27,7 +27,7 @@ def curves_figure(logs: Sequence[dict[str, float]], *, title: str) -> bytes:
     Parameters
     ----------
     logs : sequence of dict
-        What each step logged, as :func:`ctxai.training.train` returns it.
+        What each step logged, as :func:`ctxai.training.loop.train` returns it.
     title : str
         Name of the network.
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.denoiser_tasks import Pairs
 from ctxai.files.tensors import digest_tensors
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model
+from ctxai.training.denoiser import Pairs
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

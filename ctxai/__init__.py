@@ -10,17 +10,11 @@ Not tied to CT: images have a unit, and physics comes in as a callable that redr
 """
 
 from . import denoisers
-from .cinn_task import INNTask
-from .critic import Critic
 from .data import PatchPairs
-from .denoiser_tasks import SupervisedTask, WganVggTask
 from .denoisers import Chen, Yang, load_denoiser
 from .eulig_vae import EuligVAE
-from .features import VGG19Features
 from .files.modules import load_module, save_module
-from .flow_task import FlowTask
 from .published_weights import load_ldct_benchmark
-from .repair_task import RepairTask
 from .representation.cinn import ConditionalINN
 from .representation.flow import FlowMatching
 from .representation.vae import VAE, active_dimensions
@@ -28,9 +22,15 @@ from .sampling.draw import Samples, draw, sample_invariances
 from .sampling.fibre import FibreResult, project_to_fibre
 from .sampling.model import InvarianceModel
 from .sampling.near_null import NearNull, near_null
-from .training import Task, train
+from .training.cinn import INNTask
+from .training.critic import Critic
+from .training.denoiser import SupervisedTask, WganVggTask
+from .training.features import VGG19Features
+from .training.flow import FlowTask
+from .training.loop import Task, train
+from .training.repair import RepairTask
+from .training.vae import VAETask
 from .vae_gan_task import VAEGANTask
-from .vae_task import VAETask
 from .weights import SHIPPED, WeightSet
 from .wiretap.wiretap import Wiretap
 

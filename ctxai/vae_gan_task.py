@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from . import parallel
 from .data import PairSampler
-from .denoiser_tasks import gradient_penalty
 from .precision import mixed
 from .representation.vae import VAE, beside, kl_per_dimension
-from .training import descend
-from .vae_task import VAETask
+from .training import parallel
+from .training.denoiser import gradient_penalty
+from .training.loop import descend
+from .training.vae import VAETask
 
 __all__ = ["VAEGANTask"]
 
@@ -32,11 +32,11 @@ class VAEGANTask(VAETask):
     Parameters
     ----------
     vae, sampler, f, domain, batch, kl_weight, free_bits
-        As in :class:`~ctxai.vae_task.VAETask`.
+        As in :class:`~ctxai.training.vae.VAETask`.
     critic : Module
-        `ctxai.critic.Critic` of as many channels as image and condition have together.
+        `ctxai.training.critic.Critic` of as many channels as image and condition have together.
     features : callable
-        Images [HU] to features, `ctxai.features.VGG19Features`; not trained.
+        Images [HU] to features, `ctxai.training.features.VGG19Features`; not trained.
     lr : float
         Learning rate of the autoencoder.
     l1_weight, feature_weight : float

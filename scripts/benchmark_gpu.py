@@ -30,10 +30,10 @@ from benchmark import GRID, SIZE, STACK, VIEWS, body, scanner
 from analysis.commands import on_device
 from analysis.training_data import WORKING_POINT, phantom_pairs
 from ctxai.data import PatchPairs
-from ctxai.flow_task import FlowTask
 from ctxai.representation.flow import FlowMatching
 from ctxai.sampling.draw import draw
-from ctxai.training import train
+from ctxai.training.flow import FlowTask
+from ctxai.training.loop import train
 from ctxai.weights import SHIPPED
 from recon.backends.rays import trace
 from recon.operator import operator

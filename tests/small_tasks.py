@@ -3,19 +3,19 @@
 import torch
 from torch import nn
 
-from ctxai.cinn_task import INNTask
-from ctxai.critic import Critic
 from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import SupervisedTask, WganVggTask
 from ctxai.denoisers import Chen
 from ctxai.eulig_vae import EuligVAE
-from ctxai.flow_task import FlowTask
-from ctxai.repair_task import RepairTask
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.flow import FlowMatching
 from ctxai.representation.vae import VAE
+from ctxai.training.cinn import INNTask
+from ctxai.training.critic import Critic
+from ctxai.training.denoiser import SupervisedTask, WganVggTask
+from ctxai.training.flow import FlowTask
+from ctxai.training.repair import RepairTask
+from ctxai.training.vae import VAETask
 from ctxai.vae_gan_task import VAEGANTask
-from ctxai.vae_task import VAETask
 
 STEPS = 4
 

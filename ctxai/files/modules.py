@@ -22,7 +22,7 @@ __all__ = ["CLASSES", "first_misfit", "load_module", "save_module"]
 CLASSES = {
     "Chen": "ctxai.denoisers",
     "Yang": "ctxai.denoisers",
-    "Critic": "ctxai.critic",
+    "Critic": "ctxai.training.critic",
     "VAE": "ctxai.representation.vae",
     "EuligVAE": "ctxai.eulig_vae",
     "ConditionalINN": "ctxai.representation.cinn",

@@ -11,7 +11,7 @@ from analysis.training_data import WorkingPoint
 from ctxai.data import PatchPairs
 from ctxai.denoisers import load_denoiser
 from ctxai.files.modules import load_module
-from ctxai.training import train
+from ctxai.training.loop import train
 from recon.errors import DataError
 
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ctxai.training import train
+from ctxai.training.loop import train
 from recon.errors import DataError
 from recon.storage import write_csv
 

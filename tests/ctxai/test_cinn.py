@@ -7,10 +7,10 @@ import torch
 from tolerances import CINN
 from torch.distributions import Normal
 
-from ctxai.cinn_task import INNTask
 from ctxai.files.modules import load_module, save_module
 from ctxai.representation.cinn import ConditionalINN
-from ctxai.training import train
+from ctxai.training.cinn import INNTask
+from ctxai.training.loop import train
 from recon.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

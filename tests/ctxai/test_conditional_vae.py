@@ -9,19 +9,19 @@ from steps_by_hand import STEP_REL, assert_adam_step
 from torch.distributions import Normal, kl_divergence
 
 from analysis.held_out import collapse_alarm, model_figures
-from ctxai.cinn_task import INNTask
-from ctxai.critic import Critic
 from ctxai.eulig_vae import EuligVAE
-from ctxai.features import VGG19Features
 from ctxai.files.modules import load_module, save_module
 from ctxai.files.tensors import digest_tensors
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE, active_dimensions
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import InvarianceModel
-from ctxai.training import train
+from ctxai.training.cinn import INNTask
+from ctxai.training.critic import Critic
+from ctxai.training.features import VGG19Features
+from ctxai.training.loop import train
+from ctxai.training.vae import VAETask
 from ctxai.vae_gan_task import VAEGANTask
-from ctxai.vae_task import VAETask
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

@@ -10,12 +10,12 @@ from tolerances import DENOISER_TASKS
 from torch import nn
 from torch.nn import functional
 
-from ctxai.critic import Critic
 from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import SupervisedTask, WganVggTask, gradient_penalty
 from ctxai.denoisers import Chen
-from ctxai.features import VGG19Features
-from ctxai.training import train
+from ctxai.training.critic import Critic
+from ctxai.training.denoiser import SupervisedTask, WganVggTask, gradient_penalty
+from ctxai.training.features import VGG19Features
+from ctxai.training.loop import train
 
 
 class Fixed:

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ctxai.critic import Critic
 from ctxai.denoisers import Chen, Yang, load_denoiser
-from ctxai.features import VGG19Features
 from ctxai.own_denoiser import require_differentiable
+from ctxai.training.critic import Critic
+from ctxai.training.features import VGG19Features
 from recon.errors import DataError
 
 

@@ -8,12 +8,12 @@ from torch import nn
 
 from ctxai.files.modules import load_module, save_module
 from ctxai.files.tensors import digest_tensors
-from ctxai.flow_task import FlowTask
 from ctxai.representation.flow import FlowMatching
 from ctxai.representation.midpoint import integrate
 from ctxai.sampling.draw import draw, sample_invariances
 from ctxai.sampling.model import FlowModel
-from ctxai.training import train
+from ctxai.training.flow import FlowTask
+from ctxai.training.loop import train
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

@@ -14,11 +14,11 @@ import torch
 from tolerances import KNOWN_ANSWERS
 from torch.distributions import Normal
 
-from ctxai.cinn_task import INNTask
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import InvarianceModel
-from ctxai.training import train
+from ctxai.training.cinn import INNTask
+from ctxai.training.loop import train
 
 SIDE, PIXELS, SPREAD = 8, 64, 0.3
 STEPS, BATCH = 800, 256

@@ -13,10 +13,10 @@ import torch
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from ctxai.cinn_task import INNTask
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.sampling.fibre import project_to_fibre
-from ctxai.training import train
+from ctxai.training.cinn import INNTask
+from ctxai.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,13 +12,13 @@ import torch
 from steps_by_hand import STEP_REL, assert_adam_step, clipped
 from torch.nn import functional
 
-from ctxai.cinn_task import INNTask
-from ctxai.flow_task import FlowTask
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.flow import FlowMatching
 from ctxai.representation.vae import VAE
-from ctxai.training import one_cycle
-from ctxai.vae_task import VAETask
+from ctxai.training.cinn import INNTask
+from ctxai.training.flow import FlowTask
+from ctxai.training.loop import one_cycle
+from ctxai.training.vae import VAETask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from small_tasks import STEPS, tasks
 
-from ctxai import parallel
-from ctxai.training import train
+from ctxai.training import parallel
+from ctxai.training.loop import train
 
 TOLERANCES = {
     "loss of two processes, rel": 1e-5,  # the specification's; sums in another order give 1e-7

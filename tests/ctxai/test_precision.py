@@ -5,10 +5,10 @@ import torch
 
 from ctxai.data import PatchPairs
 from ctxai.denoisers import Chen
-from ctxai.flow_task import FlowTask
 from ctxai.precision import mixed, sixteen_bits
 from ctxai.representation.flow import FlowMatching
-from ctxai.training import train
+from ctxai.training.flow import FlowTask
+from ctxai.training.loop import train
 from ctxai.weights import SHIPPED
 from ctxai.wiretap.wiretap import Wiretap
 

@@ -9,10 +9,10 @@ from tolerances import REPAIR
 from torch import nn
 
 from ctxai.data import PatchPairs
-from ctxai.denoiser_tasks import SupervisedTask
 from ctxai.denoisers import Chen
-from ctxai.repair_task import RepairTask
-from ctxai.training import train
+from ctxai.training.denoiser import SupervisedTask
+from ctxai.training.loop import train
+from ctxai.training.repair import RepairTask
 from recon.errors import DataError
 
 

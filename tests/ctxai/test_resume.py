@@ -4,7 +4,7 @@ import pytest
 from small_tasks import STEPS, tasks
 
 from ctxai.files.tensors import digest_tensors
-from ctxai.training import train
+from ctxai.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,13 +8,13 @@ import torch
 from tolerances import SAMPLING
 from torch import nn
 
-from ctxai.cinn_task import INNTask
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
 from ctxai.sampling.draw import draw, sample_invariances
 from ctxai.sampling.model import InvarianceModel
-from ctxai.training import train
-from ctxai.vae_task import VAETask
+from ctxai.training.cinn import INNTask
+from ctxai.training.loop import train
+from ctxai.training.vae import VAETask
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

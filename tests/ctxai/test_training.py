@@ -21,7 +21,7 @@ from torch import nn
 from ctxai.denoisers import Chen
 from ctxai.files.modules import save_module
 from ctxai.files.tensors import digest_tensors, load_tensors
-from ctxai.training import descend, one_cycle, set_lr, train
+from ctxai.training.loop import descend, one_cycle, set_lr, train
 from recon.errors import DataError
 
 STEPS = 150

@@ -9,8 +9,8 @@ from torch.distributions import Normal, kl_divergence
 
 from ctxai.files.modules import load_module, save_module
 from ctxai.representation.vae import VAE, active_dimensions, kl_per_dimension
-from ctxai.training import train
-from ctxai.vae_task import VAETask
+from ctxai.training.loop import train
+from ctxai.training.vae import VAETask
 from recon.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

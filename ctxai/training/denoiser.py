@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from ..precision import mixed
 from . import parallel
-from .precision import mixed
-from .training import descend, one_cycle, set_lr
+from .loop import descend, one_cycle, set_lr
 
 __all__ = ["Pairs", "SupervisedTask", "WganVggTask", "gradient_penalty"]
 
@@ -50,9 +50,9 @@ class SupervisedTask:
     --------
     >>> import torch
     >>> from ctxai.data import PatchPairs
-    >>> from ctxai.denoiser_tasks import SupervisedTask
+    >>> from ctxai.training.denoiser import SupervisedTask
     >>> from ctxai.denoisers import Chen
-    >>> from ctxai.training import train
+    >>> from ctxai.training.loop import train
     >>> y = torch.zeros(2, 32, 32)
     >>> task = SupervisedTask(Chen(), PatchPairs(y + 10, y, patch=16), batch=2, steps=3, lr=1e-3)
     >>> sorted(train(task, steps=3, seed=1, progress=False)[0])
@@ -92,9 +92,9 @@ class WganVggTask:
     f : Module
         Denoiser, HU to HU.
     critic : Module
-        `ctxai.critic.Critic`: images to scores (B,), with a ``scale`` [HU].
+        `ctxai.training.critic.Critic`: images to scores (B,), with a ``scale`` [HU].
     features : callable
-        Images [HU] to features, `ctxai.features.VGG19Features`; not trained.
+        Images [HU] to features, `ctxai.training.features.VGG19Features`; not trained.
     pairs : Pairs
         Source of patches.
     batch : int

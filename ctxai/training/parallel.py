@@ -41,7 +41,7 @@ def processes() -> int:
 
     Examples
     --------
-    >>> from ctxai.parallel import processes
+    >>> from ctxai.training.parallel import processes
     >>> processes()
     1
     """
@@ -70,7 +70,7 @@ def rows(*batches: Tensor) -> tuple[Tensor, ...]:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.parallel import rows
+    >>> from ctxai.training.parallel import rows
     >>> rows(torch.arange(4))
     (tensor([0, 1, 2, 3]),)
     """

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from recon.errors import DataError
 
+from ..data import PairSampler, pick_domain
+from ..representation.cinn import ConditionalINN
+from ..representation.vae import VAE
 from . import parallel
-from .data import PairSampler, pick_domain
-from .representation.cinn import ConditionalINN
-from .representation.vae import VAE
-from .training import descend, one_cycle, set_lr
+from .loop import descend, one_cycle, set_lr
 
 __all__ = ["INNTask"]
 

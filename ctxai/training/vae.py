@@ -11,11 +11,11 @@ from torch.distributions import Normal
 
 from recon.errors import DataError
 
+from ..data import PairSampler, pick_domain
+from ..precision import mixed
+from ..representation.vae import VAE, kl_per_dimension
 from . import parallel
-from .data import PairSampler, pick_domain
-from .precision import mixed
-from .representation.vae import VAE, kl_per_dimension
-from .training import descend, one_cycle, set_lr
+from .loop import descend, one_cycle, set_lr
 
 __all__ = ["VAETask"]
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .files.torchvision import cached_weights, read_weights
+from ..files.torchvision import cached_weights, read_weights
 
 __all__ = ["VGG19Features"]
 
@@ -51,7 +51,7 @@ class VGG19Features(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.features import VGG19Features
+    >>> from ctxai.training.features import VGG19Features
     >>> VGG19Features(cut="relu2_2")(torch.zeros(1, 1, 64, 64)).shape
     torch.Size([1, 128, 32, 32])
     """

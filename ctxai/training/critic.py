@@ -7,7 +7,7 @@ from torch import nn
 
 from recon.errors import DataError
 
-from .denoisers import OFFSET_HU, SCALE_HU
+from ..denoisers import OFFSET_HU, SCALE_HU
 
 __all__ = ["Critic"]
 
@@ -37,7 +37,7 @@ class Critic(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.critic import Critic
+    >>> from ctxai.training.critic import Critic
     >>> Critic(width=0.25)(torch.zeros(5, 1, 64, 64)).shape
     torch.Size([5])
     """

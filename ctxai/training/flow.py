@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..data import PairSampler, pick_domain
+from ..precision import mixed, normal_like
+from ..representation.flow import FlowMatching
 from . import parallel
-from .cinn_task import Representation
-from .data import PairSampler, pick_domain
-from .precision import mixed, normal_like
-from .representation.flow import FlowMatching
-from .training import descend, one_cycle, set_lr
+from .cinn import Representation
+from .loop import descend, one_cycle, set_lr
 
 __all__ = ["FlowTask"]
 

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from recon.errors import DataError
 from recon.storage import write_csv
 
+from ..files.tensors import load_tensors, save_tensors
 from . import parallel
-from .files.tensors import load_tensors, save_tensors
 
 __all__ = ["Task", "descend", "one_cycle", "set_lr", "train"]
 
@@ -69,7 +69,7 @@ def train(
 
     A resumed run has the same weights and logs as an uninterrupted one, bit for bit, on the same
     machine with the same number of threads. A finished run is loaded and not trained again. Under
-    torchrun every process takes its rows of each batch (`ctxai.parallel`); only the first writes.
+    torchrun every process takes its rows of each batch (`ctxai.training.parallel`); only the first writes.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def train(
     Examples
     --------
     >>> import torch
-    >>> from ctxai.training import train
+    >>> from ctxai.training.loop import train
     >>> class Mean:  # the least-squares estimate of 3 + noise is its mean
     ...     def __init__(self):
     ...         self.modules = {"net": torch.nn.Linear(1, 1)}
@@ -187,7 +187,7 @@ def one_cycle(index: int, steps: int, peak: float, *, warm_up: float = 0.3) -> f
 
     Examples
     --------
-    >>> from ctxai.training import one_cycle
+    >>> from ctxai.training.loop import one_cycle
     >>> [round(25e4 * one_cycle(index, 11, 1.0, warm_up=3 / 11)) for index in (0, 2, 10)]
     [10000, 250000, 1]
     """

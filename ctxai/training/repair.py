@@ -8,8 +8,8 @@ from torch import nn
 from recon.errors import DataError
 
 from . import parallel
-from .denoiser_tasks import Pairs, SupervisedTask
-from .training import descend, one_cycle, set_lr
+from .denoiser import Pairs, SupervisedTask
+from .loop import descend, one_cycle, set_lr
 
 __all__ = ["RepairTask", "blindness"]
 
@@ -25,7 +25,7 @@ def blindness(seen: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.repair_task import blindness
+    >>> from ctxai.training.repair import blindness
     >>> there = torch.ones(2, 1, 4, 4)
     >>> [blindness(share * there, there).item() for share in (0.0, 0.5, 1.0)]
     [1.0, 0.25, 0.0]
@@ -68,8 +68,8 @@ class RepairTask(SupervisedTask):
     >>> import torch
     >>> from ctxai.data import PatchPairs
     >>> from ctxai.denoisers import Chen
-    >>> from ctxai.repair_task import RepairTask
-    >>> from ctxai.training import train
+    >>> from ctxai.training.repair import RepairTask
+    >>> from ctxai.training.loop import train
     >>> y = torch.zeros(2, 32, 32)
     >>> pairs = PatchPairs(y + 10, y, patch=16)
     >>> task = RepairTask(Chen(), pairs, pairs, weight=400.0, batch=2, steps=3, lr=1e-3)
