@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ctxai.sampling.model import FlowModel
-from ctxai.weights import WeightSet, cinn_name
+from ctxai.weights.sets import WeightSet, cinn_name
 from recon.phantom.slices.anatomy import random_slice
 
 from .invariances import invariance_study

@@ -20,7 +20,7 @@ from ctxai.training.cinn import INNTask
 from ctxai.training.critic import Critic
 from ctxai.training.features import VGG19Features
 from ctxai.vae_gan_task import VAEGANTask
-from ctxai.weights import SHIPPED, WeightSet, cinn_name, vae_name
+from ctxai.weights.sets import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap.wiretap import Wiretap
 
 from .held_out import collapse_alarm, model_figures, vae_figures
@@ -126,7 +126,7 @@ def train_eulig(
     Parameters
     ----------
     folder : path
-        Where the set goes, as :class:`ctxai.weights.WeightSet` reads it; checkpoints lie in
+        Where the set goes, as :class:`ctxai.weights.sets.WeightSet` reads it; checkpoints lie in
         ``folder/checkpoints``, and a run that was stopped goes on from them.
     preset : EuligPreset
     steps, slices : int, optional

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ctxai.data import PatchPairs, pick_domain
 from ctxai.files.modules import load_module, save_module
 from ctxai.sampling.model import FlowModel, InvarianceModel, Model
-from ctxai.weights import (
+from ctxai.weights.sets import (
     SHIPPED,
     WeightSet,
     autoencoder_facts,
@@ -80,7 +80,7 @@ def train_all(
     Returns
     -------
     WeightSet
-        The trained set, as :data:`ctxai.weights.SHIPPED` is one.
+        The trained set, as :data:`ctxai.weights.sets.SHIPPED` is one.
     """
     folder = Path(folder)
     stages = Stages(folder, recipe, point, seed, progress, device)

@@ -31,7 +31,7 @@ from ctxai.training.features import VGG19Features
 from ctxai.training.flow import FlowTask
 from ctxai.training.loop import Task, train
 from ctxai.training.vae import VAETask
-from ctxai.weights import vae_name
+from ctxai.weights.sets import vae_name
 from ctxai.wiretap.wiretap import Wiretap
 
 from .training_curves import write_curves

@@ -14,7 +14,6 @@ from .data import PatchPairs
 from .denoisers import Chen, Yang, load_denoiser
 from .eulig_vae import EuligVAE
 from .files.modules import load_module, save_module
-from .published_weights import load_ldct_benchmark
 from .representation.cinn import ConditionalINN
 from .representation.flow import FlowMatching
 from .representation.vae import VAE, active_dimensions
@@ -31,7 +30,8 @@ from .training.loop import Task, train
 from .training.repair import RepairTask
 from .training.vae import VAETask
 from .vae_gan_task import VAEGANTask
-from .weights import SHIPPED, WeightSet
+from .weights.published import load_ldct_benchmark
+from .weights.sets import SHIPPED, WeightSet
 from .wiretap.wiretap import Wiretap
 
 __all__ = [

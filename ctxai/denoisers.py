@@ -18,7 +18,7 @@ from recon.errors import DataError
 
 from .files.modules import load_module
 from .files.tensors import digest_tensors
-from .own_denoiser import Denoiser, require_image_to_image
+from .weights.own_denoiser import Denoiser, require_image_to_image
 
 __all__ = ["OFFSET_HU", "SCALE_HU", "Chen", "Yang", "load_denoiser"]
 
@@ -139,13 +139,13 @@ def load_denoiser(spec: str) -> tuple[Denoiser, str, str]:
     ('mine.half', 1.5, 64)
     """
     if spec.lower() in ("chen", "yang"):
-        from . import weights
+        from .weights import sets as weights
 
         module, _ = weights.load(spec.lower())
         return module.eval().requires_grad_(False), spec.lower(), _digest(module)
     method, _, weights_file = spec.partition(":")
     if method in ("cnn10", "wganvgg"):
-        from .published_weights import load_ldct_benchmark
+        from .weights.published import load_ldct_benchmark
 
         path = Path(weights_file).expanduser()
         published = load_ldct_benchmark(method, path)

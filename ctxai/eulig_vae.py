@@ -7,9 +7,9 @@ from torch import nn
 from recon.errors import DataError
 
 from .biggan import BigGANDecoder
-from .published_weights import BENCHMARK_OFFSET_HU, BENCHMARK_SCALE_HU
 from .representation.vae import VAE
 from .resnet import ResNet50
+from .weights.published import BENCHMARK_OFFSET_HU, BENCHMARK_SCALE_HU
 
 __all__ = ["EuligVAE"]
 

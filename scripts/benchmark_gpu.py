@@ -34,7 +34,7 @@ from ctxai.representation.flow import FlowMatching
 from ctxai.sampling.draw import draw
 from ctxai.training.flow import FlowTask
 from ctxai.training.loop import train
-from ctxai.weights import SHIPPED
+from ctxai.weights.sets import SHIPPED
 from recon.backends.rays import trace
 from recon.operator import operator
 

@@ -25,7 +25,7 @@ from benchmark_patch import seconds
 from analysis.commands import on_device
 from ctxai.precision import sixteen_bits
 from ctxai.sampling.draw import draw
-from ctxai.weights import SHIPPED
+from ctxai.weights.sets import SHIPPED
 
 
 def patch() -> torch.Tensor:

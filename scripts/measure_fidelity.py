@@ -39,7 +39,7 @@ from analysis.scanner import SliceScanner, derived_seed
 from analysis.training_data import WorkingPoint
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model
-from ctxai.weights import SAMPLERS, sampler_name
+from ctxai.weights.sets import SAMPLERS, sampler_name
 from recon.storage import write_atomic, write_csv
 
 LAYERS = ("1", "2", "4", "7", "output")

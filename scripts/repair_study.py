@@ -38,7 +38,7 @@ from analysis.repair_numbers import Measured, measure, rows
 from analysis.scanner import derived_seed
 from analysis.training_data import WorkingPoint
 from ctxai.files.modules import save_module
-from ctxai.weights import SHIPPED, WeightSet
+from ctxai.weights.sets import SHIPPED, WeightSet
 from recon.errors import DataError
 from recon.storage import write_atomic, write_csv
 

@@ -35,7 +35,7 @@ from analysis.projection_domain import Pair, threshold, threshold_of_rays
 from analysis.projection_study import require_exposures
 from analysis.run_store import Study
 from analysis.target_domain import target_domain_study
-from ctxai.weights import SHIPPED
+from ctxai.weights.sets import SHIPPED
 from recon.errors import DataError
 from recon.storage import write_csv
 

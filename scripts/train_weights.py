@@ -34,7 +34,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from analysis.recipes import DOSES, LARGE, LONG, REDUCED, train_all
 from analysis.training_data import WORKING_POINT
-from ctxai.weights import SHIPPED, WeightSet
+from ctxai.weights.sets import SHIPPED, WeightSet
 
 RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES)}
 

@@ -44,7 +44,7 @@ def demo(
     from analysis.demo import demo_slice, demo_studies
     from analysis.recipes import train_all
     from analysis.training_data import WorkingPoint
-    from ctxai.weights import SHIPPED
+    from ctxai.weights.sets import SHIPPED
     from recon.dicom.images import write_series
     from recon.storage import run_folder
 

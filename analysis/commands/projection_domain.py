@@ -82,7 +82,7 @@ def projection_domain(
     from analysis.lesions import Lesion
     from analysis.projection_study import projection_study, require_exposures
     from ctxai.denoisers import load_denoiser
-    from ctxai.own_denoiser import require_differentiable
+    from ctxai.weights.own_denoiser import require_differentiable
 
     Lesion(contrast=contrast, radius=radius)  # refuses what is no lesion before any work is done
     if denoiser.lower() in ("chen", "yang"):

@@ -11,7 +11,7 @@ from .scene import Scene, departures, working_point
 
 if TYPE_CHECKING:
     from analysis.run_store import Study
-    from ctxai.weights import WeightSet
+    from ctxai.weights.sets import WeightSet
 
 __all__ = ["write_results"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analysis.images import Patch
     from analysis.scanner import SliceScanner
     from ctxai.sampling.model import Model
-    from ctxai.weights import WeightSet
+    from ctxai.weights.sets import WeightSet
     from ctxai.wiretap.wiretap import Wiretap
     from recon.dicom.images import CTImages
 
@@ -79,7 +79,7 @@ class Scene:
 
 def weight_set(folder: Path | None) -> WeightSet:
     """The networks in a folder that `ctxai train` made, or those that come along."""
-    from ctxai.weights import SHIPPED, WeightSet
+    from ctxai.weights.sets import SHIPPED, WeightSet
 
     return SHIPPED if folder is None else WeightSet(Path(folder).expanduser())
 
@@ -210,8 +210,8 @@ def models_for(
         Pixels of the patch, that of the training by default; for others there is flow matching.
     """
     from ctxai.denoisers import load_denoiser
-    from ctxai.own_denoiser import require_differentiable
-    from ctxai.weights import sampler_name
+    from ctxai.weights.own_denoiser import require_differentiable
+    from ctxai.weights.sets import sampler_name
     from ctxai.wiretap.wiretap import Wiretap
 
     weights = weight_set(None) if weights is None else weights

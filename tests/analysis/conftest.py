@@ -8,7 +8,7 @@ from ctxai.denoisers import Chen, Yang
 from ctxai.files.modules import save_module
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
-from ctxai.weights import WeightSet, cinn_name
+from ctxai.weights.sets import WeightSet, cinn_name
 from recon.dicom.images import write_series
 
 PATCH = 16

@@ -9,7 +9,7 @@ from analysis.eulig import EULIG2024, eulig_cinn_task, eulig_vae_task, train_eul
 from analysis.training_data import WorkingPoint
 from ctxai.data import PatchPairs
 from ctxai.sampling.draw import draw
-from ctxai.weights import SHIPPED, WeightSet
+from ctxai.weights.sets import SHIPPED, WeightSet
 
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100)
 TINY = replace(

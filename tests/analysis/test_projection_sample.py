@@ -11,7 +11,7 @@ from ctxai.files.modules import save_module
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
 from ctxai.sampling.draw import _coordinates
-from ctxai.weights import WeightSet, cinn_name
+from ctxai.weights.sets import WeightSet, cinn_name
 
 
 @pytest.fixture(scope="module")

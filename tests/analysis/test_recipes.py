@@ -14,7 +14,7 @@ from analysis.training_data import WorkingPoint, phantom_pairs
 from ctxai.files.modules import load_module, save_module
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import FlowModel
-from ctxai.weights import SAMPLERS, WeightSet, sampler_name
+from ctxai.weights.sets import SAMPLERS, WeightSet, sampler_name
 from recon import DataError
 
 TINY = Recipe(

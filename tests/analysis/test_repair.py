@@ -24,7 +24,7 @@ from analysis.undesired import (
     match_lesions,
 )
 from ctxai.files.modules import load_module
-from ctxai.weights import WeightSet
+from ctxai.weights.sets import WeightSet
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

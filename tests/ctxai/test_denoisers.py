@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from ctxai.denoisers import Chen, Yang, load_denoiser
-from ctxai.own_denoiser import require_differentiable
 from ctxai.training.critic import Critic
 from ctxai.training.features import VGG19Features
+from ctxai.weights.own_denoiser import require_differentiable
 from recon.errors import DataError
 
 

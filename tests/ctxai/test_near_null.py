@@ -7,7 +7,7 @@ from torch.func import jacrev
 from torch.nn import functional as F
 
 from ctxai.sampling.near_null import near_null
-from ctxai.weights import load
+from ctxai.weights.sets import load
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

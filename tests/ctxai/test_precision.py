@@ -9,7 +9,7 @@ from ctxai.precision import mixed, sixteen_bits
 from ctxai.representation.flow import FlowMatching
 from ctxai.training.flow import FlowTask
 from ctxai.training.loop import train
-from ctxai.weights import SHIPPED
+from ctxai.weights.sets import SHIPPED
 from ctxai.wiretap.wiretap import Wiretap
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from ctxai.denoisers import load_denoiser
-from ctxai.published_weights import load_ldct_benchmark
+from ctxai.weights.published import load_ldct_benchmark
 from recon.errors import DataError
 
 MEAN, SD = 481.45419786099086, 502.18507379395044  # of ldct-benchmark's data, HU + 1024

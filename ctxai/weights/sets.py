@@ -19,9 +19,9 @@ from typing import Any
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
-from .files.modules import load_module
-from .sampling.model import FlowModel, InvarianceModel, Model
-from .wiretap.wiretap import Wiretap
+from ..files.modules import load_module
+from ..sampling.model import FlowModel, InvarianceModel, Model
+from ..wiretap.wiretap import Wiretap
 
 __all__ = [
     "SAMPLERS",
@@ -69,7 +69,7 @@ def autoencoder_facts(known: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from ctxai.weights import SHIPPED, autoencoder_facts
+    >>> from ctxai.weights.sets import SHIPPED, autoencoder_facts
     >>> autoencoder_facts(SHIPPED.load("vae_x")[1])
     {'active_dimensions': 128}
     """
@@ -93,7 +93,7 @@ class WeightSet:
 
     Examples
     --------
-    >>> from ctxai.weights import SHIPPED
+    >>> from ctxai.weights.sets import SHIPPED
     >>> f, facts = SHIPPED.load("chen")
     >>> facts["spacing_mm"]
     1.0
@@ -205,7 +205,7 @@ class WeightSet:
         )
 
 
-SHIPPED = WeightSet(Path(__file__).parent / "weights")
+SHIPPED = WeightSet(Path(__file__).parent)
 """The networks that come with the project."""
 
 load = SHIPPED.load

@@ -8,7 +8,7 @@ import torch
 
 from recon.errors import DataError
 
-from .sampling.jacobian import linearise
+from ..sampling.jacobian import linearise
 
 __all__ = ["require_differentiable", "require_image_to_image"]
 
@@ -35,7 +35,7 @@ def require_image_to_image(f: Denoiser, where: str) -> None:
 
     Examples
     --------
-    >>> from ctxai.own_denoiser import require_image_to_image
+    >>> from ctxai.weights.own_denoiser import require_image_to_image
     >>> require_image_to_image(lambda x: 0.5 * x, "mine.py:half")
     """
     ramp = _ramp()
@@ -79,7 +79,7 @@ def require_differentiable(f: Denoiser, where: str) -> None:
 
     Examples
     --------
-    >>> from ctxai.own_denoiser import require_differentiable
+    >>> from ctxai.weights.own_denoiser import require_differentiable
     >>> require_differentiable(lambda x: 0.5 * x, "mine.py:half")
     """
     ramp = _ramp()

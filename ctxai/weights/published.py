@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 
 from recon.errors import DataError
 
-from .denoisers import Chen, Yang
-from .files.modules import first_misfit
-from .files.tensors import require_finite
+from ..denoisers import Chen, Yang
+from ..files.modules import first_misfit
+from ..files.tensors import require_finite
 
 __all__ = ["BENCHMARK_OFFSET_HU", "BENCHMARK_SCALE_HU", "load_ldct_benchmark"]
 
@@ -59,7 +59,7 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
     >>> import pathlib, tempfile
     >>> from safetensors.torch import save_file
     >>> from ctxai.denoisers import Chen
-    >>> from ctxai.published_weights import load_ldct_benchmark
+    >>> from ctxai.weights.published import load_ldct_benchmark
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "cnn10.safetensors"
     >>> save_file(Chen().state_dict(), path)
     >>> f = load_ldct_benchmark("cnn10", path)

@@ -1,0 +1,1 @@
+"""Networks to use: those that come along, sets of the same shape, published and own ones."""
