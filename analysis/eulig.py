@@ -12,14 +12,14 @@ import torch
 from tqdm import tqdm
 
 from ctxai.data import PatchPairs
-from ctxai.eulig_vae import EuligVAE
+from ctxai.eulig2024.resnet import load_resnet50
+from ctxai.eulig2024.task import VAEGANTask
+from ctxai.eulig2024.vae import EuligVAE
 from ctxai.representation.cinn import ConditionalINN
-from ctxai.resnet import load_resnet50
 from ctxai.sampling.model import InvarianceModel
 from ctxai.training.cinn import INNTask
 from ctxai.training.critic import Critic
 from ctxai.training.features import VGG19Features
-from ctxai.vae_gan_task import VAEGANTask
 from ctxai.weights.sets import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap.wiretap import Wiretap
 

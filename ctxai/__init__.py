@@ -12,7 +12,8 @@ Not tied to CT: images have a unit, and physics comes in as a callable that redr
 from . import denoisers
 from .data import PatchPairs
 from .denoisers import Chen, Yang, load_denoiser
-from .eulig_vae import EuligVAE
+from .eulig2024.task import VAEGANTask
+from .eulig2024.vae import EuligVAE
 from .files.modules import load_module, save_module
 from .representation.cinn import ConditionalINN
 from .representation.flow import FlowMatching
@@ -29,7 +30,6 @@ from .training.flow import FlowTask
 from .training.loop import Task, train
 from .training.repair import RepairTask
 from .training.vae import VAETask
-from .vae_gan_task import VAEGANTask
 from .weights.published import load_ldct_benchmark
 from .weights.sets import SHIPPED, WeightSet
 from .wiretap.wiretap import Wiretap

@@ -5,7 +5,8 @@ from torch import nn
 
 from ctxai.data import PatchPairs
 from ctxai.denoisers import Chen
-from ctxai.eulig_vae import EuligVAE
+from ctxai.eulig2024.task import VAEGANTask
+from ctxai.eulig2024.vae import EuligVAE
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.flow import FlowMatching
 from ctxai.representation.vae import VAE
@@ -15,7 +16,6 @@ from ctxai.training.denoiser import SupervisedTask, WganVggTask
 from ctxai.training.flow import FlowTask
 from ctxai.training.repair import RepairTask
 from ctxai.training.vae import VAETask
-from ctxai.vae_gan_task import VAEGANTask
 
 STEPS = 4
 

@@ -24,7 +24,7 @@ CLASSES = {
     "Yang": "ctxai.denoisers",
     "Critic": "ctxai.training.critic",
     "VAE": "ctxai.representation.vae",
-    "EuligVAE": "ctxai.eulig_vae",
+    "EuligVAE": "ctxai.eulig2024.vae",
     "ConditionalINN": "ctxai.representation.cinn",
     "FlowMatching": "ctxai.representation.flow",
 }

@@ -9,7 +9,8 @@ from steps_by_hand import STEP_REL, assert_adam_step
 from torch.distributions import Normal, kl_divergence
 
 from analysis.held_out import collapse_alarm, model_figures
-from ctxai.eulig_vae import EuligVAE
+from ctxai.eulig2024.task import VAEGANTask
+from ctxai.eulig2024.vae import EuligVAE
 from ctxai.files.modules import load_module, save_module
 from ctxai.files.tensors import digest_tensors
 from ctxai.representation.cinn import ConditionalINN
@@ -21,7 +22,6 @@ from ctxai.training.critic import Critic
 from ctxai.training.features import VGG19Features
 from ctxai.training.loop import train
 from ctxai.training.vae import VAETask
-from ctxai.vae_gan_task import VAEGANTask
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

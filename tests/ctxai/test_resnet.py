@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 from torch.nn import functional
 
-from ctxai.resnet import ResNet50, load_resnet50
+from ctxai.eulig2024.resnet import ResNet50, load_resnet50
 from recon.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,10 +6,10 @@ from torch import nn
 
 from recon.errors import DataError
 
+from ..representation.vae import VAE
+from ..weights.published import BENCHMARK_OFFSET_HU, BENCHMARK_SCALE_HU
 from .biggan import BigGANDecoder
-from .representation.vae import VAE
 from .resnet import ResNet50
-from .weights.published import BENCHMARK_OFFSET_HU, BENCHMARK_SCALE_HU
 
 __all__ = ["EuligVAE"]
 
@@ -18,8 +18,8 @@ class EuligVAE(VAE):
     r"""Conditional variational autoencoder ``q(z̄ | x, ŷ)``, ``x̂ = D(z̄, ŷ)`` with large networks.
 
     E. Eulig et al., "Reconstructing and analyzing the invariances of low-dose CT image denoising
-    networks", Med. Phys. 2024: `ctxai.resnet.ResNet50` sees image and ŷ as channels, and
-    `ctxai.biggan.BigGANDecoder` is given ŷ at every scale. It is used as a `ctxai.representation.vae.VAE` is.
+    networks", Med. Phys. 2024: `ctxai.eulig2024.resnet.ResNet50` sees image and ŷ as channels, and
+    `ctxai.eulig2024.biggan.BigGANDecoder` is given ŷ at every scale. It is used as a `ctxai.representation.vae.VAE` is.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class EuligVAE(VAE):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.eulig_vae import EuligVAE
+    >>> from ctxai.eulig2024.vae import EuligVAE
     >>> vae = EuligVAE(shape=(32, 32), latent=64, width=1).eval()
     >>> x, output = torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 32, 32)
     >>> latent = vae.encode(x, output).loc

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .data import PairSampler
-from .precision import mixed
-from .representation.vae import VAE, beside, kl_per_dimension
-from .training import parallel
-from .training.denoiser import gradient_penalty
-from .training.loop import descend
-from .training.vae import VAETask
+from ..data import PairSampler
+from ..precision import mixed
+from ..representation.vae import VAE, beside, kl_per_dimension
+from ..training import parallel
+from ..training.denoiser import gradient_penalty
+from ..training.loop import descend
+from ..training.vae import VAETask
 
 __all__ = ["VAEGANTask"]
 

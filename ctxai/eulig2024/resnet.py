@@ -9,8 +9,8 @@ from torch import nn
 
 from recon.errors import DataError
 
+from ..files.torchvision import cached_weights, read_weights
 from .batch_norm import BatchNorm2d
-from .files.torchvision import cached_weights, read_weights
 
 __all__ = ["ResNet50", "load_resnet50"]
 
@@ -60,7 +60,7 @@ class ResNet50(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.resnet import ResNet50
+    >>> from ctxai.eulig2024.resnet import ResNet50
     >>> with torch.no_grad():
     ...     ResNet50(channels=2, outputs=10).eval()(torch.zeros(1, 2, 32, 32)).shape
     torch.Size([1, 10])

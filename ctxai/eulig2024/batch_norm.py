@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .training import parallel
+from ..training import parallel
 
 __all__ = ["BatchNorm2d"]
 
@@ -20,7 +20,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.batch_norm import BatchNorm2d
+    >>> from ctxai.eulig2024.batch_norm import BatchNorm2d
     >>> x = torch.arange(8.0).reshape(4, 1, 1, 2)
     >>> torch.equal(BatchNorm2d(1)(x), torch.nn.BatchNorm2d(1)(x))
     True

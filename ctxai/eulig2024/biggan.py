@@ -11,8 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from recon.errors import DataError
 
+from ..representation.vae import beside
 from .batch_norm import BatchNorm2d
-from .representation.vae import beside
 
 __all__ = ["BigGANDecoder"]
 
