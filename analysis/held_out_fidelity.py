@@ -78,7 +78,7 @@ def held_out_fidelity(
     n : int
         Samples of each image.
     tolerance_hu, tolerance : float, optional
-        Samples are projected to it, as in `ctxai.sampling.draw.draw`; without either they are plain.
+        Samples are projected to it, as in `ctxai.draw`; without either they are plain.
     looked_at : int
         Images, of the first, for which the near-null space, the τ–diversity curves and the noise
         power are measured too.

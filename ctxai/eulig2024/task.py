@@ -19,7 +19,7 @@ __all__ = ["VAEGANTask"]
 
 
 class VAEGANTask(VAETask):
-    r"""Train a `ctxai.representation.vae.VAE` on absolute differences, features and a Wasserstein critic.
+    r"""Train a `ctxai.VAE` on absolute differences, features and a Wasserstein critic.
 
     .. math::
         L = w_1 ‖\hat x - x‖_1 + w \sum_d \max(b, KL_d) + w_V \langle |V(\hat x) - V(x)| \rangle

@@ -19,7 +19,8 @@ class EuligVAE(VAE):
 
     E. Eulig et al., "Reconstructing and analyzing the invariances of low-dose CT image denoising
     networks", Med. Phys. 2024: `ctxai.eulig2024.resnet.ResNet50` sees image and ŷ as channels, and
-    `ctxai.eulig2024.biggan.BigGANDecoder` is given ŷ at every scale. It is used as a `ctxai.representation.vae.VAE` is.
+    `ctxai.eulig2024.biggan.BigGANDecoder` is given ŷ at every scale. It is used as a `ctxai.VAE`
+    is.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 An ordinary differential equation carries white noise v to images of p(x | z). Its velocity is
 learnt by regression, so there is neither an autoencoder, whose errors a sample inherits, nor an
-invertible network. v is a noise image and is to z what the v of a `ctxai.representation.cinn.ConditionalINN` is.
+invertible network. v is a noise image and is to z what the v of a `ctxai.ConditionalINN` is.
 """
 
 from __future__ import annotations

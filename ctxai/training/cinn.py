@@ -34,7 +34,7 @@ class Representation(Protocol):
 
 
 class INNTask:
-    r"""Train a `ctxai.representation.cinn.ConditionalINN` by maximum likelihood on posterior samples of a VAE.
+    r"""Train a `ctxai.ConditionalINN` by maximum likelihood on posterior samples of a VAE.
 
     .. math::
         L = \langle ½‖v‖² - \log|\det ∂v/∂z̄| \rangle, \quad v = t(z̄ | Φ(x)), \quad z̄ ∼ q(z̄ | x)

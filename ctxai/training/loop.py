@@ -69,7 +69,8 @@ def train(
 
     A resumed run has the same weights and logs as an uninterrupted one, bit for bit, on the same
     machine with the same number of threads. A finished run is loaded and not trained again. Under
-    torchrun every process takes its rows of each batch (`ctxai.training.parallel`); only the first writes.
+    torchrun every process takes its rows of each batch (`ctxai.training.parallel`); only the first
+    writes.
 
     Parameters
     ----------
