@@ -14,7 +14,7 @@ from recon.phantom.slices.anatomy import random_slice
 from .invariances import invariance_study
 from .recipes import SETS
 from .run_store import Study
-from .scanner import SliceScanner, derived_seed
+from .scanner.slice_scanner import SliceScanner, derived_seed
 from .target_domain import target_domain_study
 from .training_data import WorkingPoint, scan
 

@@ -16,7 +16,7 @@ from .fidelity_numbers import rms, sample_sd
 from .fidelity_statistics import BANDS, latent_figures, noise_power_ratio
 from .held_out import collapse_alarm
 from .run_store import Study
-from .scanner import derived_seed
+from .scanner.slice_scanner import derived_seed
 
 __all__ = ["LayerEvidence"]
 

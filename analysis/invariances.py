@@ -23,7 +23,7 @@ from .fidelity_evidence import LayerEvidence
 from .invariance_rows import LayerSamples, add_layer, add_reference
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
-from .scanner import SliceScanner, derived_seed
+from .scanner.slice_scanner import SliceScanner, derived_seed
 
 __all__ = ["invariance_study"]
 

@@ -15,7 +15,7 @@ from recon.geometry import ImageGrid
 
 from .held_out_fidelity import HeldOut
 from .lesions import Lesion
-from .scanner import derived_seed
+from .scanner.slice_scanner import derived_seed
 from .training_data import WorkingPoint, phantom_pairs, scan
 
 __all__ = [

@@ -1,7 +1,7 @@
 r"""What the scanner could tell apart, and who lost it: dose, reconstruction or network.
 
 For a truth y and another anatomy ȳ, the ray sums differ by ``Δp = R(ȳ - y)`` in noise of variance
-σ² (:func:`analysis.image_covariance.ray_variance`, the mean of both hypotheses). An ideal observer
+σ² (:func:`analysis.scanner.covariance.ray_variance`, the mean of both hypotheses). An ideal observer
 of the rays tells them apart with ``d'² = Σ Δp²/σ²``: nothing that is done to them afterwards can
 add to that. Of the image, and of the output of a network with the Jacobian J, a reader with a
 tolerance of τ HU keeps
@@ -30,8 +30,8 @@ from recon.units import AIR_HU
 
 from .detectability import Jacobian, detectability
 from .fidelity import apply
-from .image_covariance import ImageCovariance, variance_across
-from .scanner import SliceScanner, chunks
+from .scanner.covariance import ImageCovariance, variance_across
+from .scanner.slice_scanner import SliceScanner, chunks
 
 __all__ = [
     "DETECTED",

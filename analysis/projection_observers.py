@@ -16,7 +16,7 @@ from .lesions import FINE_HU, Lesion, contrast_recovery, hiding_cost
 from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .projection_domain import Pair
 from .run_store import Study
-from .scanner import derived_seed
+from .scanner.slice_scanner import derived_seed
 
 __all__ = ["exceeds", "hide_lesion", "read_images", "recover_contrast"]
 

@@ -26,7 +26,7 @@ from ctxai.training.loop import Task, train
 from ctxai.training.repair import RepairTask
 
 from .lesion_sites import around, lesion_sites, middle
-from .scanner import derived_seed
+from .scanner.slice_scanner import derived_seed
 from .training_data import WorkingPoint, phantom_pairs
 from .undesired import Alternating, KeptPairs, RandomLesions, lesion_like_pairs
 

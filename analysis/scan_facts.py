@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .fidelity import rms
 from .run_store import Study
-from .scanner import SliceScanner
+from .scanner.slice_scanner import SliceScanner
 
 __all__ = ["add_scan", "patch_facts"]
 

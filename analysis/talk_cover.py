@@ -26,7 +26,7 @@ from recon.phantom.slices.anatomy import random_slice
 from .fidelity import apply
 from .figures import LUNG, SOFT_TISSUE, Window
 from .run_store import Run
-from .scanner import derived_seed
+from .scanner.slice_scanner import derived_seed
 from .talk_layout import Panel, colour_limit, rms_hu, sheet
 from .training_data import WorkingPoint, phantom_pairs, scan
 

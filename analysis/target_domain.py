@@ -21,7 +21,7 @@ from .fidelity import Spread, apply, coverage, ideal_coverage, judge_targets, rm
 from .projection_domain import ray_detectability
 from .run_store import Study
 from .scan_facts import add_scan, patch_facts
-from .scanner import SliceScanner, derived_seed
+from .scanner.slice_scanner import SliceScanner, derived_seed
 from .undesired import match_lesions
 
 __all__ = ["sample_targets", "target_domain_study"]

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from analysis.scanner import SliceScanner
+from analysis.scanner.slice_scanner import SliceScanner
 from recon.geometry import ImageGrid
 
 SPACING, SIZE, PATCH, MAS = 0.78, 512, 128, 10.0

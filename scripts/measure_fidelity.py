@@ -35,7 +35,7 @@ from analysis import commands
 from analysis.fidelity import apply, coverage, ideal_coverage, rms, sample_sd
 from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
 from analysis.held_out_patches import phantom_scanners, real_scanners, scan_patches
-from analysis.scanner import SliceScanner, derived_seed
+from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.training_data import WorkingPoint
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model

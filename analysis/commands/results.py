@@ -31,7 +31,7 @@ def write_results(
     """
     from analysis.report import verdicts, write_report
     from analysis.run_store import mas_label, write_run
-    from analysis.slice_series import low_dose_slices
+    from analysis.scanner.low_dose import low_dose_slices
     from recon.dicom.images import write_series
     from recon.storage import run_folder
 

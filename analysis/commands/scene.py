@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from analysis.images import Patch
-    from analysis.scanner import SliceScanner
+    from analysis.scanner.slice_scanner import SliceScanner
+    from analysis.scanner.slices import Patch
     from ctxai.sampling.model import Model
     from ctxai.weights.sets import WeightSet
     from ctxai.wiretap.wiretap import Wiretap
@@ -57,7 +57,7 @@ class Scene:
 
     def scanner(self, *, seed: int, device: str = "cpu") -> SliceScanner:
         """The slice in the scanner."""
-        from analysis.scanner import SliceScanner
+        from analysis.scanner.slice_scanner import SliceScanner
 
         return SliceScanner(
             self.hu,
@@ -115,7 +115,7 @@ def open_scene(
     pixels : int, optional
         Side of the patch in place of theirs.
     """
-    from analysis.images import BODY_HU, load_slices, place_patch
+    from analysis.scanner.slices import BODY_HU, load_slices, place_patch
     from recon.tube import mu_water
 
     images = load_slices(folder)

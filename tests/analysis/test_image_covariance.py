@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.crossing import crossing_columns, with_columns
-from analysis.image_covariance import ImageCovariance, ray_variance
-from analysis.scanner import SliceScanner
+from analysis.scanner.columns import crossing_columns, with_columns
+from analysis.scanner.covariance import ImageCovariance, ray_variance
+from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
 
@@ -70,9 +70,9 @@ def test_a_patch_above_the_limit_goes_without_matrices(scanner, covariance, monk
     """192 pixels, with the limit at 192 and at 191."""
     change = torch.zeros(16, 12)
     change[4:9, 2:6] = 400.0
-    monkeypatch.setattr("analysis.image_covariance._LARGEST", 192)
+    monkeypatch.setattr("analysis.scanner.covariance._LARGEST", 192)
     with_matrix = ImageCovariance.of(scanner, change)
-    monkeypatch.setattr("analysis.image_covariance._LARGEST", 191)
+    monkeypatch.setattr("analysis.scanner.covariance._LARGEST", 191)
     without = ImageCovariance.of(scanner, change)
     assert with_matrix.matrices is not None and without.matrices is None
     v = torch.randn(3, 16, 12, generator=torch.Generator().manual_seed(2))

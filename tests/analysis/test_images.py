@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tolerances import IMAGES
 
-from analysis.images import body_centre, load_slices, place_patch, resample, resample_to
+from analysis.scanner.slices import body_centre, load_slices, place_patch, resample, resample_to
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

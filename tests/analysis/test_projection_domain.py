@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from analysis.detectability import detectability, lanczos
-from analysis.image_covariance import ImageCovariance
 from analysis.lesions import Lesion
 from analysis.projection_domain import (
     Pair,
@@ -16,7 +15,8 @@ from analysis.projection_domain import (
     threshold,
     threshold_of_rays,
 )
-from analysis.scanner import SliceScanner
+from analysis.scanner.covariance import ImageCovariance
+from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
 
@@ -106,7 +106,7 @@ def test_rays_of_many_anatomies_have_the_d_of_each_pair(scanner, mas):
 
 def test_a_large_patch_keeps_its_d(scanner, pair, monkeypatch):
     """One pixel above the limit of the matrices."""
-    monkeypatch.setattr("analysis.image_covariance._LARGEST", 255)
+    monkeypatch.setattr("analysis.scanner.covariance._LARGEST", 255)
     large = Pair(scanner, scanner.y + pair.change[0])
     assert large.covariance.matrices is None and pair.covariance.matrices is not None
     x = scanner.low_dose(MAS)[0]
@@ -168,7 +168,7 @@ def predicted(scanner, lesion, mas, tolerance):
     tolerance adds τ² a pixel. The anatomy itself is pixels too, with hat functions across the rays
     between them: its spectrum repeats, times sinc².
     """
-    from analysis.image_covariance import ray_variance
+    from analysis.scanner.covariance import ray_variance
 
     g, (cx, cy) = scanner.geometry, lesion.place
     beta, pixel = np.asarray(g.angles), scanner.patch_grid.spacing[0]

@@ -5,9 +5,9 @@ import pytest
 import torch
 from tolerances import SCANNER
 
-from analysis.images import place_patch, resample_to
-from analysis.scanner import SliceScanner, derived_seed
-from analysis.slice_series import low_dose_slices
+from analysis.scanner.low_dose import low_dose_slices
+from analysis.scanner.slice_scanner import SliceScanner, derived_seed
+from analysis.scanner.slices import place_patch, resample_to
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
 

@@ -6,7 +6,7 @@ from tolerances import STUDIES
 
 from analysis.invariances import invariance_study
 from analysis.lesion_sites import site_lesion
-from analysis.scanner import SliceScanner, derived_seed
+from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.target_domain import target_domain_study
 from ctxai.sampling.model import InvarianceModel
 from ctxai.wiretap.wiretap import Wiretap

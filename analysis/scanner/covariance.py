@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from recon.operator import Operator, operator
 
-from .crossing import with_columns
-from .scanner import SliceScanner
+from .columns import with_columns
+from .slice_scanner import SliceScanner
 
 __all__ = ["ImageCovariance", "ray_variance", "variance_across"]
 
@@ -50,7 +50,7 @@ def ray_variance(p: Tensor, photons: np.ndarray, electronic_noise: float) -> tup
     Examples
     --------
     >>> import numpy as np, torch
-    >>> from analysis.image_covariance import ray_variance
+    >>> from analysis.scanner.covariance import ray_variance
     >>> quantum, electronic = ray_variance(torch.zeros(1, 1), np.array([100.0]), 3.0)
     >>> round(quantum.item(), 6), round(electronic.item(), 6)
     (0.01, 0.0009)

@@ -11,7 +11,7 @@ from recon.operator import operator
 from recon.tube import mu_water, photons_per_column
 from recon.units import AIR_HU, hu_to_mu, mu_to_hu
 
-from .scanner import chunks
+from .slice_scanner import chunks
 
 __all__ = ["low_dose_slices"]
 

@@ -76,7 +76,7 @@ def resample_to(hu: np.ndarray, spacing: tuple[float, float], grid: ImageGrid) -
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.images import resample_to
+    >>> from analysis.scanner.slices import resample_to
     >>> from recon.geometry import ImageGrid
     >>> ramp = np.tile(np.arange(6.0), (4, 1))
     >>> coarse = ImageGrid(shape=(2, 2), spacing=(1.0, 2.0), centre=(0.0, 0.0))
@@ -115,7 +115,7 @@ def patch_weight(grid: ImageGrid, patch: ImageGrid) -> np.ndarray:
 
     Examples
     --------
-    >>> from analysis.images import patch_weight
+    >>> from analysis.scanner.slices import patch_weight
     >>> from recon.geometry import ImageGrid
     >>> slice_, patch = (ImageGrid(shape=(n, n), spacing=(1.0, 1.0)) for n in (21, 11))
     >>> [round(float(weight), 2) for weight in patch_weight(slice_, patch)[10, 5:11]]
@@ -139,7 +139,7 @@ def resample(
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.images import resample
+    >>> from analysis.scanner.slices import resample
     >>> resample(np.full((1, 10, 8), 40.0), (0.8, 0.5), (1.0, 1.0)).shape
     (1, 8, 4)
     """
@@ -156,7 +156,7 @@ def body_centre(hu: np.ndarray) -> tuple[int, int]:
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.images import body_centre
+    >>> from analysis.scanner.slices import body_centre
     >>> hu = np.full((40, 40), -1000.0)
     >>> hu[10:21, 24:31] = 30.0
     >>> body_centre(hu)
@@ -214,7 +214,7 @@ def place_patch(
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.images import place_patch
+    >>> from analysis.scanner.slices import place_patch
     >>> grid = place_patch(np.zeros((101, 101)), (2.0, 2.0), roi=(50, 60)).grid
     >>> float(grid.x[32]), float(grid.y[32])
     (20.0, 0.0)

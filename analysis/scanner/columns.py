@@ -24,7 +24,7 @@ def crossing_columns(geometry: FanBeam, grid: ImageGrid, margin: int = MARGIN) -
 
     Examples
     --------
-    >>> from analysis.crossing import crossing_columns
+    >>> from analysis.scanner.columns import crossing_columns
     >>> from recon.geometry import ImageGrid, flash_axial
     >>> crossing_columns(flash_axial(), ImageGrid(shape=(10, 10), spacing=(1.0, 1.0)))
     slice(326, 412, None)
@@ -46,7 +46,7 @@ def with_columns(geometry: FanBeam, columns: slice) -> FanBeam:
 
     Examples
     --------
-    >>> from analysis.crossing import with_columns
+    >>> from analysis.scanner.columns import with_columns
     >>> from recon.geometry import flash_axial
     >>> flash = flash_axial()
     >>> part = with_columns(flash, slice(9, 20))

@@ -24,8 +24,8 @@ from recon.operator import operator
 from recon.tube import mu_water, photons_per_column
 from recon.units import AIR_HU, hu_to_mu, mu_to_hu
 
-from .crossing import crossing_columns
-from .images import patch_weight, resample_to
+from .columns import crossing_columns
+from .slices import patch_weight, resample_to
 
 __all__ = ["SliceScanner", "chunks", "derived_seed"]
 
@@ -38,7 +38,7 @@ def derived_seed(seed: int, purpose: str) -> int:
 
     Examples
     --------
-    >>> from analysis.scanner import derived_seed
+    >>> from analysis.scanner.slice_scanner import derived_seed
     >>> derived_seed(1, "null") != derived_seed(1, "samples")
     True
     """
