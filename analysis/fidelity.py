@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .fidelity_numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
+from .numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
 
 __all__ = [
     "Evidence",

@@ -18,7 +18,7 @@ from torch import Tensor
 from ctxai.sampling.fibre import project_to_fibre
 from recon.errors import DataError
 
-from .fidelity_numbers import rms, sample_sd
+from .numbers import rms, sample_sd
 
 __all__ = ["DiversityCurve", "diversity_curve"]
 

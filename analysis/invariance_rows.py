@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .fidelity_numbers import Spread, coverage, ideal_coverage, rms, sample_sd
+from .numbers import Spread, coverage, ideal_coverage, rms, sample_sd
 from .run_store import Study
 
 __all__ = ["LayerSamples", "add_layer", "add_reference"]

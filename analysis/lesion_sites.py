@@ -13,10 +13,10 @@ from ctxai.data import PatchPairs
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
+from .data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from .held_out_fidelity import HeldOut
 from .lesions import Lesion
 from .scanner.slice_scanner import derived_seed
-from .training_data import WorkingPoint, phantom_pairs, scan
 
 __all__ = [
     "SitePatches",

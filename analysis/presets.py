@@ -27,11 +27,11 @@ from ctxai.training.features import VGG19Features
 from ctxai.training.loop import Task
 from recon.errors import DataError
 
+from .data.image_pairs import folder_pairs
+from .data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
 from .eulig import train_eulig
 from .held_out import denoiser_figures
-from .image_pairs import folder_pairs
 from .stages import REDUCED, Stages, seeded, stage_seed, tell_random
-from .training_data import WORKING_POINT, WorkingPoint, phantom_pairs
 
 __all__ = ["PRESETS", "Preset", "preset_task", "train_preset"]
 
@@ -140,7 +140,7 @@ def train_preset(
     steps, slices : int, optional
         Fewer than the preset's.
     images : path, optional
-        Folder of image pairs in place of phantoms, see :mod:`analysis.image_pairs`.
+        Folder of image pairs in place of phantoms, see :mod:`analysis.data.image_pairs`.
     mas : float, optional
         Which of their simulated exposures is the low dose [mAs]; the lowest by default.
     point : WorkingPoint

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ctxai.training.repair import blindness
 
-from .fidelity_numbers import apply
 from .lesion_sites import SitePatches, middle, site_lesion, square_grid
 from .lesions import contrast_recovery
+from .numbers import apply
 from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .undesired import KeptPairs
 

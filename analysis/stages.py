@@ -34,8 +34,8 @@ from ctxai.training.vae import VAETask
 from ctxai.weights.sets import vae_name
 from ctxai.wiretap.wiretap import Wiretap
 
+from .data.phantom_pairs import WorkingPoint
 from .training_curves import write_curves
-from .training_data import WorkingPoint
 
 __all__ = [
     "DOSES",

@@ -28,7 +28,7 @@ import torch
 from benchmark import GRID, SIZE, STACK, VIEWS, body, scanner
 
 from analysis.commands import on_device
-from analysis.training_data import WORKING_POINT, phantom_pairs
+from analysis.data.phantom_pairs import WORKING_POINT, phantom_pairs
 from ctxai.data import PatchPairs
 from ctxai.representation.flow import FlowMatching
 from ctxai.sampling.draw import draw

@@ -32,11 +32,11 @@ import torch
 from tqdm import tqdm
 
 from analysis import commands
+from analysis.data.held_out import phantom_scanners, real_scanners, scan_patches
+from analysis.data.phantom_pairs import WorkingPoint
 from analysis.fidelity import apply, coverage, ideal_coverage, rms, sample_sd
 from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
-from analysis.held_out_patches import phantom_scanners, real_scanners, scan_patches
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
-from analysis.training_data import WorkingPoint
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model
 from ctxai.weights.sets import SAMPLERS, sampler_name

@@ -30,13 +30,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from analysis.commands import require_out
+from analysis.data.phantom_pairs import WorkingPoint
 from analysis.drawing import FORMS
 from analysis.lesion_sites import patches_at_sites
 from analysis.repair import RECIPES, RepairRecipe, finetuned, sampled_differences, teach
 from analysis.repair_figure import repair_figure
 from analysis.repair_numbers import Measured, measure, rows
 from analysis.scanner.slice_scanner import derived_seed
-from analysis.training_data import WorkingPoint
 from ctxai.files.modules import save_module
 from ctxai.weights.sets import SHIPPED, WeightSet
 from recon.errors import DataError

@@ -41,9 +41,9 @@ def demo(
     commands.require_count(seed, "--seed", least=0)
     out = commands.require_out(out)
 
+    from analysis.data.phantom_pairs import WorkingPoint
     from analysis.demo import demo_slice, demo_studies
     from analysis.recipes import train_all
-    from analysis.training_data import WorkingPoint
     from ctxai.weights.sets import SHIPPED
     from recon.dicom.images import write_series
     from recon.storage import run_folder

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from analysis.data.phantom_pairs import WorkingPoint
 from analysis.eulig import EULIG2024, eulig_cinn_task, eulig_vae_task, train_eulig
-from analysis.training_data import WorkingPoint
 from ctxai.data import PatchPairs
 from ctxai.sampling.draw import draw
 from ctxai.weights.sets import SHIPPED, WeightSet

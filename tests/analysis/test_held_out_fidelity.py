@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from analysis.data.held_out import HeldOut, phantom_scanners, real_scanners, scan_patches
+from analysis.data.phantom_pairs import WorkingPoint
 from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
-from analysis.held_out_patches import HeldOut, phantom_scanners, real_scanners, scan_patches
-from analysis.training_data import WorkingPoint
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.image_pairs import folder_pairs
+from analysis.data.image_pairs import folder_pairs
 from analysis.main import main
 from ctxai.files.modules import load_module
 from recon.dicom.images import write_series

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from analysis.data.phantom_pairs import WorkingPoint
 from analysis.main import main
 from analysis.presets import PRESETS, preset_task, train_preset
-from analysis.training_data import WorkingPoint
 from ctxai.data import PatchPairs
 from ctxai.denoisers import load_denoiser
 from ctxai.files.modules import load_module

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from small_scans import BALL, write_small
 
-from analysis.image_pairs import folder_pairs
+from analysis.data.image_pairs import folder_pairs
 from analysis.main import main
 from recon.ctpd.read import read_scan
 from recon.dicom.images import read_images

@@ -12,6 +12,7 @@ from scipy import ndimage
 from viewer_run import COLS, ROWS, SPACING, made
 
 import analysis.talk_figures
+from analysis.data.phantom_pairs import WorkingPoint
 from analysis.figures import SOFT_TISSUE
 from analysis.run_store import Run, read_run, write_run
 from analysis.talk_arrows import SMOOTHING_MM, largest_differences
@@ -24,7 +25,6 @@ from analysis.talk_figures import (
     target_domain_figure,
 )
 from analysis.talk_layout import Panel, sheet
-from analysis.training_data import WorkingPoint
 from recon.errors import DataError
 
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)

@@ -22,8 +22,8 @@ from recon.errors import DataError
 from recon.geometry import ImageGrid
 from recon.phantom.slices.anatomy import random_slice
 
-from .scanner.low_dose import low_dose_slices
-from .scanner.slice_scanner import derived_seed
+from ..scanner.low_dose import low_dose_slices
+from ..scanner.slice_scanner import derived_seed
 
 __all__ = ["WORKING_POINT", "WorkingPoint", "phantom_pairs", "scan"]
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from ctxai.data import PatchPairs
 from recon.errors import DataError
 
-from .scanner.slices import load_slices, resample
+from ..scanner.slices import load_slices, resample
 
 __all__ = ["FolderPairs", "folder_pairs"]
 

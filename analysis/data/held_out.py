@@ -13,10 +13,10 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .fidelity_numbers import rms, sample_sd
-from .scanner.slice_scanner import SliceScanner, derived_seed
-from .scanner.slices import load_slices, place_patch
-from .training_data import WorkingPoint, phantom_pairs
+from ..numbers import rms, sample_sd
+from ..scanner.slice_scanner import SliceScanner, derived_seed
+from ..scanner.slices import load_slices, place_patch
+from .phantom_pairs import WorkingPoint, phantom_pairs
 
 __all__ = ["HeldOut", "phantom_scanners", "real_scanners", "scan_patches"]
 

@@ -1,0 +1,1 @@
+"""Pairs of low-dose and high-dose images, to train on and to hold out."""
