@@ -17,7 +17,7 @@ from recon.dicom.images import CTImages, read_images, write_series
 from recon.errors import DataError
 from recon.storage import digest_files, run_folder, write_atomic
 
-from .drawing import FORMS
+from .figures.drawing import FORMS
 from .report_pictures import of_study
 from .run_store import Run, Study, mas_label, read_run
 

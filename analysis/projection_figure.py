@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .drawing import INK, new_figure, written
-from .figures import Window, fit_window
+from .figures.drawing import INK, new_figure, written
+from .figures.images import Window, fit_window
 from .projection_domain import DETECTED
 from .run_store import Study
 

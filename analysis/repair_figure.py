@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .drawing import INK, new_figure, written
+from .figures.drawing import INK, new_figure, written
 from .repair_numbers import CONTRAST, LESIONS, RADII, Measured, spread
 
 __all__ = ["repair_figure"]

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from .figures import (
+from .figures.images import (
     Row,
     Window,
     distance_figure,

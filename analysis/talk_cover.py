@@ -25,7 +25,7 @@ from recon.phantom.slices.anatomy import random_slice
 
 from .data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from .fidelity import apply
-from .figures import LUNG, SOFT_TISSUE, Window
+from .figures.images import LUNG, SOFT_TISSUE, Window
 from .run_store import Run
 from .scanner.slice_scanner import derived_seed
 from .talk_layout import Panel, colour_limit, rms_hu, sheet

@@ -13,7 +13,7 @@ import numpy as np
 
 from recon.errors import DataError
 
-from .figures import Window, fit_window
+from .figures.images import Window, fit_window
 from .run_store import Run, Study
 from .talk_arrows import SMOOTHING_MM, largest_differences
 from .talk_layout import Panel, colour_limit, rms_hu, sheet

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .drawing import INK, new_figure, written
-from .figures import Window
+from .figures.drawing import INK, new_figure, written
+from .figures.images import Window
 from .talk_arrows import Pointer
 
 __all__ = ["Panel", "colour_limit", "rms_hu", "sheet"]

@@ -37,7 +37,7 @@ def curves_figure(logs: Sequence[dict[str, float]], *, title: str) -> bytes:
     >>> curves_figure([{"loss": 1.0 / (k + 1)} for k in range(20)], title="f")[1:4]
     b'PNG'
     """
-    from .drawing import INK, new_figure, written
+    from .figures.drawing import INK, new_figure, written
 
     names = list(logs[0])
     rows = -(-len(names) // _COLUMNS)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..figures import fit_window
+from ..figures.images import fit_window
 from ..run_store import Study
 from .pack import Packer
 from .sets import MOST_SAMPLES, image_sets

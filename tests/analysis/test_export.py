@@ -8,8 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from analysis.drawing import new_figure, written
 from analysis.export import export_dicom, export_figures
+from analysis.figures.drawing import new_figure, written
 from analysis.main import main
 from analysis.run_store import Study, write_run
 from recon.dicom.images import read_images, write_series

@@ -41,7 +41,7 @@ def written(figure: Figure, form: str) -> bytes:
 
     Examples
     --------
-    >>> from analysis.drawing import new_figure, written
+    >>> from analysis.figures.drawing import new_figure, written
     >>> written(new_figure(1, 1), "png")[1:4]
     b'PNG'
     """
