@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "PRESETS": "presets",
+    "PRESETS": "training.presets",
     "Lesion": "lesions",
-    "Recipe": "recipes",
+    "Recipe": "training.recipes",
     "SliceScanner": "scanner.slice_scanner",
     "Study": "run_store",
     "WorkingPoint": "data.phantom_pairs",
@@ -25,8 +25,8 @@ _HOME = {
     "place_patch": "scanner.slices",
     "read_run": "run_store",
     "target_domain_study": "target_domain",
-    "train_all": "recipes",
-    "train_for": "recipes",
+    "train_all": "training.recipes",
+    "train_for": "training.recipes",
     "write_report": "report",
     "write_run": "run_store",
 }

@@ -13,10 +13,10 @@ from recon.phantom.slices.anatomy import random_slice
 
 from .data.phantom_pairs import WorkingPoint, scan
 from .invariances import invariance_study
-from .recipes import SETS
 from .run_store import Study
 from .scanner.slice_scanner import SliceScanner, derived_seed
 from .target_domain import target_domain_study
+from .training.recipes import SETS
 
 __all__ = ["COUNTS", "demo_slice", "demo_studies"]
 

@@ -58,7 +58,7 @@ class Evidence:
         Standard deviation of the samples over that of the reference, scans of the true anatomy
         projected to the same tolerance.
     alarm : str, optional
-        Of an autoencoder that has collapsed, :func:`analysis.held_out.collapse_alarm`.
+        Of an autoencoder that has collapsed, :func:`analysis.training.scores.collapse_alarm`.
     """
 
     energy: float

@@ -13,10 +13,10 @@ from ctxai.sampling.near_null import NearNull, near_null
 
 from .fidelity import Evidence
 from .fidelity_statistics import BANDS, latent_figures, noise_power_ratio
-from .held_out import collapse_alarm
 from .numbers import rms, sample_sd
 from .run_store import Study
 from .scanner.slice_scanner import derived_seed
+from .training.scores import collapse_alarm
 
 __all__ = ["LayerEvidence"]
 

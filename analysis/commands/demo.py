@@ -43,7 +43,7 @@ def demo(
 
     from analysis.data.phantom_pairs import WorkingPoint
     from analysis.demo import demo_slice, demo_studies
-    from analysis.recipes import train_all
+    from analysis.training.recipes import train_all
     from ctxai.weights.sets import SHIPPED
     from recon.dicom.images import write_series
     from recon.storage import run_folder

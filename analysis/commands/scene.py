@@ -242,7 +242,7 @@ def models_for(
         else:
             missing.setdefault(kind, []).append(layer)
     for kind, untrained in missing.items():
-        from analysis.recipes import train_for
+        from analysis.training.recipes import train_for
 
         models |= train_for(
             f,

@@ -83,7 +83,7 @@ def train(
     if preset is not None:
         if denoiser is not None:
             raise DataError("a preset trains a denoiser of its own", where="--denoiser, --preset")
-        from analysis.presets import train_preset
+        from analysis.training.presets import train_preset
 
         for path in train_preset(
             preset, out, steps=steps, slices=slices, images=images, mas=mas, seed=seed
@@ -91,7 +91,7 @@ def train(
             print(path)
         return
     if denoiser is None:
-        from analysis.recipes import train_all
+        from analysis.training.recipes import train_all
 
         weights = train_all(out, seed=seed)
         print(weights.folder / "manifest.json")

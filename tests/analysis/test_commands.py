@@ -129,7 +129,7 @@ def test_the_same_command_gives_the_same_numbers(target_run, ct_folder, tiny_wei
 def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
     ct_folder, tiny_weights, tmp_path, monkeypatch, capsys
 ):
-    import analysis.recipes
+    import analysis.training.recipes
     from ctxai.sampling.model import InvarianceModel
 
     asked = []
@@ -142,7 +142,7 @@ def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
             for layer in layers
         }
 
-    monkeypatch.setattr(analysis.recipes, "train_for", train_for)
+    monkeypatch.setattr(analysis.training.recipes, "train_for", train_for)
     (tmp_path / "mine.py").write_text("def same():\n    return lambda x: x\n")
     out = tmp_path / "out"
     more = ("--denoiser", f"{tmp_path / 'mine.py'}:same", "-n", 4)

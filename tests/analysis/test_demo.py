@@ -11,7 +11,7 @@ import pytest
 
 import analysis.demo
 from analysis.main import main
-from analysis.recipes import SETS
+from analysis.training.recipes import SETS
 from analysis.viewer.page import HEAVIEST
 
 

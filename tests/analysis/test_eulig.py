@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from analysis.data.phantom_pairs import WorkingPoint
-from analysis.eulig import EULIG2024, eulig_cinn_task, eulig_vae_task, train_eulig
+from analysis.training.eulig2024 import EULIG2024, eulig_cinn_task, eulig_vae_task, train_eulig
 from ctxai.data import PatchPairs
 from ctxai.sampling.draw import draw
 from ctxai.weights.sets import SHIPPED, WeightSet

@@ -7,7 +7,7 @@ import torch
 
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.main import main
-from analysis.presets import PRESETS, preset_task, train_preset
+from analysis.training.presets import PRESETS, preset_task, train_preset
 from ctxai.data import PatchPairs
 from ctxai.denoisers import load_denoiser
 from ctxai.files.modules import load_module

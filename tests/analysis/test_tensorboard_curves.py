@@ -42,7 +42,7 @@ def run(tmp_path):
 def test_a_training_leaves_none_by_itself(run):
     names = {path.name for path in run.rglob("*") if path.is_file()}
     assert names == {"chen.safetensors", "chen.csv", "metrics.csv"}
-    code = "import sys, ctxai, analysis.recipes; print('tensorboard' in sys.modules)"
+    code = "import sys, ctxai, analysis.training.recipes; print('tensorboard' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPT.parents[1], capture_output=True, text=True
     )

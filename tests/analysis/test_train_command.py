@@ -8,7 +8,7 @@ from ctxai.wiretap.wiretap import Wiretap
 
 
 def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypatch, capsys):
-    import analysis.recipes
+    import analysis.training.recipes
 
     asked = []
 
@@ -17,7 +17,7 @@ def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypat
         folder.mkdir(parents=True, exist_ok=True)
         return dict.fromkeys(layers)
 
-    monkeypatch.setattr(analysis.recipes, "train_for", train_for)
+    monkeypatch.setattr(analysis.training.recipes, "train_for", train_for)
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"
         "def make():\n"

@@ -42,7 +42,7 @@ def collapse_alarm(active: int, latent: int) -> str | None:
 
     Examples
     --------
-    >>> from analysis.held_out import collapse_alarm
+    >>> from analysis.training.scores import collapse_alarm
     >>> collapse_alarm(0, 128)
     'the autoencoder has collapsed: 0 of 128 dimensions are active; train with more free bits'
     >>> collapse_alarm(90, 128)

@@ -33,11 +33,11 @@ def curves_figure(logs: Sequence[dict[str, float]], *, title: str) -> bytes:
 
     Examples
     --------
-    >>> from analysis.training_curves import curves_figure
+    >>> from analysis.training.curves import curves_figure
     >>> curves_figure([{"loss": 1.0 / (k + 1)} for k in range(20)], title="f")[1:4]
     b'PNG'
     """
-    from .figures.drawing import INK, new_figure, written
+    from ..figures.drawing import INK, new_figure, written
 
     names = list(logs[0])
     rows = -(-len(names) // _COLUMNS)

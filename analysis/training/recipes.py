@@ -28,8 +28,8 @@ from ctxai.weights.sets import (
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
-from .data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
-from .held_out import collapse_alarm, denoiser_figures, model_figures, vae_figures
+from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
+from .scores import collapse_alarm, denoiser_figures, model_figures, vae_figures
 from .stages import DOSES, LARGE, LONG, REDUCED, Recipe, Stages, stage_seed
 
 __all__ = ["DOSES", "FLOWS", "LARGE", "LONG", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]

@@ -3,7 +3,7 @@
     chen2017   Chen's CNN with the squared error
     yang2018   Yang's WGAN-VGG: gradient penalty, four critic steps, relu5_4 of VGG19
     talk       one network (Chen's) trained twice: T-Net on thoraces, A-Net on abdomens
-    eulig2024  no denoiser, but VAE_x and cINN at the size of the 2024 paper (`analysis.eulig`)
+    eulig2024  no denoiser, but VAE_x and cINN at the size of the 2024 paper (`analysis.training.eulig2024`)
 
 "talk" alone is meant for a processor, where the others take days and more: it has the
 reduced size of the networks that ship.
@@ -27,10 +27,10 @@ from ctxai.training.features import VGG19Features
 from ctxai.training.loop import Task
 from recon.errors import DataError
 
-from .data.image_pairs import folder_pairs
-from .data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
-from .eulig import train_eulig
-from .held_out import denoiser_figures
+from ..data.image_pairs import folder_pairs
+from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
+from .eulig2024 import train_eulig
+from .scores import denoiser_figures
 from .stages import REDUCED, Stages, seeded, stage_seed, tell_random
 
 __all__ = ["PRESETS", "Preset", "preset_task", "train_preset"]

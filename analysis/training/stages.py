@@ -34,8 +34,8 @@ from ctxai.training.vae import VAETask
 from ctxai.weights.sets import vae_name
 from ctxai.wiretap.wiretap import Wiretap
 
-from .data.phantom_pairs import WorkingPoint
-from .training_curves import write_curves
+from ..data.phantom_pairs import WorkingPoint
+from .curves import write_curves
 
 __all__ = [
     "DOSES",
