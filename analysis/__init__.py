@@ -12,7 +12,7 @@ _HOME = {
     "Lesion": "lesions",
     "Recipe": "training.recipes",
     "SliceScanner": "scanner.slice_scanner",
-    "Study": "run_store",
+    "Study": "runs.store",
     "WorkingPoint": "data.phantom_pairs",
     "coverage": "fidelity",
     "diversity_curve": "fidelity_curve",
@@ -23,12 +23,12 @@ _HOME = {
     "low_dose_slices": "scanner.low_dose",
     "phantom_pairs": "data.phantom_pairs",
     "place_patch": "scanner.slices",
-    "read_run": "run_store",
+    "read_run": "runs.store",
     "target_domain_study": "target_domain",
     "train_all": "training.recipes",
     "train_for": "training.recipes",
     "write_report": "report",
-    "write_run": "run_store",
+    "write_run": "runs.store",
 }
 
 __all__ = sorted(_HOME)

@@ -31,7 +31,7 @@ from recon.geometry import ImageGrid
 
 from .fidelity import rms
 from .lesions import Lesion
-from .run_store import Study
+from .runs.store import Study
 
 __all__ = [
     "ALPHA",

@@ -13,7 +13,7 @@ from recon.phantom.slices.anatomy import random_slice
 
 from .data.phantom_pairs import WorkingPoint, scan
 from .invariances import invariance_study
-from .run_store import Study
+from .runs.store import Study
 from .scanner.slice_scanner import SliceScanner, derived_seed
 from .target_domain import target_domain_study
 from .training.recipes import SETS

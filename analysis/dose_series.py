@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.run_store import mas_label
+from analysis.runs.store import mas_label
 from analysis.scan_noise import (
     REGION,
     AddedNoise,

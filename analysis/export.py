@@ -19,7 +19,7 @@ from recon.storage import digest_files, run_folder, write_atomic
 
 from .figures.drawing import FORMS
 from .report_pictures import of_study
-from .run_store import Run, Study, mas_label, read_run
+from .runs.store import Run, Study, mas_label, read_run
 
 __all__ = ["export_dicom", "export_figures", "patch_corner"]
 

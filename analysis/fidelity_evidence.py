@@ -14,7 +14,7 @@ from ctxai.sampling.near_null import NearNull, near_null
 from .fidelity import Evidence
 from .fidelity_statistics import BANDS, latent_figures, noise_power_ratio
 from .numbers import rms, sample_sd
-from .run_store import Study
+from .runs.store import Study
 from .scanner.slice_scanner import derived_seed
 from .training.scores import collapse_alarm
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .numbers import Spread, coverage, ideal_coverage, rms, sample_sd
-from .run_store import Study
+from .runs.store import Study
 
 __all__ = ["LayerSamples", "add_layer", "add_reference"]
 

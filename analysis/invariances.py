@@ -21,8 +21,8 @@ from recon.errors import DataError
 from .fidelity import Spread, apply, coverage, judge_invariances, rms
 from .fidelity_evidence import LayerEvidence
 from .invariance_rows import LayerSamples, add_layer, add_reference
-from .run_store import Study
-from .scan_facts import add_scan, patch_facts
+from .runs.rows import add_scan, patch_facts
+from .runs.store import Study
 from .scanner.slice_scanner import SliceScanner, derived_seed
 
 __all__ = ["invariance_study"]

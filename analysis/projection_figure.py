@@ -7,7 +7,7 @@ import numpy as np
 from .figures.drawing import INK, new_figure, written
 from .figures.images import Window, fit_window
 from .projection_domain import DETECTED
-from .run_store import Study
+from .runs.store import Study
 
 __all__ = ["projection_figure"]
 

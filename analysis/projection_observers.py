@@ -15,7 +15,7 @@ from .fidelity import apply, rms
 from .lesions import FINE_HU, Lesion, contrast_recovery, hiding_cost
 from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .projection_domain import Pair
-from .run_store import Study
+from .runs.store import Study
 from .scanner.slice_scanner import derived_seed
 
 __all__ = ["exceeds", "hide_lesion", "read_images", "recover_contrast"]

@@ -22,8 +22,8 @@ from .lesions import Lesion
 from .projection_domain import Pair, threshold, threshold_of_rays
 from .projection_observers import hide_lesion, read_images, recover_contrast
 from .projection_words import explain
-from .run_store import Study
-from .scan_facts import add_scan, patch_facts
+from .runs.rows import add_scan, patch_facts
+from .runs.store import Study
 
 __all__ = ["STAGES", "TOLERANCES_HU", "projection_study", "require_exposures"]
 

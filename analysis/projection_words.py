@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .projection_domain import DETECTED
-from .run_store import Study
+from .runs.store import Study
 
 __all__ = ["explain", "stage_table", "table"]
 

@@ -18,7 +18,7 @@ from . import viewer
 from .projection_words import stage_table
 from .report_style import STYLE
 from .report_summary import summary, text, verdicts, who
-from .run_store import VERDICT, Run, Study, read_run
+from .runs.store import VERDICT, Run, Study, read_run
 
 __all__ = ["render", "verdicts", "write_report"]
 

@@ -18,8 +18,8 @@ from .figures.images import (
     scene_figure,
 )
 from .projection_figure import projection_figure
-from .report_samples import order_words, p_words, sample_order, sample_words
-from .run_store import Study
+from .runs.order import order_words, p_words, sample_order, sample_words
+from .runs.store import Study
 
 __all__ = ["Picture", "of_study", "place"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from .report_pictures import place
-from .run_store import Run, Study
+from .runs.store import Run, Study
 
 __all__ = ["summary", "text", "verdicts", "who"]
 

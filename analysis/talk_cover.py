@@ -26,7 +26,7 @@ from recon.phantom.slices.anatomy import random_slice
 from .data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from .fidelity import apply
 from .figures.images import LUNG, SOFT_TISSUE, Window
-from .run_store import Run
+from .runs.store import Run
 from .scanner.slice_scanner import derived_seed
 from .talk_layout import Panel, colour_limit, rms_hu, sheet
 
@@ -58,7 +58,7 @@ def cover_of_run(
     Parameters
     ----------
     run : Run
-        As :func:`analysis.run_store.read_run` gives it.
+        As :func:`analysis.runs.store.read_run` gives it.
     folder : path
         Where the networks are kept, and the checkpoints of their training.
     steps : int

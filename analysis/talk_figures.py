@@ -14,7 +14,7 @@ import numpy as np
 from recon.errors import DataError
 
 from .figures.images import Window, fit_window
-from .run_store import Run, Study
+from .runs.store import Run, Study
 from .talk_arrows import SMOOTHING_MM, largest_differences
 from .talk_layout import Panel, colour_limit, rms_hu, sheet
 
@@ -35,7 +35,7 @@ def of_run(run: Run) -> dict[str, Callable[..., bytes]]:
     Parameters
     ----------
     run : Run
-        As :func:`analysis.run_store.read_run` gives it.
+        As :func:`analysis.runs.store.read_run` gives it.
 
     Returns
     -------

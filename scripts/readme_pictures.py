@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from analysis.report_pictures import of_study
-from analysis.run_store import read_run
+from analysis.runs.store import read_run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WIDTH = 900

@@ -33,7 +33,7 @@ from analysis import commands
 from analysis.compatibility import power_lesion
 from analysis.projection_domain import Pair, threshold, threshold_of_rays
 from analysis.projection_study import require_exposures
-from analysis.run_store import Study
+from analysis.runs.store import Study
 from analysis.target_domain import target_domain_study
 from ctxai.weights.sets import SHIPPED
 from recon.errors import DataError

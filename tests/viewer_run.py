@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.run_store import Study
+from analysis.runs.store import Study
 
 # HU: half of the step that images are kept in; whole numbers are kept as they are
 KEPT = 0.05 + 1e-9

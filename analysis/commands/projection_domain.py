@@ -111,7 +111,7 @@ def projection_domain(
     from analysis.projection_figure import projection_figure
     from analysis.projection_words import table
     from analysis.report import write_report
-    from analysis.run_store import mas_label, write_run
+    from analysis.runs.store import mas_label, write_run
     from recon.storage import run_folder, write_atomic
 
     scanner = scene.scanner(seed=seed)

@@ -10,7 +10,7 @@ from .running import current
 from .scene import Scene, departures, working_point
 
 if TYPE_CHECKING:
-    from analysis.run_store import Study
+    from analysis.runs.store import Study
     from ctxai.weights.sets import WeightSet
 
 __all__ = ["write_results"]
@@ -30,7 +30,7 @@ def write_results(
     All of it appears in ``out`` at once, or nothing does.
     """
     from analysis.report import verdicts, write_report
-    from analysis.run_store import mas_label, write_run
+    from analysis.runs.store import mas_label, write_run
     from analysis.scanner.low_dose import low_dose_slices
     from recon.dicom.images import write_series
     from recon.storage import run_folder

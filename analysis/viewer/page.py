@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..figures.images import fit_window
-from ..run_store import Study
+from ..runs.store import Study
 from .pack import Packer
 from .sets import MOST_SAMPLES, image_sets
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..report_samples import order_words, sample_order, sample_words
-from ..run_store import Study
+from ..runs.order import order_words, sample_order, sample_words
+from ..runs.store import Study
 from .pack import Packer
 
 __all__ = ["MOST_SAMPLES", "image_sets"]

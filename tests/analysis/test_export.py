@@ -11,7 +11,7 @@ import pytest
 from analysis.export import export_dicom, export_figures
 from analysis.figures.drawing import new_figure, written
 from analysis.main import main
-from analysis.run_store import Study, write_run
+from analysis.runs.store import Study, write_run
 from recon.dicom.images import read_images, write_series
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json

@@ -14,7 +14,7 @@ from analysis.fidelity_statistics import (
     noise_power_ratio,
     rank_histogram,
 )
-from analysis.run_store import Study
+from analysis.runs.store import Study
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
 from ctxai.sampling.model import InvarianceModel

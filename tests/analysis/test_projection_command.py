@@ -17,7 +17,7 @@ from analysis.projection_figure import projection_figure
 from analysis.projection_observers import read_images
 from analysis.projection_study import projection_study
 from analysis.projection_words import explain, table
-from analysis.run_store import Study, read_run
+from analysis.runs.store import Study, read_run
 from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial

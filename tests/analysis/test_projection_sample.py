@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analysis.main import main
-from analysis.run_store import read_run
+from analysis.runs.store import read_run
 from ctxai.denoisers import Chen
 from ctxai.files.modules import save_module
 from ctxai.representation.cinn import ConditionalINN

@@ -8,9 +8,9 @@ import pytest
 from viewer_run import made, with_compatibility
 
 from analysis.report_pictures import of_study
-from analysis.report_samples import order_words, sample_words
 from analysis.report_summary import summary
-from analysis.run_store import Run
+from analysis.runs.order import order_words, sample_words
+from analysis.runs.store import Run
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from viewer_run import COLS, ROWS, SPACING, made
 import analysis.talk_figures
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.figures.images import SOFT_TISSUE
-from analysis.run_store import Run, read_run, write_run
+from analysis.runs.store import Run, read_run, write_run
 from analysis.talk_arrows import SMOOTHING_MM, largest_differences
 from analysis.talk_cover import NETWORKS, cover_figure, cover_of_run, cover_slice, trained_on
 from analysis.talk_figures import (

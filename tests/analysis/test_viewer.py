@@ -13,7 +13,7 @@ from viewer_run import COLS, KEPT, ROWS, SAMPLES, four_studies, made
 
 from analysis.report import render
 from analysis.report_style import STYLE
-from analysis.run_store import Run, Study
+from analysis.runs.store import Run, Study
 from analysis.viewer import Packer, image_sets, policy, section, unpack
 from recon.errors import DataError
 

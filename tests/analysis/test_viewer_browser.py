@@ -14,7 +14,7 @@ from viewer_run import COLS, KEPT, ROWS, SPACING, four_studies, made
 
 from analysis.report import render
 from analysis.report_pictures import Picture, of_study
-from analysis.run_store import Run
+from analysis.runs.store import Run
 from analysis.viewer.sets import MOST_SAMPLES
 
 

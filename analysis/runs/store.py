@@ -32,7 +32,7 @@ def mas_label(mas: float) -> str:
 
     Examples
     --------
-    >>> from analysis.run_store import mas_label
+    >>> from analysis.runs.store import mas_label
     >>> mas_label(10), mas_label(2.5)
     ('mas-010', 'mas-002.5')
     """

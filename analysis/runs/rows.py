@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .fidelity import rms
-from .run_store import Study
-from .scanner.slice_scanner import SliceScanner
+from ..fidelity import rms
+from ..scanner.slice_scanner import SliceScanner
+from .store import Study
 
 __all__ = ["add_scan", "patch_facts"]
 

@@ -7,7 +7,7 @@ The others follow in the order of their number. Numbers are counted from 1, as i
 
 from __future__ import annotations
 
-from .run_store import Study
+from .store import Study
 
 __all__ = ["order_words", "p_words", "sample_order", "sample_words"]
 
@@ -23,8 +23,8 @@ def sample_order(study: Study) -> list[int]:
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.report_samples import sample_order
-    >>> from analysis.run_store import Study
+    >>> from analysis.runs.order import sample_order
+    >>> from analysis.runs.store import Study
     >>> facts = {"compatibility": {"most_different": [3, 1]}}
     >>> arrays = {"ybar": np.ones((4, 8, 8))}
     >>> sample_order(Study("target-domain", "chen", 10.0, facts, arrays=arrays))
