@@ -26,8 +26,8 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .detectability import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
 from .fidelity import apply, rms
+from .observers.ideal import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
 
 __all__ = [
     "FINE_HU",

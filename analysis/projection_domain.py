@@ -8,7 +8,7 @@ tolerance of τ HU keeps
 
 .. math:: d'_τ² = (JΔ)ᵀ (J Σ Jᵀ + τ² I)^{-1} (JΔ),  Δ = R^{-1} Δp,
 
-with J = I for the image (:mod:`analysis.detectability`). Without τ a network that is invertible
+with J = I for the image (:mod:`analysis.observers.ideal`). Without τ a network that is invertible
 loses nothing, however it changes the image: an observer of infinite precision would undo it. What
 a network takes away is what it puts below τ. J is taken at the low-dose image of y.
 """
@@ -28,8 +28,8 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.units import AIR_HU
 
-from .detectability import Jacobian, detectability
 from .fidelity import apply
+from .observers.ideal import Jacobian, detectability
 from .scanner.covariance import ImageCovariance, variance_across
 from .scanner.slice_scanner import SliceScanner, chunks
 

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from recon.errors import DataError
 
-from .detectability import Jacobian, auc
 from .fidelity import apply
 from .lesions import Lesion
+from .observers.ideal import Jacobian, auc
 from .projection_domain import Pair, threshold, threshold_of_rays
 from .projection_observers import hide_lesion, read_images, recover_contrast
 from .projection_words import explain

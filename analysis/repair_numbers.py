@@ -19,7 +19,7 @@ from ctxai.training.repair import blindness
 from .lesion_sites import SitePatches, middle, site_lesion, square_grid
 from .lesions import contrast_recovery
 from .numbers import apply
-from .observers import Observed, dense_dog_channels, observe, train_cho, train_npw
+from .observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .undesired import KeptPairs
 
 __all__ = ["CONTRAST", "LESIONS", "RADII", "Measured", "measure", "rows", "share_of", "spread"]

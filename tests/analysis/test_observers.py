@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from analysis.detectability import auc, detectability
 from analysis.lesions import FINE_HU, Lesion, contrast_recovery, hiding_cost, lesion_likeness
-from analysis.observers import (
+from analysis.observers.human import (
     dense_dog_channels,
     linear_detectability,
     observe,
     train_cho,
     train_npw,
 )
+from analysis.observers.ideal import auc, detectability
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

@@ -11,7 +11,7 @@ import zarr
 
 from analysis.lesions import Lesion
 from analysis.main import main
-from analysis.observers import Observed
+from analysis.observers.human import Observed
 from analysis.projection_domain import Pair
 from analysis.projection_figure import projection_figure
 from analysis.projection_observers import read_images

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.detectability import detectability, lanczos
 from analysis.lesions import Lesion
+from analysis.observers.ideal import detectability, lanczos
 from analysis.projection_domain import (
     Pair,
     components,

@@ -77,7 +77,7 @@ def linear_detectability(
     Examples
     --------
     >>> import torch
-    >>> from analysis.observers import linear_detectability
+    >>> from analysis.observers.human import linear_detectability
     >>> signal = torch.tensor([[3.0, 4.0]])
     >>> linear_detectability(signal, signal, lambda v: 25.0 * v)
     1.0

@@ -44,7 +44,7 @@ def auc(d: float) -> float:
 
     Examples
     --------
-    >>> from analysis.detectability import auc
+    >>> from analysis.observers.ideal import auc
     >>> round(auc(2.77), 3)
     0.975
     """
@@ -69,7 +69,7 @@ class Jacobian:
     Examples
     --------
     >>> import torch
-    >>> from analysis.detectability import Jacobian
+    >>> from analysis.observers.ideal import Jacobian
     >>> Jacobian(lambda x: x**2, torch.full((1, 2), 3.0)).times_j(torch.ones(1, 1, 2))
     tensor([[[6., 6.]]])
     """
@@ -243,7 +243,7 @@ def detectability(
     Examples
     --------
     >>> import torch
-    >>> from analysis.detectability import detectability
+    >>> from analysis.observers.ideal import detectability
     >>> signal = torch.tensor([[[3.0, 4.0]]])
     >>> detectability(lambda v: 24.0 * v, signal, tolerances=[1.0]).round(6).tolist()
     [[1.0]]
