@@ -9,7 +9,7 @@ from typing import Any
 
 _HOME = {
     "PRESETS": "training.presets",
-    "Lesion": "lesions",
+    "Lesion": "lesions.lesion",
     "Recipe": "training.recipes",
     "SliceScanner": "scanner.slice_scanner",
     "Study": "runs.store",

@@ -30,7 +30,7 @@ from recon.errors import DataError
 from recon.geometry import ImageGrid
 
 from .fidelity import rms
-from .lesions import Lesion
+from .lesions.lesion import Lesion
 from .runs.store import Study
 
 __all__ = [

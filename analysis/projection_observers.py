@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .fidelity import apply, rms
-from .lesions import FINE_HU, Lesion, contrast_recovery, hiding_cost
+from .lesions.lesion import FINE_HU, Lesion, contrast_recovery, hiding_cost
 from .observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .observers.ideal import auc
 from .projection_domain import Pair

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from recon.errors import DataError
 
 from .fidelity import apply
-from .lesions import Lesion
+from .lesions.lesion import Lesion
 from .observers.ideal import Jacobian, auc
 from .projection_domain import Pair, threshold, threshold_of_rays
 from .projection_observers import hide_lesion, read_images, recover_contrast

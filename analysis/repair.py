@@ -26,7 +26,7 @@ from ctxai.training.loop import Task, train
 from ctxai.training.repair import RepairTask
 
 from .data.phantom_pairs import WorkingPoint, phantom_pairs
-from .lesion_sites import around, lesion_sites, middle
+from .lesions.sites import around, lesion_sites, middle
 from .scanner.slice_scanner import derived_seed
 from .undesired import Alternating, KeptPairs, RandomLesions, lesion_like_pairs
 

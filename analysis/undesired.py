@@ -25,8 +25,8 @@ from ctxai.training.denoiser import Pairs
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .lesion_sites import site_lesion, square_grid
-from .lesions import Lesion, lesion_likeness
+from .lesions.lesion import Lesion, lesion_likeness
+from .lesions.sites import site_lesion, square_grid
 
 __all__ = ["Alternating", "KeptPairs", "RandomLesions", "lesion_like_pairs", "match_lesions"]
 
@@ -44,7 +44,7 @@ class RandomLesions:
     Parameters
     ----------
     x : Tensor, (n, H, W)
-        Low-dose patches around sites, as :func:`analysis.lesion_sites.around` cuts them [HU].
+        Low-dose patches around sites, as :func:`analysis.lesions.sites.around` cuts them [HU].
     spacing : float
         Pixel size [mm].
     """
@@ -132,7 +132,7 @@ def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, 
     """How like a lesion, bright or dark, x̄ - x is at its likest place, and where that is.
 
     The score is the largest normalised cross-correlation
-    (:func:`analysis.lesions.lesion_likeness`) with discs of 1.5 and 3 pixels radius.
+    (:func:`analysis.lesions.lesion.lesion_likeness`) with discs of 1.5 and 3 pixels radius.
 
     Parameters
     ----------

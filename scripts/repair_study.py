@@ -32,7 +32,7 @@ from pathlib import Path
 from analysis.commands import require_out
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.figures.drawing import FORMS
-from analysis.lesion_sites import patches_at_sites
+from analysis.lesions.sites import patches_at_sites
 from analysis.repair import RECIPES, RepairRecipe, finetuned, sampled_differences, teach
 from analysis.repair_figure import repair_figure
 from analysis.repair_numbers import Measured, measure, rows

@@ -79,7 +79,7 @@ def projection_domain(
     out = commands.require_out(out)
     networks = commands.weight_set(weights)
 
-    from analysis.lesions import Lesion
+    from analysis.lesions.lesion import Lesion
     from analysis.projection_study import projection_study, require_exposures
     from ctxai.denoisers import load_denoiser
     from ctxai.weights.own_denoiser import require_differentiable

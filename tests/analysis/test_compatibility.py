@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
 from analysis.compatibility import ALPHA, NULL_DRAWS, NullOutputs, most_different
-from analysis.lesions import Lesion
+from analysis.lesions.lesion import Lesion
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

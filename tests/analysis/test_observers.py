@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from analysis.lesions import FINE_HU, Lesion, contrast_recovery, hiding_cost, lesion_likeness
+from analysis.lesions.lesion import FINE_HU, Lesion, contrast_recovery, hiding_cost, lesion_likeness
 from analysis.observers.human import (
     dense_dog_channels,
     linear_detectability,

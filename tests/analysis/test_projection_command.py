@@ -9,7 +9,7 @@ import pytest
 import torch
 import zarr
 
-from analysis.lesions import Lesion
+from analysis.lesions.lesion import Lesion
 from analysis.main import main
 from analysis.observers.human import Observed
 from analysis.projection_domain import Pair

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.lesions import Lesion
+from analysis.lesions.lesion import Lesion
 from analysis.observers.ideal import detectability, lanczos
 from analysis.projection_domain import (
     Pair,

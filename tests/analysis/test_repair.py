@@ -14,7 +14,7 @@ from tolerances import REPAIR
 
 import analysis.repair
 import analysis.undesired
-from analysis.lesion_sites import SitePatches, around, lesion_sites, middle, site_lesion
+from analysis.lesions.sites import SitePatches, around, lesion_sites, middle, site_lesion
 from analysis.repair_numbers import LESIONS, RADII, measure, rows, share_of
 from analysis.undesired import (
     Alternating,

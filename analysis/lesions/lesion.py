@@ -26,8 +26,8 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .fidelity import apply, rms
-from .observers.ideal import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
+from ..fidelity import apply, rms
+from ..observers.ideal import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
 
 __all__ = [
     "FINE_HU",
@@ -63,7 +63,7 @@ class Lesion:
 
     Examples
     --------
-    >>> from analysis.lesions import Lesion
+    >>> from analysis.lesions.lesion import Lesion
     >>> from recon.geometry import ImageGrid
     >>> grid = ImageGrid(shape=(9, 9), spacing=(1.0, 1.0))
     >>> image = Lesion(contrast=20.0, radius=3.0).on(grid)

@@ -13,10 +13,10 @@ from ctxai.data import PatchPairs
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .data.phantom_pairs import WorkingPoint, phantom_pairs, scan
-from .held_out_fidelity import HeldOut
-from .lesions import Lesion
-from .scanner.slice_scanner import derived_seed
+from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
+from ..held_out_fidelity import HeldOut
+from ..scanner.slice_scanner import derived_seed
+from .lesion import Lesion
 
 __all__ = [
     "SitePatches",
@@ -96,7 +96,7 @@ def around(images: Tensor, sites: Tensor, side: int) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from analysis.lesion_sites import around
+    >>> from analysis.lesions.sites import around
     >>> around(torch.arange(25.0).reshape(1, 5, 5), torch.tensor([[0, 2, 2]]), 2)
     tensor([[[ 6.,  7.],
              [11., 12.]]])
@@ -125,7 +125,7 @@ def site_lesion(*, contrast: float, radius: float, grid: ImageGrid) -> Lesion:
 
     Examples
     --------
-    >>> from analysis.lesion_sites import site_lesion
+    >>> from analysis.lesions.sites import site_lesion
     >>> from recon.geometry import ImageGrid
     >>> grid = ImageGrid(shape=(8, 8), spacing=(2.0, 2.0))
     >>> lesion = site_lesion(contrast=20.0, radius=1.5, grid=grid)

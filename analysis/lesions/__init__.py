@@ -1,0 +1,1 @@
+"""Lesions, and places where they are looked for."""
