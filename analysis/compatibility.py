@@ -29,7 +29,7 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .fidelity import rms
+from .fidelity.verdict import rms
 from .lesions.lesion import Lesion
 from .runs.store import Study
 

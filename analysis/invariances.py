@@ -18,8 +18,8 @@ from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model
 from recon.errors import DataError
 
-from .fidelity import Spread, apply, coverage, judge_invariances, rms
-from .fidelity_evidence import LayerEvidence
+from .fidelity.evidence import LayerEvidence
+from .fidelity.verdict import Spread, apply, coverage, judge_invariances, rms
 from .invariance_rows import LayerSamples, add_layer, add_reference
 from .runs.rows import add_scan, patch_facts
 from .runs.store import Study

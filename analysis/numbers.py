@@ -30,7 +30,7 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from analysis.fidelity import apply
+    >>> from analysis.fidelity.verdict import apply
     >>> apply(lambda x: x + 1.0, torch.zeros(5, 2, 3, 3)).mean()
     tensor(1.)
     """
@@ -57,7 +57,7 @@ def rms(difference: Tensor, dims: int = 2) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from analysis.fidelity import rms
+    >>> from analysis.fidelity.verdict import rms
     >>> rms(torch.tensor([[[3.0, -3.0]], [[0.0, 0.0]]])).tolist()
     [3.0, 0.0]
     """
@@ -98,7 +98,7 @@ def ideal_coverage(n: int) -> float:
 
     Examples
     --------
-    >>> from analysis.fidelity import ideal_coverage
+    >>> from analysis.fidelity.verdict import ideal_coverage
     >>> round(ideal_coverage(24), 3), round(ideal_coverage(250), 3)
     (0.828, 0.893)
     """

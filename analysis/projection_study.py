@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from recon.errors import DataError
 
-from .fidelity import apply
+from .fidelity.verdict import apply
 from .lesions.lesion import Lesion
 from .observers.ideal import Jacobian, auc
 from .projection_domain import Pair, threshold, threshold_of_rays

@@ -34,8 +34,8 @@ from tqdm import tqdm
 from analysis import commands
 from analysis.data.held_out import phantom_scanners, real_scanners, scan_patches
 from analysis.data.phantom_pairs import WorkingPoint
-from analysis.fidelity import apply, coverage, ideal_coverage, rms, sample_sd
-from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
+from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
+from analysis.fidelity.verdict import apply, coverage, ideal_coverage, rms, sample_sd
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model

@@ -26,7 +26,7 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from ..fidelity import apply, rms
+from ..fidelity.verdict import apply, rms
 from ..observers.ideal import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
 
 __all__ = [

@@ -14,7 +14,7 @@ from recon.errors import DataError
 from recon.geometry import ImageGrid
 
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
-from ..held_out_fidelity import HeldOut
+from ..fidelity.held_out import HeldOut
 from ..scanner.slice_scanner import derived_seed
 from .lesion import Lesion
 

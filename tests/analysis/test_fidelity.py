@@ -4,7 +4,7 @@ import pytest
 import torch
 from tolerances import FIDELITY
 
-from analysis.fidelity import (
+from analysis.fidelity.verdict import (
     Spread,
     apply,
     coverage,

@@ -5,15 +5,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from analysis.fidelity import Evidence, Spread, ideal_coverage, judge_invariances
-from analysis.fidelity_curve import DiversityCurve, diversity_curve
-from analysis.fidelity_evidence import LayerEvidence
-from analysis.fidelity_statistics import (
+from analysis.fidelity.curve import DiversityCurve, diversity_curve
+from analysis.fidelity.evidence import LayerEvidence
+from analysis.fidelity.statistics import (
     fixed_features,
     latent_figures,
     noise_power_ratio,
     rank_histogram,
 )
+from analysis.fidelity.verdict import Evidence, Spread, ideal_coverage, judge_invariances
 from analysis.runs.store import Study
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE

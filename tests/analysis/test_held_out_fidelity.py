@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from analysis.data.held_out import HeldOut, phantom_scanners, real_scanners, scan_patches
 from analysis.data.phantom_pairs import WorkingPoint
-from analysis.held_out_fidelity import TrueAnatomy, held_out_fidelity
+from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 

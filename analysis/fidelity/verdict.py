@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
+from ..numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
 
 __all__ = [
     "Evidence",
@@ -125,7 +125,7 @@ def judge_invariances(
 
     Examples
     --------
-    >>> from analysis.fidelity import Spread, judge_invariances
+    >>> from analysis.fidelity.verdict import Spread, judge_invariances
     >>> far, near = Spread(129.0, 90.0, 180.0, 24), Spread(35.0, 33.0, 37.0, 24)
     >>> judge_invariances(far, near, covered=0.2).label
     'not invariances'

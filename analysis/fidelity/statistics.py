@@ -48,7 +48,7 @@ def noise_power_ratio(samples: Tensor, noise: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from analysis.fidelity_statistics import noise_power_ratio
+    >>> from analysis.fidelity.statistics import noise_power_ratio
     >>> draws = torch.randn(200, 32, 32, generator=torch.Generator().manual_seed(1))
     >>> noise_power_ratio(3.0 * draws, draws).round(decimals=3)
     tensor([9., 9., 9., 9., 9.])
@@ -81,7 +81,7 @@ def fixed_features(shape: tuple[int, int], *, count: int = 8, seed: int = 0) -> 
 
     Examples
     --------
-    >>> from analysis.fidelity_statistics import fixed_features
+    >>> from analysis.fidelity.statistics import fixed_features
     >>> fixed_features((16, 16)).square().sum((1, 2)).round(decimals=4)
     tensor([1., 1., 1., 1., 1., 1., 1., 1.])
     """
@@ -130,7 +130,7 @@ def rank_histogram(truth: Tensor, samples: Tensor, *, bins: int = 10, seed: int)
     Examples
     --------
     >>> import torch
-    >>> from analysis.fidelity_statistics import rank_histogram
+    >>> from analysis.fidelity.statistics import rank_histogram
     >>> normal = torch.randn(300, 25, 1, generator=torch.Generator().manual_seed(1))
     >>> exact = rank_histogram(normal[:, 0], normal[:, 1:], seed=1)
     >>> narrow = rank_histogram(normal[:, 0], 0.5 * normal[:, 1:], seed=1)

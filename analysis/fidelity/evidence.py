@@ -11,12 +11,12 @@ from ctxai.sampling.fibre import project_to_fibre
 from ctxai.sampling.model import InvarianceModel, Model
 from ctxai.sampling.near_null import NearNull, near_null
 
-from .fidelity import Evidence
-from .fidelity_statistics import BANDS, latent_figures, noise_power_ratio
-from .numbers import rms, sample_sd
-from .runs.store import Study
-from .scanner.slice_scanner import derived_seed
-from .training.scores import collapse_alarm
+from ..numbers import rms, sample_sd
+from ..runs.store import Study
+from ..scanner.slice_scanner import derived_seed
+from ..training.scores import collapse_alarm
+from .statistics import BANDS, latent_figures, noise_power_ratio
+from .verdict import Evidence
 
 __all__ = ["LayerEvidence"]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ctxai.sampling.fibre import project_to_fibre
 from recon.errors import DataError
 
-from .numbers import rms, sample_sd
+from ..numbers import rms, sample_sd
 
 __all__ = ["DiversityCurve", "diversity_curve"]
 
@@ -57,7 +57,7 @@ class DiversityCurve:
 
         Examples
         --------
-        >>> from analysis.fidelity_curve import DiversityCurve
+        >>> from analysis.fidelity.curve import DiversityCurve
         >>> curve = DiversityCurve([1.0, 4.0], [1.0, 3.5], [10.0, 20.0], [0, 0])
         >>> curve.sd_at(3.0)
         18.0

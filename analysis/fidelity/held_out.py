@@ -20,10 +20,10 @@ from ctxai.sampling.near_null import near_null
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
-from .data.held_out import HeldOut
-from .fidelity_curve import diversity_curve
-from .fidelity_statistics import fixed_features, latent_figures, noise_power_ratio, rank_histogram
-from .numbers import apply, coverage, ideal_coverage, rms, sample_sd
+from ..data.held_out import HeldOut
+from ..numbers import apply, coverage, ideal_coverage, rms, sample_sd
+from .curve import diversity_curve
+from .statistics import fixed_features, latent_figures, noise_power_ratio, rank_histogram
 
 __all__ = ["TrueAnatomy", "held_out_fidelity"]
 

@@ -1,0 +1,1 @@
+"""Whether samples are invariances: the verdict, its evidence, and tests over many images."""
