@@ -19,7 +19,7 @@ _HOME = {
     "export_dicom": "export",
     "export_figures": "export",
     "ideal_coverage": "fidelity.verdict",
-    "invariance_study": "invariances",
+    "invariance_study": "invariances.study",
     "low_dose_slices": "scanner.low_dose",
     "phantom_pairs": "data.phantom_pairs",
     "place_patch": "scanner.slices",

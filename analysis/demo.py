@@ -12,7 +12,7 @@ from ctxai.weights.sets import WeightSet, cinn_name
 from recon.phantom.slices.anatomy import random_slice
 
 from .data.phantom_pairs import WorkingPoint, scan
-from .invariances import invariance_study
+from .invariances.study import invariance_study
 from .runs.store import Study
 from .scanner.slice_scanner import SliceScanner, derived_seed
 from .target_domain import target_domain_study

@@ -98,7 +98,7 @@ def invariances(
     )
     commands.on_device(models, device)
 
-    from analysis.invariances import invariance_study
+    from analysis.invariances.study import invariance_study
 
     study = invariance_study(
         models,

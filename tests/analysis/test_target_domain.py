@@ -4,7 +4,7 @@ import pytest
 import torch
 from tolerances import STUDIES
 
-from analysis.invariances import invariance_study
+from analysis.invariances.study import invariance_study
 from analysis.lesions.sites import site_lesion
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.target_domain import target_domain_study

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .numbers import Spread, coverage, ideal_coverage, rms, sample_sd
-from .runs.store import Study
+from ..numbers import Spread, coverage, ideal_coverage, rms, sample_sd
+from ..runs.store import Study
 
 __all__ = ["LayerSamples", "add_layer", "add_reference"]
 

@@ -18,12 +18,12 @@ from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model
 from recon.errors import DataError
 
-from .fidelity.evidence import LayerEvidence
-from .fidelity.verdict import Spread, apply, coverage, judge_invariances, rms
-from .invariance_rows import LayerSamples, add_layer, add_reference
-from .runs.rows import add_scan, patch_facts
-from .runs.store import Study
-from .scanner.slice_scanner import SliceScanner, derived_seed
+from ..fidelity.evidence import LayerEvidence
+from ..fidelity.verdict import Spread, apply, coverage, judge_invariances, rms
+from ..runs.rows import add_scan, patch_facts
+from ..runs.store import Study
+from ..scanner.slice_scanner import SliceScanner, derived_seed
+from .rows import LayerSamples, add_layer, add_reference
 
 __all__ = ["invariance_study"]
 

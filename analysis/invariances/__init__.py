@@ -1,0 +1,1 @@
+"""Invariances layer by layer: the study, and its rows of metrics.csv."""
