@@ -165,7 +165,7 @@ def add_compatibility(
     with_lesion : Tensor, (m, K, H, W)
         Outputs of scans of y with the lesion of :func:`power_lesion` [HU].
     rays : ndarray, (n,)
-        d' of ȳ - y in the rays, :func:`analysis.projection_domain.ray_detectability`.
+        d' of ȳ - y in the rays, :func:`analysis.projection_domain.pair.ray_detectability`.
     sampler : str
     """
     p, found = null.p_values(xprime), null.p_values(with_lesion)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .figures.drawing import INK, new_figure, written
 from .figures.images import Window, fit_window
-from .projection_domain import DETECTED
+from .projection_domain.pair import DETECTED
 from .runs.store import Study
 
 __all__ = ["projection_figure"]
@@ -20,7 +20,7 @@ def projection_figure(study: Study, *, spacing: float, form: str = "png") -> byt
     Parameters
     ----------
     study : Study
-        Of :func:`analysis.projection_study.projection_study`.
+        Of :func:`analysis.projection_domain.study.projection_study`.
     spacing : float
         Pixel size of the patch [mm].
     form : {"png", "svg"}

@@ -15,7 +15,7 @@ from recon.storage import write_atomic
 
 from . import report_pictures as pictures
 from . import viewer
-from .projection_words import stage_table
+from .projection_domain.words import stage_table
 from .report_style import STYLE
 from .report_summary import summary, text, verdicts, who
 from .runs.store import VERDICT, Run, Study, read_run

@@ -18,7 +18,7 @@ from recon.errors import DataError
 
 from .compatibility import NULL_DRAWS, POWER_SCANS, NullOutputs, add_compatibility, power_lesion
 from .fidelity.verdict import Spread, apply, coverage, ideal_coverage, judge_targets, rms, sample_sd
-from .projection_domain import ray_detectability
+from .projection_domain.pair import ray_detectability
 from .runs.rows import add_scan, patch_facts
 from .runs.store import Study
 from .scanner.slice_scanner import SliceScanner, derived_seed

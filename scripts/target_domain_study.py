@@ -31,8 +31,8 @@ import torch
 
 from analysis import commands
 from analysis.compatibility import power_lesion
-from analysis.projection_domain import Pair, threshold, threshold_of_rays
-from analysis.projection_study import require_exposures
+from analysis.projection_domain.pair import Pair, threshold, threshold_of_rays
+from analysis.projection_domain.study import require_exposures
 from analysis.runs.store import Study
 from analysis.target_domain import target_domain_study
 from ctxai.weights.sets import SHIPPED

@@ -80,7 +80,7 @@ def projection_domain(
     networks = commands.weight_set(weights)
 
     from analysis.lesions.lesion import Lesion
-    from analysis.projection_study import projection_study, require_exposures
+    from analysis.projection_domain.study import projection_study, require_exposures
     from ctxai.denoisers import load_denoiser
     from ctxai.weights.own_denoiser import require_differentiable
 
@@ -107,9 +107,9 @@ def projection_domain(
             expected=f"at most {half:g} mm", got=f"{radius:g} mm",
         )  # fmt: skip
 
-    from analysis.projection_domain import Pair
+    from analysis.projection_domain.pair import Pair
+    from analysis.projection_domain.words import table
     from analysis.projection_figure import projection_figure
-    from analysis.projection_words import table
     from analysis.report import write_report
     from analysis.runs.store import mas_label, write_run
     from recon.storage import run_folder, write_atomic

@@ -12,11 +12,11 @@ import zarr
 from analysis.lesions.lesion import Lesion
 from analysis.main import main
 from analysis.observers.human import Observed
-from analysis.projection_domain import Pair
+from analysis.projection_domain.pair import Pair
+from analysis.projection_domain.readers import read_images
+from analysis.projection_domain.study import projection_study
+from analysis.projection_domain.words import explain, table
 from analysis.projection_figure import projection_figure
-from analysis.projection_observers import read_images
-from analysis.projection_study import projection_study
-from analysis.projection_words import explain, table
 from analysis.runs.store import Study, read_run
 from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError
@@ -92,7 +92,7 @@ def human(d, auc, width=0.0):
 )
 def test_a_human_observer_above_the_ideal_one_is_flagged(seen, best, above, pair, monkeypatch):
     study = Study("projection-domain", "f", 2.0, {})
-    monkeypatch.setattr("analysis.projection_observers.observe", lambda *_, **__: seen)
+    monkeypatch.setattr("analysis.projection_domain.readers.observe", lambda *_, **__: seen)
     read_images(study, lambda x: x, pair, 2.0, 12, 1, other="lesion", best=best)
     assert study.facts["human_below_ideal"] is not above
 
@@ -247,7 +247,7 @@ def test_bad_usage_is_one_line(more, expected, tiny_weights, tmp_path, capsys):
 def test_what_cannot_be_studied_is_refused_before_the_study(
     more, expected, ct_folder, tiny_weights, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("analysis.projection_domain.Pair", None)
+    monkeypatch.setattr("analysis.projection_domain.pair.Pair", None)
     test_bad_usage_is_one_line(
         ["--images", ct_folder, *more], expected, tiny_weights, tmp_path, capsys
     )

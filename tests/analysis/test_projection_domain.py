@@ -8,7 +8,7 @@ import torch
 
 from analysis.lesions.lesion import Lesion
 from analysis.observers.ideal import detectability, lanczos
-from analysis.projection_domain import (
+from analysis.projection_domain.pair import (
     Pair,
     components,
     ray_detectability,

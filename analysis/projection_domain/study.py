@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from recon.errors import DataError
 
-from .fidelity.verdict import apply
-from .lesions.lesion import Lesion
-from .observers.ideal import Jacobian, auc
-from .projection_domain import Pair, threshold, threshold_of_rays
-from .projection_observers import hide_lesion, read_images, recover_contrast
-from .projection_words import explain
-from .runs.rows import add_scan, patch_facts
-from .runs.store import Study
+from ..fidelity.verdict import apply
+from ..lesions.lesion import Lesion
+from ..observers.ideal import Jacobian, auc
+from ..runs.rows import add_scan, patch_facts
+from ..runs.store import Study
+from .pair import Pair, threshold, threshold_of_rays
+from .readers import hide_lesion, read_images, recover_contrast
+from .words import explain
 
 __all__ = ["STAGES", "TOLERANCES_HU", "projection_study", "require_exposures"]
 

@@ -28,10 +28,10 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.units import AIR_HU
 
-from .fidelity.verdict import apply
-from .observers.ideal import Jacobian, detectability
-from .scanner.covariance import ImageCovariance, variance_across
-from .scanner.slice_scanner import SliceScanner, chunks
+from ..fidelity.verdict import apply
+from ..observers.ideal import Jacobian, detectability
+from ..scanner.covariance import ImageCovariance, variance_across
+from ..scanner.slice_scanner import SliceScanner, chunks
 
 __all__ = [
     "DETECTED",
@@ -67,7 +67,7 @@ def components(change: Tensor, spacing: tuple[float, float]) -> dict[str, Tensor
     Examples
     --------
     >>> import torch
-    >>> from analysis.projection_domain import components
+    >>> from analysis.projection_domain.pair import components
     >>> list(components(torch.ones(8, 8), (1.0, 1.0)))[:4]
     ['whole', 'below 2 mm removed', '0–0.31 lp/cm', '0.31–0.62 lp/cm']
     """
@@ -246,7 +246,7 @@ def threshold(mas: Sequence[float], d: Sequence[float]) -> str:
 
     Examples
     --------
-    >>> from analysis.projection_domain import threshold
+    >>> from analysis.projection_domain.pair import threshold
     >>> threshold([1.0, 100.0], [0.277, 2770.0])
     '3.16'
     >>> threshold([1.0, 100.0], [3.0, 30.0]), threshold([1.0, 100.0], [0.1, 1.0])

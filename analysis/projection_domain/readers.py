@@ -10,13 +10,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .fidelity.verdict import apply, rms
-from .lesions.lesion import FINE_HU, Lesion, contrast_recovery, hiding_cost
-from .observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
-from .observers.ideal import auc
-from .projection_domain import Pair
-from .runs.store import Study
-from .scanner.slice_scanner import derived_seed
+from ..fidelity.verdict import apply, rms
+from ..lesions.lesion import FINE_HU, Lesion, contrast_recovery, hiding_cost
+from ..observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
+from ..observers.ideal import auc
+from ..runs.store import Study
+from ..scanner.slice_scanner import derived_seed
+from .pair import Pair
 
 __all__ = ["exceeds", "hide_lesion", "read_images", "recover_contrast"]
 
@@ -72,7 +72,7 @@ def exceeds(seen: Observed, best: float) -> bool:
     Examples
     --------
     >>> from analysis.observers.human import Observed
-    >>> from analysis.projection_observers import exceeds
+    >>> from analysis.projection_domain.readers import exceeds
     >>> seen = Observed(d=2.0, d_interval=(1.7, 2.3), auc=0.92, auc_interval=(0.88, 0.95))
     >>> exceeds(seen, 1.0), exceeds(seen, 1.9)
     (True, False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .projection_domain import DETECTED
-from .runs.store import Study
+from ..runs.store import Study
+from .pair import DETECTED
 
 __all__ = ["explain", "stage_table", "table"]
 
