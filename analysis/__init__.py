@@ -24,7 +24,7 @@ _HOME = {
     "phantom_pairs": "data.phantom_pairs",
     "place_patch": "scanner.slices",
     "read_run": "runs.store",
-    "target_domain_study": "target_domain",
+    "target_domain_study": "target_domain.study",
     "train_all": "training.recipes",
     "train_for": "training.recipes",
     "write_report": "report",

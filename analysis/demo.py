@@ -15,7 +15,7 @@ from .data.phantom_pairs import WorkingPoint, scan
 from .invariances.study import invariance_study
 from .runs.store import Study
 from .scanner.slice_scanner import SliceScanner, derived_seed
-from .target_domain import target_domain_study
+from .target_domain.study import target_domain_study
 from .training.recipes import SETS
 
 __all__ = ["COUNTS", "demo_slice", "demo_studies"]

@@ -30,11 +30,11 @@ from typing import Any
 import torch
 
 from analysis import commands
-from analysis.compatibility import power_lesion
 from analysis.projection_domain.pair import Pair, threshold, threshold_of_rays
 from analysis.projection_domain.study import require_exposures
 from analysis.runs.store import Study
-from analysis.target_domain import target_domain_study
+from analysis.target_domain.compatibility import power_lesion
+from analysis.target_domain.study import target_domain_study
 from ctxai.weights.sets import SHIPPED
 from recon.errors import DataError
 from recon.storage import write_csv

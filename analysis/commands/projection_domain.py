@@ -124,7 +124,7 @@ def projection_domain(
         lesion = Lesion(contrast=contrast, radius=radius, place=place)
         ybar, what = scanner.y + lesion.on(grid), f"lesion of {contrast:g} HU, radius {radius:g} mm"
     else:
-        from analysis.target_domain import sample_targets
+        from analysis.target_domain.study import sample_targets
 
         _, models = commands.models_for(denoiser, ["output"], "y", out=out, weights=networks)
         # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)

@@ -82,7 +82,7 @@ def target_domain(
     )
     commands.on_device(models, device)
 
-    from analysis.target_domain import target_domain_study
+    from analysis.target_domain.study import target_domain_study
 
     scanner = scene.scanner(seed=seed, device=device)
     studies = [

@@ -10,8 +10,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
-from analysis.compatibility import ALPHA, NULL_DRAWS, NullOutputs, most_different
 from analysis.lesions.lesion import Lesion
+from analysis.target_domain.compatibility import ALPHA, NULL_DRAWS, NullOutputs, most_different
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 

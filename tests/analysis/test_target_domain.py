@@ -7,7 +7,7 @@ from tolerances import STUDIES
 from analysis.invariances.study import invariance_study
 from analysis.lesions.sites import site_lesion
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
-from analysis.target_domain import target_domain_study
+from analysis.target_domain.study import target_domain_study
 from ctxai.sampling.model import InvarianceModel
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError

@@ -29,9 +29,9 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .fidelity.verdict import rms
-from .lesions.lesion import Lesion
-from .runs.store import Study
+from ..fidelity.verdict import rms
+from ..lesions.lesion import Lesion
+from ..runs.store import Study
 
 __all__ = [
     "ALPHA",
@@ -68,7 +68,7 @@ class NullOutputs:
     Examples
     --------
     >>> import torch
-    >>> from analysis.compatibility import NullOutputs
+    >>> from analysis.target_domain.compatibility import NullOutputs
     >>> noise = torch.randn(200, 16, 16, generator=torch.Generator().manual_seed(0))
     >>> null = NullOutputs(noise[0], noise[1:], seed=1)
     >>> null.p_values(noise[1:9].reshape(1, 8, 16, 16) + 3.0)

@@ -16,13 +16,21 @@ from ctxai.sampling.draw import sample_invariances
 from ctxai.sampling.model import Model
 from recon.errors import DataError
 
+from ..fidelity.verdict import (
+    Spread,
+    apply,
+    coverage,
+    ideal_coverage,
+    judge_targets,
+    rms,
+    sample_sd,
+)
+from ..projection_domain.pair import ray_detectability
+from ..runs.rows import add_scan, patch_facts
+from ..runs.store import Study
+from ..scanner.slice_scanner import SliceScanner, derived_seed
+from ..undesired import match_lesions
 from .compatibility import NULL_DRAWS, POWER_SCANS, NullOutputs, add_compatibility, power_lesion
-from .fidelity.verdict import Spread, apply, coverage, ideal_coverage, judge_targets, rms, sample_sd
-from .projection_domain.pair import ray_detectability
-from .runs.rows import add_scan, patch_facts
-from .runs.store import Study
-from .scanner.slice_scanner import SliceScanner, derived_seed
-from .undesired import match_lesions
 
 __all__ = ["sample_targets", "target_domain_study"]
 
@@ -80,7 +88,7 @@ def target_domain_study(
         Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``ybar`` (n, H, W); ``rescanned`` (n, H, W),
         the first draw of R⁻¹𝒫Rȳ; ``xprime`` (n, draws, H, W); ``distance`` (n, draws) and
         ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p`` (n,), see
-        :mod:`analysis.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal observer of the
+        :mod:`analysis.target_domain.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal observer of the
         rays; ``lesion_likeness`` (n,), see :func:`analysis.undesired.match_lesions`.
 
     Raises
