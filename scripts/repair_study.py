@@ -33,9 +33,9 @@ from analysis.commands import require_out
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.figures.drawing import FORMS
 from analysis.lesions.sites import patches_at_sites
-from analysis.repair import RECIPES, RepairRecipe, finetuned, sampled_differences, teach
-from analysis.repair_figure import repair_figure
-from analysis.repair_numbers import Measured, measure, rows
+from analysis.repair.figure import repair_figure
+from analysis.repair.finetune import RECIPES, RepairRecipe, finetuned, sampled_differences, teach
+from analysis.repair.numbers import Measured, measure, rows
 from analysis.scanner.slice_scanner import derived_seed
 from ctxai.files.modules import save_module
 from ctxai.weights.sets import SHIPPED, WeightSet

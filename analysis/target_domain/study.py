@@ -26,10 +26,10 @@ from ..fidelity.verdict import (
     sample_sd,
 )
 from ..projection_domain.pair import ray_detectability
+from ..repair.pairs import match_lesions
 from ..runs.rows import add_scan, patch_facts
 from ..runs.store import Study
 from ..scanner.slice_scanner import SliceScanner, derived_seed
-from ..undesired import match_lesions
 from .compatibility import NULL_DRAWS, POWER_SCANS, NullOutputs, add_compatibility, power_lesion
 
 __all__ = ["sample_targets", "target_domain_study"]
@@ -89,7 +89,7 @@ def target_domain_study(
         the first draw of R⁻¹𝒫Rȳ; ``xprime`` (n, draws, H, W); ``distance`` (n, draws) and
         ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p`` (n,), see
         :mod:`analysis.target_domain.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal observer of the
-        rays; ``lesion_likeness`` (n,), see :func:`analysis.undesired.match_lesions`.
+        rays; ``lesion_likeness`` (n,), see :func:`analysis.repair.pairs.match_lesions`.
 
     Raises
     ------

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from tolerances import REPAIR
 
-import analysis.repair
-import analysis.undesired
+import analysis.repair.finetune
+import analysis.repair.pairs
 from analysis.lesions.sites import SitePatches, around, lesion_sites, middle, site_lesion
-from analysis.repair_numbers import LESIONS, RADII, measure, rows, share_of
-from analysis.undesired import (
+from analysis.repair.numbers import LESIONS, RADII, measure, rows, share_of
+from analysis.repair.pairs import (
     Alternating,
     KeptPairs,
     RandomLesions,
@@ -61,7 +61,7 @@ def test_the_matcher_picks_the_planted_lesions_among_noise():
 def test_only_what_looks_like_a_lesion_is_kept(monkeypatch):
     x, samples = planted()
     drawn = SimpleNamespace(images=samples)
-    monkeypatch.setattr(analysis.undesired, "draw", lambda *args, **kwargs: drawn)
+    monkeypatch.setattr(analysis.repair.pairs, "draw", lambda *args, **kwargs: drawn)
     kept = lesion_like_pairs(
         None, x[None], 1.0, n=8, keep=2, side=20, tolerance_hu=3.0, seed=1, progress=False
     )
@@ -195,7 +195,7 @@ def script():
 
 def test_the_study_runs_from_end_to_end(coarse_weights, tmp_path, capsys, monkeypatch):
     for name, fewer in (("_IMAGES", 2), ("_SAMPLES", 3), ("_KEEP", 2)):
-        monkeypatch.setattr(analysis.repair, name, fewer)
+        monkeypatch.setattr(analysis.repair.finetune, name, fewer)
     study = script()
     words = [
         "--denoisers", "chen", "--steps", "2", "--slices", "4", "--draws", "3",

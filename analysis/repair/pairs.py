@@ -25,8 +25,8 @@ from ctxai.training.denoiser import Pairs
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from .lesions.lesion import Lesion, lesion_likeness
-from .lesions.sites import site_lesion, square_grid
+from ..lesions.lesion import Lesion, lesion_likeness
+from ..lesions.sites import site_lesion, square_grid
 
 __all__ = ["Alternating", "KeptPairs", "RandomLesions", "lesion_like_pairs", "match_lesions"]
 

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ctxai.training.repair import blindness
 
-from .lesions.lesion import contrast_recovery
-from .lesions.sites import SitePatches, middle, site_lesion, square_grid
-from .numbers import apply
-from .observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
-from .undesired import KeptPairs
+from ..lesions.lesion import contrast_recovery
+from ..lesions.sites import SitePatches, middle, site_lesion, square_grid
+from ..numbers import apply
+from ..observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
+from .pairs import KeptPairs
 
 __all__ = ["CONTRAST", "LESIONS", "RADII", "Measured", "measure", "rows", "share_of", "spread"]
 
@@ -140,7 +140,7 @@ def spread(values: Tensor, slice_of: Tensor) -> tuple[float, float]:
     Examples
     --------
     >>> import torch
-    >>> from analysis.repair_numbers import spread
+    >>> from analysis.repair.numbers import spread
     >>> spread(torch.tensor([1.0, 3.0, 5.0, 7.0]), torch.tensor([0, 0, 1, 1]))
     (4.0, 2.0)
     """
@@ -154,7 +154,7 @@ def share_of(values: Tensor, control: Tensor, slice_of: Tensor) -> tuple[float, 
     Examples
     --------
     >>> import torch
-    >>> from analysis.repair_numbers import share_of
+    >>> from analysis.repair.numbers import share_of
     >>> control = torch.tensor([1.0, 2.0, 3.0])
     >>> share_of(1.5 * control, control, torch.arange(3))
     (1.5, 0.0)

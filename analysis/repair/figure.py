@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .figures.drawing import INK, new_figure, written
-from .repair_numbers import CONTRAST, LESIONS, RADII, Measured, spread
+from ..figures.drawing import INK, new_figure, written
+from .numbers import CONTRAST, LESIONS, RADII, Measured, spread
 
 __all__ = ["repair_figure"]
 

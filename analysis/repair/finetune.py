@@ -25,10 +25,10 @@ from ctxai.training.denoiser import Pairs, SupervisedTask
 from ctxai.training.loop import Task, train
 from ctxai.training.repair import RepairTask
 
-from .data.phantom_pairs import WorkingPoint, phantom_pairs
-from .lesions.sites import around, lesion_sites, middle
-from .scanner.slice_scanner import derived_seed
-from .undesired import Alternating, KeptPairs, RandomLesions, lesion_like_pairs
+from ..data.phantom_pairs import WorkingPoint, phantom_pairs
+from ..lesions.sites import around, lesion_sites, middle
+from ..scanner.slice_scanner import derived_seed
+from .pairs import Alternating, KeptPairs, RandomLesions, lesion_like_pairs
 
 __all__ = [
     "RECIPES",

@@ -1,0 +1,1 @@
+"""Finetuning a denoiser against invariances that it should not have."""
