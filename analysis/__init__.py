@@ -16,8 +16,8 @@ _HOME = {
     "WorkingPoint": "data.phantom_pairs",
     "coverage": "fidelity.verdict",
     "diversity_curve": "fidelity.curve",
-    "export_dicom": "export",
-    "export_figures": "export",
+    "export_dicom": "report.export",
+    "export_figures": "report.export",
     "ideal_coverage": "fidelity.verdict",
     "invariance_study": "invariances.study",
     "low_dose_slices": "scanner.low_dose",
@@ -27,7 +27,7 @@ _HOME = {
     "target_domain_study": "target_domain.study",
     "train_all": "training.recipes",
     "train_for": "training.recipes",
-    "write_report": "report",
+    "write_report": "report.page",
     "write_run": "runs.store",
 }
 

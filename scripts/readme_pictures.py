@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from analysis.report_pictures import of_study
+from analysis.report.pictures import of_study
 from analysis.runs.store import read_run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -109,8 +109,8 @@ def projection_domain(
 
     from analysis.projection_domain.pair import Pair
     from analysis.projection_domain.words import table
-    from analysis.projection_figure import projection_figure
-    from analysis.report import write_report
+    from analysis.report.page import write_report
+    from analysis.report.pair_figure import projection_figure
     from analysis.runs.store import mas_label, write_run
     from recon.storage import run_folder, write_atomic
 

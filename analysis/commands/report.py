@@ -19,11 +19,11 @@ def report(out: Positional[Path], *, dicom: bool = False, figures: bool = False)
         dicom: Also write every image as a derived DICOM series, below OUT/dicom.
         figures: Also write the figures as SVG and PNG, in OUT/figures.
     """
-    from analysis.report import write_report
+    from analysis.report.page import write_report
 
     print(write_report(out))
     if figures or dicom:
-        from analysis.export import export_dicom, export_figures
+        from analysis.report.export import export_dicom, export_figures
 
         for wanted, export, name in (
             (figures, export_figures, "figures"),

@@ -279,12 +279,12 @@ def test_misuse_of_the_program_is_one_line(argv, capsys):
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch, capsys, tmp_path):
-    import analysis.report
+    import analysis.report.page
 
     def broken(out):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(analysis.report, "write_report", broken)
+    monkeypatch.setattr(analysis.report.page, "write_report", broken)
     assert main(["report", str(tmp_path)]) == 1
     assert "Traceback" in capsys.readouterr().err
 

@@ -8,9 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from analysis.export import export_dicom, export_figures
 from analysis.figures.drawing import new_figure, written
 from analysis.main import main
+from analysis.report.export import export_dicom, export_figures
 from analysis.runs.store import Study, write_run
 from recon.dicom.images import read_images, write_series
 from recon.errors import DataError

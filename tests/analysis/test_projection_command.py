@@ -16,7 +16,7 @@ from analysis.projection_domain.pair import Pair
 from analysis.projection_domain.readers import read_images
 from analysis.projection_domain.study import projection_study
 from analysis.projection_domain.words import explain, table
-from analysis.projection_figure import projection_figure
+from analysis.report.pair_figure import projection_figure
 from analysis.runs.store import Study, read_run
 from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from analysis.figures.images import LUNG, SOFT_TISSUE, Row, distance_figure, fit_window, rows_figure
-from analysis.report import write_report
-from analysis.report_summary import _headline
+from analysis.report.page import write_report
+from analysis.report.summary import _headline
 from analysis.runs.store import Study, mas_label, read_run, write_run
 from recon.errors import DataError
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from viewer_run import made, with_compatibility
 
-from analysis.report_pictures import of_study
-from analysis.report_summary import summary
+from analysis.report.pictures import of_study
+from analysis.report.summary import summary
 from analysis.runs.order import order_words, sample_words
 from analysis.runs.store import Run
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from viewer_run import COLS, KEPT, ROWS, SAMPLES, four_studies, made
 
-from analysis.report import render
-from analysis.report_style import STYLE
+from analysis.report.page import render
+from analysis.report.style import STYLE
 from analysis.runs.store import Run, Study
 from analysis.viewer import Packer, image_sets, policy, section, unpack
 from recon.errors import DataError
@@ -27,7 +27,7 @@ def studies():
 def page(studies):
     """A report without its fixed pictures, which take their time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.report_pictures.of_study", lambda study, *, scene: [])
+        patch.setattr("analysis.report.pictures.of_study", lambda study, *, scene: [])
         return render(Run(Path(), {"command": "ctxai target-domain", "seed": 1}, studies))
 
 

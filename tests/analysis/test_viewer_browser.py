@@ -12,8 +12,8 @@ from headless import CHROMIUM, Browser
 from PIL import Image
 from viewer_run import COLS, KEPT, ROWS, SPACING, four_studies, made
 
-from analysis.report import render
-from analysis.report_pictures import Picture, of_study
+from analysis.report.page import render
+from analysis.report.pictures import Picture, of_study
 from analysis.runs.store import Run
 from analysis.viewer.sets import MOST_SAMPLES
 
@@ -42,7 +42,7 @@ def page(browser, studies):
     run = Run(Path(), {"command": "ctxai target-domain --out OUT", "seed": 1}, studies)
     some = lambda study, *, scene: of_study(study, scene=scene) if study is studies[0] else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.report_pictures.of_study", some)
+        patch.setattr("analysis.report.pictures.of_study", some)
         return render(run)
 
 
@@ -280,7 +280,7 @@ def test_a_report_of_the_most_weight_opens_within_two_seconds(browser, tmp_path)
     Image.fromarray(noise).save(png, "png")
     picture = Picture("noise", png.getvalue, "Noise.", "Noise")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.report_pictures.of_study", lambda study, *, scene: [picture])
+        patch.setattr("analysis.report.pictures.of_study", lambda study, *, scene: [picture])
         page = render(Run(Path(), {}, studies))
     assert 7.5e6 < len(page.encode()) < 8e6
     path = tmp_path / "report.html"

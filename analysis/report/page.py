@@ -13,12 +13,12 @@ from pathlib import Path
 
 from recon.storage import write_atomic
 
-from . import report_pictures as pictures
-from . import viewer
-from .projection_domain.words import stage_table
-from .report_style import STYLE
-from .report_summary import summary, text, verdicts, who
-from .runs.store import VERDICT, Run, Study, read_run
+from .. import viewer
+from ..projection_domain.words import stage_table
+from ..runs.store import VERDICT, Run, Study, read_run
+from . import pictures
+from .style import STYLE
+from .summary import summary, text, verdicts, who
 
 __all__ = ["render", "verdicts", "write_report"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .figures.drawing import INK, new_figure, written
-from .figures.images import Window, fit_window
-from .projection_domain.pair import DETECTED
-from .runs.store import Study
+from ..figures.drawing import INK, new_figure, written
+from ..figures.images import Window, fit_window
+from ..projection_domain.pair import DETECTED
+from ..runs.store import Study
 
 __all__ = ["projection_figure"]
 

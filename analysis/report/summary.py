@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from .report_pictures import place
-from .runs.store import Run, Study
+from ..runs.store import Run, Study
+from .pictures import place
 
 __all__ = ["summary", "text", "verdicts", "who"]
 

@@ -17,9 +17,9 @@ from recon.dicom.images import CTImages, read_images, write_series
 from recon.errors import DataError
 from recon.storage import digest_files, run_folder, write_atomic
 
-from .figures.drawing import FORMS
-from .report_pictures import of_study
-from .runs.store import Run, Study, mas_label, read_run
+from ..figures.drawing import FORMS
+from ..runs.store import Run, Study, mas_label, read_run
+from .pictures import of_study
 
 __all__ = ["export_dicom", "export_figures", "patch_corner"]
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from .figures.images import (
+from ..figures.images import (
     Row,
     Window,
     distance_figure,
@@ -17,9 +17,9 @@ from .figures.images import (
     rows_figure,
     scene_figure,
 )
-from .projection_figure import projection_figure
-from .runs.order import order_words, p_words, sample_order, sample_words
-from .runs.store import Study
+from ..runs.order import order_words, p_words, sample_order, sample_words
+from ..runs.store import Study
+from .pair_figure import projection_figure
 
 __all__ = ["Picture", "of_study", "place"]
 
@@ -45,7 +45,7 @@ def place(layer: str) -> str:
 
     Examples
     --------
-    >>> from analysis.report_pictures import place
+    >>> from analysis.report.pictures import place
     >>> place("4"), place("output")
     ('layer 4', 'output')
     """
