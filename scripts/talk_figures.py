@@ -35,8 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from analysis.figures.drawing import FORMS
 from analysis.runs.store import read_run
-from analysis.talk_cover import cover_of_run
-from analysis.talk_figures import of_run
+from analysis.talk.cover import cover_of_run
+from analysis.talk.figures import of_run
 from recon.errors import DataError
 from recon.storage import write_atomic
 

@@ -11,20 +11,20 @@ from PIL import Image
 from scipy import ndimage
 from viewer_run import COLS, ROWS, SPACING, made
 
-import analysis.talk_figures
+import analysis.talk.figures
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.figures.images import SOFT_TISSUE
 from analysis.runs.store import Run, read_run, write_run
-from analysis.talk_arrows import SMOOTHING_MM, largest_differences
-from analysis.talk_cover import NETWORKS, cover_figure, cover_of_run, cover_slice, trained_on
-from analysis.talk_figures import (
+from analysis.talk.arrows import SMOOTHING_MM, largest_differences
+from analysis.talk.cover import NETWORKS, cover_figure, cover_of_run, cover_slice, trained_on
+from analysis.talk.figures import (
     LAYERS,
     denoising_figure,
     layers_figure,
     of_run,
     target_domain_figure,
 )
-from analysis.talk_layout import Panel, sheet
+from analysis.talk.sheet import Panel, sheet
 from recon.errors import DataError
 
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
@@ -63,7 +63,7 @@ def run_folder(tmp_path_factory):
 @pytest.fixture
 def panels(monkeypatch):
     """Rows of panels that a figure would show, in place of its bytes."""
-    monkeypatch.setattr(analysis.talk_figures, "sheet", lambda rows, **_: rows)
+    monkeypatch.setattr(analysis.talk.figures, "sheet", lambda rows, **_: rows)
 
 
 def planted(shape, places, spacing):
@@ -203,7 +203,7 @@ def test_a_study_without_a_layer_is_told_what_to_run():
 @pytest.fixture
 def few_slices(monkeypatch):
     """Two slices to train on."""
-    monkeypatch.setattr("analysis.talk_cover._SLICES", 2)
+    monkeypatch.setattr("analysis.talk.cover._SLICES", 2)
 
 
 def test_both_networks_start_the_same_see_their_anatomy_and_are_kept(tmp_path, few_slices):

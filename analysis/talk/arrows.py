@@ -71,7 +71,7 @@ def largest_differences(
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.talk_arrows import largest_differences
+    >>> from analysis.talk.arrows import largest_differences
     >>> lost = np.zeros((48, 64))
     >>> lost[12:15, 40:43] = -90.0
     >>> [(p.row, p.col, round(p.hu)) for p in largest_differences(lost, (1.0, 1.0))]

@@ -1,7 +1,7 @@
 """The figures of a talk, from one run: denoising, layers, target domain, and what training taught.
 
 Everything is read from the run folder but the cover's two networks, which are trained by
-:mod:`analysis.talk_cover`.
+:mod:`analysis.talk.cover`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 
 from recon.errors import DataError
 
-from .figures.images import Window, fit_window
-from .runs.store import Run, Study
-from .talk_arrows import SMOOTHING_MM, largest_differences
-from .talk_layout import Panel, colour_limit, rms_hu, sheet
+from ..figures.images import Window, fit_window
+from ..runs.store import Run, Study
+from .arrows import SMOOTHING_MM, largest_differences
+from .sheet import Panel, colour_limit, rms_hu, sheet
 
 __all__ = ["LAYERS", "denoising_figure", "layers_figure", "of_run", "target_domain_figure"]
 

@@ -23,12 +23,12 @@ from ctxai.training.loop import train
 from recon.errors import DataError
 from recon.phantom.slices.anatomy import random_slice
 
-from .data.phantom_pairs import WorkingPoint, phantom_pairs, scan
-from .fidelity.verdict import apply
-from .figures.images import LUNG, SOFT_TISSUE, Window
-from .runs.store import Run
-from .scanner.slice_scanner import derived_seed
-from .talk_layout import Panel, colour_limit, rms_hu, sheet
+from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
+from ..fidelity.verdict import apply
+from ..figures.images import LUNG, SOFT_TISSUE, Window
+from ..runs.store import Run
+from ..scanner.slice_scanner import derived_seed
+from .sheet import Panel, colour_limit, rms_hu, sheet
 
 __all__ = ["NETWORKS", "CoverSlice", "cover_figure", "cover_of_run", "cover_slice", "trained_on"]
 

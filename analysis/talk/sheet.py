@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .figures.drawing import INK, new_figure, written
-from .figures.images import Window
-from .talk_arrows import Pointer
+from ..figures.drawing import INK, new_figure, written
+from ..figures.images import Window
+from .arrows import Pointer
 
 __all__ = ["Panel", "colour_limit", "rms_hu", "sheet"]
 
@@ -151,7 +151,7 @@ def colour_limit(differences: Sequence[np.ndarray]) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.talk_layout import colour_limit
+    >>> from analysis.talk.sheet import colour_limit
     >>> colour_limit([np.full((8, 8), -42.0)])
     40.0
     """

@@ -1,0 +1,1 @@
+"""Figures of a talk: sheets for a projector, arrows, and the cover."""
