@@ -37,7 +37,7 @@ def inspect(
     if out is not None:
         out = commands.require_out(out)
 
-    from analysis.scan_figures import audit_table
+    from analysis.projections.figures import audit_table
     from recon.ctpd.read import read_scan
     from recon.scan.audit import geometry_audit
 
@@ -57,7 +57,7 @@ def inspect(
     if out is None:
         return
 
-    from analysis.scan_figures import scan_figure, scan_metrics
+    from analysis.projections.figures import scan_figure, scan_metrics
     from recon.storage import run_folder, versions, write_atomic, write_csv, write_json
 
     with run_folder(out) as folder:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from analysis.scan_slices import SliceOptions
+from analysis.projections.slices import SliceOptions
 
 __all__ = ["recon"]
 
@@ -52,10 +52,10 @@ def recon(
             remedy="slices of two series must not mix",
         )
 
-    from analysis.scan_noise import slice_metrics
-    from analysis.scan_record import scan_record
-    from analysis.scan_slices import plan_slices, reconstruct_slices, write_slices
-    from analysis.slice_figures import slices_figure
+    from analysis.projections.noise import slice_metrics
+    from analysis.projections.record import scan_record
+    from analysis.projections.slice_figures import slices_figure
+    from analysis.projections.slices import plan_slices, reconstruct_slices, write_slices
     from recon.ctpd.read import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from analysis.scan_slices import SliceOptions
+from analysis.projections.slices import SliceOptions
 
 __all__ = ["simulate"]
 
@@ -58,10 +58,10 @@ def simulate(
     commands.require_device(options.device)
     out = commands.require_out(out)
 
-    from analysis.dose_series import dose_levels, simulate_dose
-    from analysis.scan_record import scan_record
-    from analysis.scan_slices import plan_slices
-    from analysis.slice_figures import doses_figure
+    from analysis.projections.doses import dose_levels, simulate_dose
+    from analysis.projections.record import scan_record
+    from analysis.projections.slice_figures import doses_figure
+    from analysis.projections.slices import plan_slices
     from recon.ctpd.read import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recon.storage import versions
 
 if TYPE_CHECKING:
-    from analysis.scan_slices import SlicePlan
+    from analysis.projections.slices import SlicePlan
     from recon.scan.scan import Scan
 
 __all__ = ["scan_digest", "scan_record"]

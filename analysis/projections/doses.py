@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.runs.store import mas_label
-from analysis.scan_noise import (
+from analysis.projections.noise import (
     REGION,
     AddedNoise,
     central_region,
     middle_slices,
     starved_share,
 )
-from analysis.scan_slices import SlicePlan, reconstruct_slices, write_slices
+from analysis.projections.slices import SlicePlan, reconstruct_slices, write_slices
+from analysis.runs.store import mas_label
 
 if TYPE_CHECKING:
     from recon.scan.scan import Scan

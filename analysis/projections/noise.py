@@ -19,7 +19,7 @@ import numpy as np
 from recon.scan.lazy_views import LazyViews
 
 if TYPE_CHECKING:
-    from analysis.scan_slices import SlicePlan
+    from analysis.projections.slices import SlicePlan
     from recon.geometry import ImageGrid
     from recon.scan.scan import LineIntegrals, Scan
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from analysis.scan_slices import SlicePlan
+    from analysis.projections.slices import SlicePlan
 
 __all__ = ["doses_figure", "slices_figure"]
 
