@@ -1,10 +1,10 @@
 r"""What the scanner could tell apart, and who lost it: dose, reconstruction or network.
 
 For a truth y and another anatomy ȳ, the ray sums differ by ``Δp = R(ȳ - y)`` in noise of variance
-σ² (:func:`analysis.scanner.covariance.ray_variance`, the mean of both hypotheses). An ideal observer
-of the rays tells them apart with ``d'² = Σ Δp²/σ²``: nothing that is done to them afterwards can
-add to that. Of the image, and of the output of a network with the Jacobian J, a reader with a
-tolerance of τ HU keeps
+σ² (:func:`analysis.scanner.covariance.ray_variance`, the mean of both hypotheses). An ideal
+observer of the rays tells them apart with ``d'² = Σ Δp²/σ²``: nothing that is done to them
+afterwards can add to that. Of the image, and of the output of a network with the Jacobian J, a
+reader with a tolerance of τ HU keeps
 
 .. math:: d'_τ² = (JΔ)ᵀ (J Σ Jᵀ + τ² I)^{-1} (JΔ),  Δ = R^{-1} Δp,
 

@@ -88,8 +88,9 @@ def target_domain_study(
         Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``ybar`` (n, H, W); ``rescanned`` (n, H, W),
         the first draw of R⁻¹𝒫Rȳ; ``xprime`` (n, draws, H, W); ``distance`` (n, draws) and
         ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p`` (n,), see
-        :mod:`analysis.target_domain.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal observer of the
-        rays; ``lesion_likeness`` (n,), see :func:`analysis.repair.pairs.match_lesions`.
+        :mod:`analysis.target_domain.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal
+        observer of the rays; ``lesion_likeness`` (n,), see
+        :func:`analysis.repair.pairs.match_lesions`.
 
     Raises
     ------

@@ -3,7 +3,7 @@
     chen2017   Chen's CNN with the squared error
     yang2018   Yang's WGAN-VGG: gradient penalty, four critic steps, relu5_4 of VGG19
     talk       one network (Chen's) trained twice: T-Net on thoraces, A-Net on abdomens
-    eulig2024  no denoiser, but VAE_x and cINN at the size of the 2024 paper (`analysis.training.eulig2024`)
+    eulig2024  no denoiser, but VAE_x and cINN at the size of the 2024 paper (`eulig2024`)
 
 "talk" alone is meant for a processor, where the others take days and more: it has the
 reduced size of the networks that ship.
