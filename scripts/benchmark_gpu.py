@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from benchmark import GRID, SIZE, STACK, VIEWS, body, scanner
 
-from analysis.commands import on_device
 from analysis.data.phantom_pairs import WORKING_POINT, phantom_pairs
+from analysis.session import on_device
 from ctxai.data import PatchPairs
 from ctxai.representation.flow import FlowMatching
 from ctxai.sampling.draw import draw

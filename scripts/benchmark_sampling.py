@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from benchmark_patch import seconds
 
-from analysis.commands import on_device
+from analysis.session import on_device
 from ctxai.precision import sixteen_bits
 from ctxai.sampling.draw import draw
 from ctxai.weights.sets import SHIPPED

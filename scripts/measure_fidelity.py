@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from analysis import commands
+from analysis import session
 from analysis.data.held_out import phantom_scanners, real_scanners, scan_patches
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
@@ -86,7 +86,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, and write the tables."""
     asked = arguments()
-    weights = commands.weight_set(asked.weights)
+    weights = session.weight_set(asked.weights)
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
     if asked.patch is not None:
         point = replace(point, patch=asked.patch)
@@ -127,7 +127,7 @@ def models_of(asked: argparse.Namespace, weights: Any) -> Iterator[tuple[str, st
                 for s in held
                 if s in asked.samplers
             }
-            commands.on_device(models, asked.device)
+            session.on_device(models, asked.device)
             if held and "true" in asked.samplers and asked.domain == "x":
                 first = weights.load_model(denoiser, layer, "x", f=f, sampler=held[0], shape=shape)
                 yield denoiser, layer, TrueAnatomy(first.wiretap, first.shape)

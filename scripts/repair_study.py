@@ -29,7 +29,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from analysis.commands import require_out
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.figures.drawing import FORMS
 from analysis.lesions.sites import patches_at_sites
@@ -37,6 +36,7 @@ from analysis.repair.figure import repair_figure
 from analysis.repair.finetune import RECIPES, RepairRecipe, finetuned, sampled_differences, teach
 from analysis.repair.numbers import Measured, measure, rows
 from analysis.scanner.slice_scanner import derived_seed
+from analysis.session import require_out
 from ctxai.files.modules import save_module
 from ctxai.weights.sets import SHIPPED, WeightSet
 from recon.errors import DataError

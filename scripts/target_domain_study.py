@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from analysis import commands
+from analysis import session
 from analysis.projection_domain.pair import Pair, threshold, threshold_of_rays
 from analysis.projection_domain.study import require_exposures
 from analysis.runs.store import Study
@@ -73,16 +73,16 @@ def main() -> int:
 
 def study(wanted: argparse.Namespace) -> None:
     """Measure every denoiser at every exposure, and write the table as it grows."""
-    out = commands.require_out(wanted.out)
-    exposures = commands.require_mas(wanted.mas)
-    point = commands.working_point(SHIPPED)
+    out = session.require_out(wanted.out)
+    exposures = session.require_mas(wanted.mas)
+    point = session.working_point(SHIPPED)
     with tempfile.TemporaryDirectory() as room:
         images = wanted.images
         if images is None:
             from analysis.commands.projection_domain import draw_phantom
 
             images = draw_phantom(wanted.phantom, Path(room), seed=wanted.seed, point=point)
-        scene = commands.open_scene(images, number=None, roi=None, kvp=None, weights=SHIPPED)
+        scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=SHIPPED)
     full = scene.images.mas or max(exposures)
     require_exposures(exposures, full)
     scanner = scene.scanner(seed=wanted.seed)
@@ -92,7 +92,7 @@ def study(wanted: argparse.Namespace) -> None:
     lesion_seen = before_network(lesion, curve)
     rows: list[dict[str, Any]] = []
     for denoiser in wanted.denoisers:
-        name, models = commands.models_for(denoiser, ["output"], "y", out=out)
+        name, models = session.models_for(denoiser, ["output"], "y", out=out)
         model = models["output"]
         d = stages(lesion, lesion_seen, model.wiretap.f, label=f"{name}, lesion")
         studies = [

@@ -36,13 +36,13 @@ def demo(
         seed: Seed of the patient, of all noise, and of the training.
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
     """
-    from analysis import commands
+    from analysis import session
 
-    commands.require_count(seed, "--seed", least=0)
-    out = commands.require_out(out)
+    session.require_count(seed, "--seed", least=0)
+    out = session.require_out(out)
 
+    from analysis.commands.demo_studies import demo_slice, demo_studies
     from analysis.data.phantom_pairs import WorkingPoint
-    from analysis.demo import demo_slice, demo_studies
     from analysis.training.recipes import train_all
     from ctxai.weights.sets import SHIPPED
     from recon.dicom.images import write_series
@@ -63,9 +63,9 @@ def demo(
             kernel=point.window,
             uid_seed=f"demo/{seed}",
         )
-    scene = commands.open_scene(out / "high-dose", number=None, roi=roi, kvp=None, weights=weights)
+    scene = session.open_scene(out / "high-dose", number=None, roi=roi, kvp=None, weights=weights)
     studies = demo_studies(weights, scene.scanner(seed=seed), mas=point.mas, seed=seed)
-    commands.write_results(
+    session.write_results(
         out,
         scene,
         studies,

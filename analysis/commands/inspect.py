@@ -32,10 +32,10 @@ def inspect(
         scan: Folder of one DICOM-CT-PD series, one file a view.
         out: Folder for the picture and the numbers; without it they are printed only.
     """
-    from analysis import commands
+    from analysis import session
 
     if out is not None:
-        out = commands.require_out(out)
+        out = session.require_out(out)
 
     from analysis.projections.figures import audit_table
     from recon.ctpd.read import read_scan
@@ -43,7 +43,7 @@ def inspect(
 
     found = read_scan(scan, progress="headers")
     for note in found.notes:
-        commands.current().note(note)
+        session.current().note(note)
     pairs = found.describe()
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
@@ -53,7 +53,7 @@ def inspect(
         print(line)
     if audit and audit[0].verdict == "does not fit":
         better = ", ".join(a.name for a in audit[1:] if a.verdict == "fits") or "none of the others"
-        commands.current().note(f"the geometry as stated does not fit the data; fits: {better}")
+        session.current().note(f"the geometry as stated does not fit the data; fits: {better}")
     if out is None:
         return
 
@@ -66,12 +66,12 @@ def inspect(
         write_json(
             folder / "run.json",
             {
-                "command": commands.current().command,
+                "command": session.current().command,
                 "versions": versions(),
                 "configuration": {"command": "inspect", "scan": str(scan), "out": str(out)},
                 "scan": dict(pairs),
                 "audit": [asdict(line) for line in audit],
-                "notes": commands.current().notes,
+                "notes": session.current().notes,
             },
         )
     print(out / "scan.png")

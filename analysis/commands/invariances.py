@@ -69,25 +69,25 @@ def invariances(
         weights: Networks made by `ctxai train`, in place of those that come along.
         device: Where networks and projections run.
     """
-    from analysis import commands
+    from analysis import session
 
-    [exposure] = commands.require_mas([mas])
-    commands.require_count(n, "-n", most=commands.MOST_SAMPLES)
+    [exposure] = session.require_mas([mas])
+    session.require_count(n, "-n", most=session.MOST_SAMPLES)
     if projected is not None:
-        commands.require_count(projected, "--projected")
-    commands.require_count(seed, "--seed", least=0)
+        session.require_count(projected, "--projected")
+    session.require_count(seed, "--seed", least=0)
     for value, option in ((tolerance_hu, "--tolerance-hu"), (tolerance, "--tolerance")):
         if value is not None and not 0.0 <= value < float("inf"):
             raise DataError(
                 "tolerance is negative or no number", where=option, expected="≥ 0", got=value
             )
-    commands.require_device(device)
-    out = commands.require_out(out)
-    networks = commands.weight_set(weights)
-    scene = commands.open_scene(
+    session.require_device(device)
+    out = session.require_out(out)
+    networks = session.weight_set(weights)
+    scene = session.open_scene(
         images, number=slice, roi=roi, kvp=kvp, weights=networks, pixels=patch
     )
-    name, models = commands.models_for(
+    name, models = session.models_for(
         denoiser,
         layers,
         "x",
@@ -96,7 +96,7 @@ def invariances(
         weights=networks,
         shape=scene.patch.grid.shape,
     )
-    commands.on_device(models, device)
+    session.on_device(models, device)
 
     from analysis.invariances.study import invariance_study
 
@@ -111,7 +111,7 @@ def invariances(
         tolerance=tolerance or None,
         seed=seed,
     )
-    commands.write_results(
+    session.write_results(
         out,
         scene,
         [study],

@@ -71,12 +71,12 @@ def phantom(
         noise: Whether quantum and electronic noise are in the measurement.
         seed: Seed of the noise.
     """
-    from analysis import commands
+    from analysis import session
     from recon.errors import DataError
 
-    (exposure,) = commands.require_mas([mas])
-    commands.require_count(seed, "--seed", least=0)
-    out = commands.require_out(out)
+    (exposure,) = session.require_mas([mas])
+    session.require_count(seed, "--seed", least=0)
+    out = session.require_out(out)
     for name, value in (("--length", _LENGTH if length is None else length), ("--pitch", pitch)):
         if not 0.0 < value < 1e5:
             raise DataError("not positive", where=name, expected="> 0", got=value)

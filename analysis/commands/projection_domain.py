@@ -64,20 +64,20 @@ def projection_domain(
         kvp: Tube voltage in kV, in place of the files' own.
         weights: Networks made by `ctxai train`, in place of those that come along.
     """
-    from analysis import commands
+    from analysis import session
 
-    exposures = commands.require_mas(mas)
-    commands.require_count(draws, "--draws", least=12)
-    commands.require_count(sample, "--sample", most=commands.MOST_SAMPLES - 1)
+    exposures = session.require_mas(mas)
+    session.require_count(draws, "--draws", least=12)
+    session.require_count(sample, "--sample", most=session.MOST_SAMPLES - 1)
     if sample > 1 and other != "sample":
         raise DataError("no anatomy is sampled", where="--sample", remedy="add --other sample")
-    commands.require_count(seed, "--seed", least=0)
+    session.require_count(seed, "--seed", least=0)
     if not 0.0 < tolerance_hu < float("inf"):
         raise DataError("tolerance is not positive", where="--tolerance-hu", got=tolerance_hu)
     if (images is None) == (phantom is None):
         raise DataError("what is to be scanned?", expected="either --images or --phantom")
-    out = commands.require_out(out)
-    networks = commands.weight_set(weights)
+    out = session.require_out(out)
+    networks = session.weight_set(weights)
 
     from analysis.lesions.lesion import Lesion
     from analysis.projection_domain.study import projection_study, require_exposures
@@ -92,10 +92,10 @@ def projection_domain(
         f, name, _ = load_denoiser(denoiser)
         require_differentiable(f, denoiser)
     if images is None:
-        point = commands.working_point(networks)
+        point = session.working_point(networks)
         require_exposures(exposures, full_mas if full_mas is not None else point["high_mas"])
         images = draw_phantom(str(phantom), out, seed=seed, point=point)
-    scene = commands.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
+    scene = session.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
     full = full_mas if full_mas is not None else scene.images.mas
     if full is None:
         raise DataError("the files state no exposure", where=images, remedy="give --full-mas")
@@ -116,8 +116,8 @@ def projection_domain(
 
     scanner = scene.scanner(seed=seed)
     grid = scene.patch.grid
-    for text in commands.departures(scene, exposures, commands.working_point(networks)):
-        commands.current().note(text)
+    for text in session.departures(scene, exposures, session.working_point(networks)):
+        session.current().note(text)
     lesion = None
     if other == "lesion":
         place = (grid.x[grid.shape[1] // 2], grid.y[grid.shape[0] // 2])
@@ -126,7 +126,7 @@ def projection_domain(
     else:
         from analysis.target_domain.study import sample_targets
 
-        _, models = commands.models_for(denoiser, ["output"], "y", out=out, weights=networks)
+        _, models = session.models_for(denoiser, ["output"], "y", out=out, weights=networks)
         # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
         drawn = sample_targets(models["output"], scanner, mas=exposures[0], n=sample + 1, seed=seed)
         ybar, what = drawn[sample - 1], f"sampled ȳ {sample}"
@@ -135,7 +135,7 @@ def projection_domain(
         full_mas=full, tolerance_hu=tolerance_hu, draws=draws, lesion=lesion, seed=seed,
     )  # fmt: skip
     record = {
-        "command": commands.current().command,
+        "command": session.current().command,
         "configuration": {
             "command": "projection-domain",
             "images": None if phantom else str(images),
@@ -162,13 +162,13 @@ def projection_domain(
             "recipe": networks.manifest["recipe"],
             "sha256": networks.manifest["sha256"],
         },
-        "notes": commands.current().notes,
+        "notes": session.current().notes,
     }
     with run_folder(out) as folder:
         for study in studies:
             picture = projection_figure(study, spacing=grid.spacing[0])
             write_atomic(folder / f"{mas_label(study.mas)}.png", picture)
-        write_run(folder, record=record, studies=studies, seconds=commands.current().seconds)
+        write_run(folder, record=record, studies=studies, seconds=session.current().seconds)
         write_report(folder)
     for study in studies:
         print(table(study))

@@ -38,12 +38,12 @@ def recon(
         scan: Folder of one DICOM-CT-PD series, one file a view.
         out: Folder for the series, new or empty.
     """
-    from analysis import commands
+    from analysis import session
     from recon.errors import DataError
 
     options.check()
-    commands.require_device(options.device)
-    out = commands.require_out(out)
+    session.require_device(options.device)
+    out = session.require_out(out)
     if out.is_dir() and any(out.iterdir()):
         raise DataError(
             "folder is not empty",
@@ -61,7 +61,7 @@ def recon(
 
     found = read_scan(scan, progress="headers")
     for note in found.notes:
-        commands.current().note(note)
+        session.current().note(note)
     plan = plan_slices(found, options)
     g = found.geometry
     with run_folder(out) as folder:

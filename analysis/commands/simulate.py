@@ -47,16 +47,16 @@ def simulate(
         electronic_noise: Standard deviation of the detector's electronic noise, in quanta.
         projections: Also write the projections, OUT/mas-010/projections, as DICOM-CT-PD.
     """
-    from analysis import commands
+    from analysis import session
     from recon.errors import DataError
 
-    exposures = commands.require_mas(mas) if mas else []
+    exposures = session.require_mas(mas) if mas else []
     if not mas and not dose_fraction:
         raise DataError("no exposure", where="--mas, --dose-fraction", expected="one or more")
-    commands.require_count(seed, "--seed", least=0)
+    session.require_count(seed, "--seed", least=0)
     options.check()
-    commands.require_device(options.device)
-    out = commands.require_out(out)
+    session.require_device(options.device)
+    out = session.require_out(out)
 
     from analysis.projections.doses import dose_levels, simulate_dose
     from analysis.projections.record import scan_record
@@ -67,7 +67,7 @@ def simulate(
 
     found = read_scan(scan, progress="headers")
     for note in found.notes:
-        commands.current().note(note)
+        session.current().note(note)
     levels = dose_levels(
         found, exposures, dose_fraction, seed=seed, electronic_noise=electronic_noise
     )

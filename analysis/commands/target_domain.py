@@ -59,19 +59,19 @@ def target_domain(
         weights: Networks made by `ctxai train`, in place of those that come along.
         device: Where networks and projections run.
     """
-    from analysis import commands
+    from analysis import session
 
-    exposures = commands.require_mas(mas)
-    commands.require_count(n, "-n", most=commands.MOST_SAMPLES)
-    commands.require_count(draws, "--draws", most=commands.MOST_SAMPLES // n)
-    commands.require_count(seed, "--seed", least=0)
-    commands.require_device(device)
-    out = commands.require_out(out)
-    networks = commands.weight_set(weights)
-    scene = commands.open_scene(
+    exposures = session.require_mas(mas)
+    session.require_count(n, "-n", most=session.MOST_SAMPLES)
+    session.require_count(draws, "--draws", most=session.MOST_SAMPLES // n)
+    session.require_count(seed, "--seed", least=0)
+    session.require_device(device)
+    out = session.require_out(out)
+    networks = session.weight_set(weights)
+    scene = session.open_scene(
         images, number=slice, roi=roi, kvp=kvp, weights=networks, pixels=patch
     )
-    name, models = commands.models_for(
+    name, models = session.models_for(
         denoiser,
         ["output"],
         "y",
@@ -80,7 +80,7 @@ def target_domain(
         weights=networks,
         shape=scene.patch.grid.shape,
     )
-    commands.on_device(models, device)
+    session.on_device(models, device)
 
     from analysis.target_domain.study import target_domain_study
 
@@ -98,7 +98,7 @@ def target_domain(
         )
         for value in exposures
     ]
-    commands.write_results(
+    session.write_results(
         out,
         scene,
         studies,

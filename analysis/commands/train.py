@@ -61,12 +61,12 @@ def train(
         mas: Which of several simulated exposures is the low dose, in mAs; the lowest by default.
         seed: Seed of everything random.
     """
-    from analysis import commands
+    from analysis import session
 
-    commands.require_count(seed, "--seed", least=0)
+    session.require_count(seed, "--seed", least=0)
     for value, option in ((steps, "--steps"), (slices, "--slices")):
         if value is not None:
-            commands.require_count(value, option)
+            session.require_count(value, option)
     for given, option in (
         (steps, "--steps"), (slices, "--slices"), (images, "--images"), (mas, "--mas"),
     ):  # fmt: skip
@@ -79,7 +79,7 @@ def train(
         )  # fmt: skip
     if mas is not None and images is None:
         raise DataError("a low dose of which images", where="--mas", remedy="give --images")
-    out = commands.require_out(out)
+    out = session.require_out(out)
     if preset is not None:
         if denoiser is not None:
             raise DataError("a preset trains a denoiser of its own", where="--denoiser, --preset")
@@ -97,6 +97,6 @@ def train(
         print(weights.folder / "manifest.json")
         return
     for domain in ("x", "y"):
-        commands.models_for(denoiser, layers, domain, out=out, sampler=sampler)
+        session.models_for(denoiser, layers, domain, out=out, sampler=sampler)
     trained = out / "trained"
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")

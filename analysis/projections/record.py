@@ -45,7 +45,7 @@ def scan_record(scan: Scan, plan: SlicePlan, configuration: dict[str, Any]) -> d
     configuration : dict
         Arguments of the command besides those of the slices.
     """
-    from analysis.commands import current
+    from analysis.session import current
 
     device = plan.options.device
     return {

@@ -12,8 +12,8 @@ import pydicom
 import pytest
 import zarr
 
-from analysis.commands.scene import open_scene
 from analysis.main import COMMANDS, main
+from analysis.session.scene import open_scene
 from ctxai.wiretap.wiretap import Wiretap
 from recon.dicom.images import read_images, write_series
 from recon.storage import digest_files

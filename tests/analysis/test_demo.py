@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-import analysis.demo
+from analysis.commands import demo_studies
 from analysis.main import main
 from analysis.training.recipes import SETS
 from analysis.viewer.page import HEAVIEST
@@ -19,7 +19,7 @@ from analysis.viewer.page import HEAVIEST
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "OUT"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(analysis.demo, "COUNTS", dict.fromkeys(SETS, 6))  # a row of pictures
+        patch.setattr(demo_studies, "COUNTS", dict.fromkeys(SETS, 6))  # a row of pictures
         assert main(["demo", "--out", str(folder)]) == 0
     return folder
 

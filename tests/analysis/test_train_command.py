@@ -2,8 +2,8 @@
 
 import torch
 
-from analysis.commands.scene import sampler_for
 from analysis.main import main
+from analysis.session.scene import sampler_for
 from ctxai.wiretap.wiretap import Wiretap
 
 

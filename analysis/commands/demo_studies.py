@@ -11,12 +11,12 @@ from ctxai.sampling.model import FlowModel
 from ctxai.weights.sets import WeightSet, cinn_name
 from recon.phantom.slices.anatomy import random_slice
 
-from .data.phantom_pairs import WorkingPoint, scan
-from .invariances.study import invariance_study
-from .runs.store import Study
-from .scanner.slice_scanner import SliceScanner, derived_seed
-from .target_domain.study import target_domain_study
-from .training.recipes import SETS
+from ..data.phantom_pairs import WorkingPoint, scan
+from ..invariances.study import invariance_study
+from ..runs.store import Study
+from ..scanner.slice_scanner import SliceScanner, derived_seed
+from ..target_domain.study import target_domain_study
+from ..training.recipes import SETS
 
 __all__ = ["COUNTS", "demo_slice", "demo_studies"]
 
