@@ -19,7 +19,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import phantom
-from .dose.noise import FLOOR_QUANTA, insert_noise, sample_transmission, starved_rays
+from .dose.kernels import FLOOR_QUANTA
+from .dose.noise import insert_noise, sample_transmission, starved_rays
 from .errors import BackendUnavailable, DataError
 from .fbp.windows import Kernel
 from .geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial

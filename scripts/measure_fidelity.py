@@ -35,7 +35,7 @@ from analysis import session
 from analysis.data.held_out import phantom_scanners, real_scanners, scan_patches
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
-from analysis.fidelity.verdict import apply, coverage, ideal_coverage, rms, sample_sd
+from analysis.numbers import apply, coverage, ideal_coverage, rms, sample_sd
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import Model

@@ -10,19 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
+from ..numbers import Spread, ideal_coverage
 
 __all__ = [
     "Evidence",
-    "Spread",
     "Verdict",
-    "apply",
-    "coverage",
-    "ideal_coverage",
     "judge_invariances",
     "judge_targets",
-    "rms",
-    "sample_sd",
 ]
 
 

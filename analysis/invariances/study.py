@@ -19,7 +19,8 @@ from ctxai.sampling.model import Model
 from recon.errors import DataError
 
 from ..fidelity.evidence import LayerEvidence
-from ..fidelity.verdict import Spread, apply, coverage, judge_invariances, rms
+from ..fidelity.verdict import judge_invariances
+from ..numbers import Spread, apply, coverage, rms
 from ..runs.rows import add_scan, patch_facts
 from ..runs.store import Study
 from ..scanner.slice_scanner import SliceScanner, derived_seed

@@ -26,7 +26,7 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from ..fidelity.verdict import apply, rms
+from ..numbers import apply, rms
 from ..observers.ideal import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
 
 __all__ = [

@@ -13,8 +13,8 @@ from ctxai.data import PatchPairs
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
+from ..data.held_out import HeldOut
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
-from ..fidelity.held_out import HeldOut
 from ..scanner.slice_scanner import derived_seed
 from .lesion import Lesion
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.units import AIR_HU
 
-from ..fidelity.verdict import apply
+from ..numbers import apply
 from ..observers.ideal import Jacobian, detectability
 from ..scanner.covariance import ImageCovariance, variance_across
 from ..scanner.slice_scanner import SliceScanner, chunks

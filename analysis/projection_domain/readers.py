@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..fidelity.verdict import apply, rms
 from ..lesions.lesion import FINE_HU, Lesion, contrast_recovery, hiding_cost
+from ..numbers import apply, rms
 from ..observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
 from ..observers.ideal import auc
 from ..runs.store import Study

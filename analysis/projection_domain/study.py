@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from recon.errors import DataError
 
-from ..fidelity.verdict import apply
 from ..lesions.lesion import Lesion
+from ..numbers import apply
 from ..observers.ideal import Jacobian, auc
 from ..runs.rows import add_scan, patch_facts
 from ..runs.store import Study

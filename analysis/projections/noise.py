@@ -93,7 +93,7 @@ def middle_slices(plan: SlicePlan) -> slice:
 
 def starved_share(scan: Scan) -> float:
     """Part of the rays that stand on the floor of the noise model, counted in 48 views."""
-    from recon.dose.noise import FLOOR_QUANTA
+    from recon.dose.kernels import FLOOR_QUANTA
 
     views = np.unique(np.linspace(0, len(scan) - 1, _VIEWS).astype(int))
     counted = 0

@@ -18,9 +18,9 @@ from ..projection_domain.words import stage_table
 from ..runs.store import VERDICT, Run, Study, read_run
 from . import pictures
 from .style import STYLE
-from .summary import summary, text, verdicts, who
+from .summary import summary, text, who
 
-__all__ = ["render", "verdicts", "write_report"]
+__all__ = ["render", "write_report"]
 
 
 def write_report(out: str | Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..fidelity.verdict import rms
+from ..numbers import rms
 from ..scanner.slice_scanner import SliceScanner
 from .store import Study
 

@@ -29,7 +29,8 @@ def write_results(
 
     All of it appears in ``out`` at once, or nothing does.
     """
-    from analysis.report.page import verdicts, write_report
+    from analysis.report.page import write_report
+    from analysis.report.summary import verdicts
     from analysis.runs.store import mas_label, write_run
     from analysis.scanner.low_dose import low_dose_slices
     from recon.dicom.images import write_series

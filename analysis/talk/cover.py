@@ -24,8 +24,8 @@ from recon.errors import DataError
 from recon.phantom.slices.anatomy import random_slice
 
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
-from ..fidelity.verdict import apply
 from ..figures.images import LUNG, SOFT_TISSUE, Window
+from ..numbers import apply
 from ..runs.store import Run
 from ..scanner.slice_scanner import derived_seed
 from .sheet import Panel, colour_limit, rms_hu, sheet

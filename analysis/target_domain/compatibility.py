@@ -29,8 +29,8 @@ from torch import Tensor
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from ..fidelity.verdict import rms
 from ..lesions.lesion import Lesion
+from ..numbers import rms
 from ..runs.store import Study
 
 __all__ = [

@@ -16,15 +16,8 @@ from ctxai.sampling.draw import sample_invariances
 from ctxai.sampling.model import Model
 from recon.errors import DataError
 
-from ..fidelity.verdict import (
-    Spread,
-    apply,
-    coverage,
-    ideal_coverage,
-    judge_targets,
-    rms,
-    sample_sd,
-)
+from ..fidelity.verdict import judge_targets
+from ..numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
 from ..projection_domain.pair import ray_detectability
 from ..repair.pairs import match_lesions
 from ..runs.rows import add_scan, patch_facts

@@ -30,9 +30,9 @@ from recon.errors import DataError
 
 from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
 from .scores import collapse_alarm, denoiser_figures, model_figures, vae_figures
-from .stages import DOSES, LARGE, LONG, REDUCED, Recipe, Stages, stage_seed
+from .stages import REDUCED, Recipe, Stages, stage_seed
 
-__all__ = ["DOSES", "FLOWS", "LARGE", "LONG", "REDUCED", "SETS", "Recipe", "train_all", "train_for"]
+__all__ = ["FLOWS", "SETS", "train_all", "train_for"]
 
 SETS = {
     ("chen", "x"): ("output",),

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 
 from ..errors import DataError
-from .kernels import FLOOR_QUANTA, sample, starvation, thin
+from .kernels import sample, starvation, thin
 from .rays import Rays, number
 
 __all__ = [
     "ELECTRONIC_NOISE",
-    "FLOOR_QUANTA",
     "insert_noise",
     "sample_transmission",
     "starved_rays",

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
-from .rebinning import Rebinning, can_interleave, cubic_weights, interpolation_mtf, rebin_tables
+from .rebinning import Rebinning, can_interleave, interpolation_mtf, rebin_tables
 from .redundancy import check_range, redundancy_weights
 from .truncation import widened
 from .windows import Kernel, Window, as_kernel, window_response
@@ -24,7 +24,6 @@ from .windows import Kernel, Window, as_kernel, window_response
 __all__ = [
     "FbpPlan",
     "chain_mtf",
-    "cubic_weights",
     "fine_responses",
     "interleaves",
     "plan_fbp",

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from ..fbp.plan import FbpPlan, cubic_weights
+from ..fbp.plan import FbpPlan
+from ..fbp.rebinning import cubic_weights
 from ..geometry import FanBeam, ImageGrid
 from ..scan.helix import HelicalScan
 from .lookup import table_width

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..dose.noise import FLOOR_QUANTA
+from ..dose.kernels import FLOOR_QUANTA
 from .lazy_views import LazyViews
 from .scan import VIEWS_AT_ONCE, LineIntegrals
 

@@ -4,16 +4,8 @@ import pytest
 import torch
 from tolerances import FIDELITY
 
-from analysis.fidelity.verdict import (
-    Spread,
-    apply,
-    coverage,
-    ideal_coverage,
-    judge_invariances,
-    judge_targets,
-    rms,
-    sample_sd,
-)
+from analysis.fidelity.verdict import judge_invariances, judge_targets
+from analysis.numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
 from recon.errors import DataError
 
 

@@ -13,7 +13,8 @@ from analysis.fidelity.statistics import (
     noise_power_ratio,
     rank_histogram,
 )
-from analysis.fidelity.verdict import Evidence, Spread, ideal_coverage, judge_invariances
+from analysis.fidelity.verdict import Evidence, judge_invariances
+from analysis.numbers import Spread, ideal_coverage
 from analysis.runs.store import Study
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from analysis.data.phantom_pairs import WorkingPoint, phantom_pairs
-from analysis.training.recipes import FLOWS, SETS, Recipe, train_all, train_for
+from analysis.training.recipes import FLOWS, SETS, train_all, train_for
+from analysis.training.stages import Recipe
 from ctxai.files.modules import load_module, save_module
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import FlowModel

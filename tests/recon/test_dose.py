@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 from tolerances import DOSE, DOSE_SD_AT_COUNTS, STREAMS
 
-from recon.dose.noise import FLOOR_QUANTA, insert_noise, sample_transmission, starved_rays
+from recon.dose.kernels import FLOOR_QUANTA
+from recon.dose.noise import insert_noise, sample_transmission, starved_rays
 from recon.errors import DataError
 from recon.geometry import flash_axial
 from recon.tube import mu_water, photons_per_column

@@ -18,7 +18,8 @@ from fbp_scenes import (
 )
 from tolerances import FBP
 
-from recon.fbp.plan import cubic_weights, interleaves, plan_fbp, ramp_response
+from recon.fbp.plan import interleaves, plan_fbp, ramp_response
+from recon.fbp.rebinning import cubic_weights
 from recon.fbp.windows import Kernel
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam, flash_axial
 from recon.operator import operator
