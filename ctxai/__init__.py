@@ -11,7 +11,7 @@ Not tied to CT: images have a unit, and physics comes in as a callable that redr
 
 from . import denoisers
 from .data import PatchPairs
-from .denoisers import Chen, Yang, load_denoiser
+from .denoisers import Chen, Yang
 from .eulig2024.task import VAEGANTask
 from .eulig2024.vae import EuligVAE
 from .files.modules import load_module, save_module
@@ -30,6 +30,7 @@ from .training.flow import FlowTask
 from .training.loop import Task, train
 from .training.repair import RepairTask
 from .training.vae import VAETask
+from .weights.load import load_denoiser
 from .weights.published import load_ldct_benchmark
 from .weights.sets import SHIPPED, WeightSet
 from .wiretap.wiretap import Wiretap

@@ -81,7 +81,7 @@ def projection_domain(
 
     from analysis.lesions.lesion import Lesion
     from analysis.projection_domain.study import projection_study, require_exposures
-    from ctxai.denoisers import load_denoiser
+    from ctxai.weights.load import load_denoiser
     from ctxai.weights.own_denoiser import require_differentiable
 
     Lesion(contrast=contrast, radius=radius)  # refuses what is no lesion before any work is done

@@ -209,7 +209,7 @@ def models_for(
     shape : (rows, cols), optional
         Pixels of the patch, that of the training by default; for others there is flow matching.
     """
-    from ctxai.denoisers import load_denoiser
+    from ctxai.weights.load import load_denoiser
     from ctxai.weights.own_denoiser import require_differentiable
     from ctxai.weights.sets import sampler_name
     from ctxai.wiretap.wiretap import Wiretap

@@ -9,9 +9,9 @@ from analysis.data.phantom_pairs import WorkingPoint
 from analysis.main import main
 from analysis.training.presets import PRESETS, preset_task, train_preset
 from ctxai.data import PatchPairs
-from ctxai.denoisers import load_denoiser
 from ctxai.files.modules import load_module
 from ctxai.training.loop import train
+from ctxai.weights.load import load_denoiser
 from recon.errors import DataError
 
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100)

@@ -5,9 +5,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ctxai.denoisers import Chen, Yang, load_denoiser
+from ctxai.denoisers import Chen, Yang
 from ctxai.files.modules import load_module, save_module
 from ctxai.files.tensors import digest_tensors, load_tensors, save_tensors
+from ctxai.weights.load import load_denoiser
 from recon.errors import DataError
 
 

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ctxai.denoisers import Chen, Yang, load_denoiser
+from ctxai.denoisers import Chen, Yang
 from ctxai.training.critic import Critic
 from ctxai.training.features import VGG19Features
+from ctxai.weights.load import load_denoiser
 from ctxai.weights.own_denoiser import require_differentiable
 from recon.errors import DataError
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ctxai.denoisers import load_denoiser
+from ctxai.weights.load import load_denoiser
 from ctxai.weights.published import load_ldct_benchmark
 from recon.errors import DataError
 
