@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ __all__ = [
     "contrast_recovery",
     "hiding_cost",
     "lesion_likeness",
+    "match_lesions",
+    "site_lesion",
 ]
 
 FINE_HU = 0.1
@@ -44,6 +46,7 @@ FINE_HU = 0.1
 _OUTER = 8  # linearisations of the network, at most
 _MOST_CONTRAST = 10_000.0  # HU, of metal
 _AIM = 0.95  # of τ, for the linearised residual
+_TEMPLATES = (1.5, 3.0)  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +104,23 @@ class Lesion:
         distance = self.distance(grid)
         reach = max(self.radius - 0.5 * max(grid.spacing), float(distance.min()))
         return distance <= reach
+
+
+def site_lesion(*, contrast: float, radius: float, grid: ImageGrid) -> Lesion:
+    """A lesion at the site of a patch, its radius [pixels] and edge (half a pixel) in pixels.
+
+    Examples
+    --------
+    >>> from analysis.lesions.lesion import site_lesion
+    >>> from recon.geometry import ImageGrid
+    >>> grid = ImageGrid(shape=(8, 8), spacing=(2.0, 2.0))
+    >>> lesion = site_lesion(contrast=20.0, radius=1.5, grid=grid)
+    >>> lesion.radius, lesion.place, int(lesion.on(grid).argmax()) == 4 * 8 + 4
+    (3.0, (1.0, 1.0), True)
+    """
+    step = grid.spacing[0]
+    place = float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2])
+    return Lesion(contrast=contrast, radius=radius * step, place=place, edge=0.5 * step)
 
 
 def contrast_recovery(
@@ -253,3 +273,39 @@ def lesion_likeness(samples: Tensor, x: Tensor, lesion: Tensor) -> tuple[Tensor,
     wide = x.shape[1] - size[1] + 1
     place = torch.stack([best // wide + size[0] // 2, best % wide + size[1] // 2], 1)
     return scores.gather(1, best[:, None])[:, 0].float(), place
+
+
+def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, list[Lesion]]:
+    """How like a lesion, bright or dark, x̄ - x is at its likest place, and where that is.
+
+    The score is the largest normalised cross-correlation
+    (:func:`lesion_likeness`) with discs of 1.5 and 3 pixels radius.
+
+    Parameters
+    ----------
+    samples : Tensor, (n, H, W)
+        Sampled images x̄ [HU].
+    x : Tensor, (H, W)
+        What they are compared with [HU].
+    grid : ImageGrid
+        Of the patch, with square pixels.
+
+    Returns
+    -------
+    score : Tensor, (n,)
+        Largest correlation over templates, signs and places, -1 to 1.
+    lesion : list of Lesion
+        The template of contrast ±1 HU at its best place, one a sample.
+    """
+    templates = [
+        site_lesion(contrast=sign, radius=radius, grid=grid)
+        for radius in _TEMPLATES
+        for sign in (1.0, -1.0)
+    ]
+    found = [lesion_likeness(samples, x, template.on(grid)) for template in templates]
+    score, which = torch.stack([score for score, _ in found]).max(0)
+    lesions = []
+    for k, best in enumerate(which.tolist()):
+        row, col = found[best][1][k].tolist()
+        lesions.append(replace(templates[best], place=(float(grid.x[col]), float(grid.y[row]))))
+    return score, lesions

@@ -16,7 +16,6 @@ from recon.geometry import ImageGrid
 from ..data.held_out import HeldOut
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from ..scanner.slice_scanner import derived_seed
-from .lesion import Lesion
 
 __all__ = [
     "SitePatches",
@@ -24,7 +23,6 @@ __all__ = [
     "lesion_sites",
     "middle",
     "patches_at_sites",
-    "site_lesion",
     "square_grid",
 ]
 
@@ -118,23 +116,6 @@ def middle(patches: Tensor, side: int) -> Tensor:
 def square_grid(patches: Tensor, spacing: float) -> ImageGrid:
     """Grid of patches (..., H, W) with square pixels [mm]."""
     return ImageGrid(shape=(patches.shape[-2], patches.shape[-1]), spacing=(spacing, spacing))
-
-
-def site_lesion(*, contrast: float, radius: float, grid: ImageGrid) -> Lesion:
-    """A lesion at the site of a patch, its radius [pixels] and edge (half a pixel) in pixels.
-
-    Examples
-    --------
-    >>> from analysis.lesions.sites import site_lesion
-    >>> from recon.geometry import ImageGrid
-    >>> grid = ImageGrid(shape=(8, 8), spacing=(2.0, 2.0))
-    >>> lesion = site_lesion(contrast=20.0, radius=1.5, grid=grid)
-    >>> lesion.radius, lesion.place, int(lesion.on(grid).argmax()) == 4 * 8 + 4
-    (3.0, (1.0, 1.0), True)
-    """
-    step = grid.spacing[0]
-    place = float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2])
-    return Lesion(contrast=contrast, radius=radius * step, place=place, edge=0.5 * step)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ctxai.training.repair import blindness
 
-from ..lesions.lesion import contrast_recovery
-from ..lesions.sites import SitePatches, middle, site_lesion, square_grid
+from ..lesions.lesion import contrast_recovery, site_lesion
+from ..lesions.sites import SitePatches, middle, square_grid
 from ..numbers import apply
 from ..observers.human import Observed, dense_dog_channels, observe, train_cho, train_npw
 from .pairs import KeptPairs

@@ -5,8 +5,9 @@
 *Sampled differences that match a lesion*: projected samples x̄ keep the output of x, so whatever in
 x̄ - x looks like a lesion is one that f does not show there. Every candidate gets a score, the
 largest correlation of x̄ - x with a lesion of one of a few radii, bright or dark, anywhere in the
-patch (:func:`match_lesions`). Of each image the best few are kept, and of these
-the part under a soft window around the match: to ask for the rest too would be to ask for noise.
+patch (:func:`analysis.lesions.lesion.match_lesions`). Of each image the best few are kept, and of
+these the part under a soft window around the match: to ask for the rest too would be to ask for
+noise.
 """
 
 from __future__ import annotations
@@ -25,14 +26,13 @@ from ctxai.training.denoiser import Pairs
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
-from ..lesions.lesion import Lesion, lesion_likeness
-from ..lesions.sites import site_lesion, square_grid
+from ..lesions.lesion import match_lesions, site_lesion
+from ..lesions.sites import square_grid
 
-__all__ = ["Alternating", "KeptPairs", "RandomLesions", "lesion_like_pairs", "match_lesions"]
+__all__ = ["Alternating", "KeptPairs", "RandomLesions", "lesion_like_pairs"]
 
 CONTRASTS = (10.0, 80.0)  # HU, of either sign
 RADII = (1.0, 3.0)  # pixels
-_TEMPLATES = (1.5, 3.0)  # pixels
 _ROOM = 2.0  # pixels of a window beyond the radius of the lesion in it
 
 
@@ -126,42 +126,6 @@ class Alternating:
         ]
         a, b = (torch.cat(images) for images in zip(*drawn))
         return a, b
-
-
-def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, list[Lesion]]:
-    """How like a lesion, bright or dark, x̄ - x is at its likest place, and where that is.
-
-    The score is the largest normalised cross-correlation
-    (:func:`analysis.lesions.lesion.lesion_likeness`) with discs of 1.5 and 3 pixels radius.
-
-    Parameters
-    ----------
-    samples : Tensor, (n, H, W)
-        Sampled images x̄ [HU].
-    x : Tensor, (H, W)
-        What they are compared with [HU].
-    grid : ImageGrid
-        Of the patch, with square pixels.
-
-    Returns
-    -------
-    score : Tensor, (n,)
-        Largest correlation over templates, signs and places, -1 to 1.
-    lesion : list of Lesion
-        The template of contrast ±1 HU at its best place, one a sample.
-    """
-    templates = [
-        site_lesion(contrast=sign, radius=radius, grid=grid)
-        for radius in _TEMPLATES
-        for sign in (1.0, -1.0)
-    ]
-    found = [lesion_likeness(samples, x, template.on(grid)) for template in templates]
-    score, which = torch.stack([score for score, _ in found]).max(0)
-    lesions = []
-    for k, best in enumerate(which.tolist()):
-        row, col = found[best][1][k].tolist()
-        lesions.append(replace(templates[best], place=(float(grid.x[col]), float(grid.y[row]))))
-    return score, lesions
 
 
 def lesion_like_pairs(

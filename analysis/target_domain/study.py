@@ -17,9 +17,9 @@ from ctxai.sampling.model import Model
 from recon.errors import DataError
 
 from ..fidelity.verdict import judge_targets
+from ..lesions.lesion import match_lesions
 from ..numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
 from ..projection_domain.pair import ray_detectability
-from ..repair.pairs import match_lesions
 from ..runs.rows import add_scan, patch_facts
 from ..runs.store import Study
 from ..scanner.slice_scanner import SliceScanner, derived_seed
@@ -83,7 +83,7 @@ def target_domain_study(
         ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p`` (n,), see
         :mod:`analysis.target_domain.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal
         observer of the rays; ``lesion_likeness`` (n,), see
-        :func:`analysis.repair.pairs.match_lesions`.
+        :func:`analysis.lesions.lesion.match_lesions`.
 
     Raises
     ------

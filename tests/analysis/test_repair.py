@@ -14,15 +14,10 @@ from tolerances import REPAIR
 
 import analysis.repair.finetune
 import analysis.repair.pairs
-from analysis.lesions.sites import SitePatches, around, lesion_sites, middle, site_lesion
+from analysis.lesions.lesion import match_lesions, site_lesion
+from analysis.lesions.sites import SitePatches, around, lesion_sites, middle
 from analysis.repair.numbers import LESIONS, RADII, measure, rows, share_of
-from analysis.repair.pairs import (
-    Alternating,
-    KeptPairs,
-    RandomLesions,
-    lesion_like_pairs,
-    match_lesions,
-)
+from analysis.repair.pairs import Alternating, KeptPairs, RandomLesions, lesion_like_pairs
 from ctxai.files.modules import load_module
 from ctxai.weights.sets import WeightSet
 from recon.errors import DataError

@@ -5,7 +5,7 @@ import torch
 from tolerances import STUDIES
 
 from analysis.invariances.study import invariance_study
-from analysis.lesions.sites import site_lesion
+from analysis.lesions.lesion import site_lesion
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.target_domain.study import target_domain_study
 from ctxai.sampling.model import InvarianceModel
