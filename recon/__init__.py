@@ -31,7 +31,8 @@ from .units import AIR_HU, hu_to_mu, mu_to_hu
 if TYPE_CHECKING:
     from .ctpd.read import read_scan
     from .ctpd.write import write_scan
-    from .dicom.images import CTImages, read_images, write_series
+    from .dicom.images import CTImages, read_images
+    from .dicom.write import write_series
     from .helical import reconstruct
     from .scan.at_dose import at_dose
     from .scan.helix import HelicalScan
@@ -48,7 +49,7 @@ _SCANS = {  # what scans and files need is loaded when it is first used, and pyd
     "reconstruct": "helical",
     "simulate_scan": "scan.simulate",
     "write_scan": "ctpd.write",
-    "write_series": "dicom.images",
+    "write_series": "dicom.write",
 }
 
 __all__ = [

@@ -45,7 +45,7 @@ def demo(
     from analysis.data.phantom_pairs import WorkingPoint
     from analysis.training.recipes import train_all
     from ctxai.weights.sets import SHIPPED
-    from recon.dicom.images import write_series
+    from recon.dicom.write import write_series
     from recon.storage import run_folder
 
     weights = train_all(out / "weights", seed=seed) if retrain else SHIPPED

@@ -179,7 +179,7 @@ def projection_domain(
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
     """A random slice of the working point's grid, as a series of one image."""
     from analysis.data.phantom_pairs import WorkingPoint
-    from recon.dicom.images import write_series
+    from recon.dicom.write import write_series
     from recon.phantom.slices.anatomy import random_slice
     from recon.storage import run_folder
 

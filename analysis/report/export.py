@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recon.dicom.images import CTImages, read_images, write_series
+from recon.dicom.images import CTImages, read_images
+from recon.dicom.write import write_series
 from recon.errors import DataError
 from recon.storage import digest_files, run_folder, write_atomic
 

@@ -33,7 +33,7 @@ def write_results(
     from analysis.report.summary import verdicts
     from analysis.runs.store import mas_label, write_run
     from analysis.scanner.low_dose import low_dose_slices
-    from recon.dicom.images import write_series
+    from recon.dicom.write import write_series
     from recon.storage import run_folder
 
     images = scene.images

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import DataError
 
-__all__ = ["NATIVE_SYNTAXES", "PIXEL_DATA", "RawHeader", "read_header", "tag_name"]
+__all__ = ["HU_RANGE", "NATIVE_SYNTAXES", "PIXEL_DATA", "RawHeader", "read_header", "tag_name"]
 
 NATIVE_SYNTAXES = {
     "1.2.840.10008.1.2": "Implicit VR Little Endian",
@@ -24,6 +24,9 @@ NATIVE_SYNTAXES = {
 """Transfer syntaxes that are read: uncompressed, little endian."""
 
 PIXEL_DATA = 0x7FE00010
+
+HU_RANGE = (-32768, 32767)
+"""CT numbers that a file can hold (int16, slope 1, intercept 0); others are clipped to it."""
 
 _REFUSED = {
     "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",

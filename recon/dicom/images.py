@@ -1,6 +1,6 @@
 """CT Image Storage: the slices of one series in HU, checked for what the physics relies on.
 
-New series are written by :func:`write_series` (:mod:`recon.dicom.write`).
+New series are written by :func:`recon.write_series`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import numpy as np
 
 from ..errors import DataError
 from .slice import LEAST_TILT, read_slice
-from .write import write_series
 
-__all__ = ["CTImages", "read_images", "write_series"]
+__all__ = ["CTImages", "read_images"]
 
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

@@ -16,7 +16,7 @@ from pydicom.uid import CTImageStorage
 from ..checks import numbers, positive
 from ..errors import DataError
 from ..units import AIR_HU
-from .write import HU_RANGE
+from .elements import HU_RANGE
 
 __all__ = ["LEAST_TILT", "read_slice"]
 

@@ -16,15 +16,13 @@ from ..errors import DataError
 from ..scan.scan import derived_uid
 from ..storage import write_atomic
 from .derived import decimal, derived_slice, encoded, file_content, image_reference
+from .elements import HU_RANGE
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .images import CTImages
 
-__all__ = ["HU_RANGE", "write_series"]
-
-HU_RANGE = (-32768, 32767)
-"""CT numbers that a file can hold (int16, slope 1, intercept 0); others are clipped to it."""
+__all__ = ["write_series"]
 
 
 def write_series(
@@ -52,7 +50,7 @@ def write_series(
     folder : str or Path
         Made if need be; the files are called slice-001.dcm and so on.
     hu : array, shape (slices, rows, cols)
-        CT numbers [HU], finite; clipped to :data:`HU_RANGE`.
+        CT numbers [HU], finite; clipped to :data:`~recon.dicom.elements.HU_RANGE`.
     like : CTImages, optional
         Source of the images: gives what the next three do not, orientation and patient position.
     acquisition : Acquisition, optional

@@ -9,7 +9,7 @@ from ctxai.files.modules import save_module
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
 from ctxai.weights.sets import WeightSet, cinn_name
-from recon.dicom.images import write_series
+from recon.dicom.write import write_series
 
 PATCH = 16
 POINT = {

@@ -15,7 +15,8 @@ import zarr
 from analysis.main import COMMANDS, main
 from analysis.session.scene import open_scene
 from ctxai.wiretap.wiretap import Wiretap
-from recon.dicom.images import read_images, write_series
+from recon.dicom.images import read_images
+from recon.dicom.write import write_series
 from recon.storage import digest_files
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,8 @@ from analysis.figures.drawing import new_figure, written
 from analysis.main import main
 from analysis.report.export import export_dicom, export_figures
 from analysis.runs.store import Study, write_run
-from recon.dicom.images import read_images, write_series
+from recon.dicom.images import read_images
+from recon.dicom.write import write_series
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 

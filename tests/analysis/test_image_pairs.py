@@ -11,7 +11,7 @@ import torch
 from analysis.data.image_pairs import folder_pairs
 from analysis.main import main
 from ctxai.files.modules import load_module
-from recon.dicom.images import write_series
+from recon.dicom.write import write_series
 from recon.errors import DataError
 
 LEVELS = {"P1": 10.0, "P2": 30.0, "P3": 50.0, "P4": 70.0, "P5": 90.0}  # HU of y; x is 5 HU above

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recon.dicom.images import write_series
+from recon.dicom.write import write_series
 
 TWO_EXPOSURES = pytest.mark.filterwarnings("ignore:.*exposure .0018,1152.")
 """The real slice states two exposures, of which the reader warns."""

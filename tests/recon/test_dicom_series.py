@@ -8,8 +8,9 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from recon.dicom.images import read_images, write_series
-from recon.dicom.write import HU_RANGE
+from recon.dicom.elements import HU_RANGE
+from recon.dicom.images import read_images
+from recon.dicom.write import write_series
 from recon.errors import DataError
 
 MARKER = "Zq7Planted"
