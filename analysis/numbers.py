@@ -13,9 +13,10 @@ from torch import Tensor
 
 from recon.errors import DataError
 
-__all__ = ["Spread", "apply", "coverage", "ideal_coverage", "rms", "sample_sd"]
+__all__ = ["Spread", "apply", "collapse_alarm", "coverage", "ideal_coverage", "rms", "sample_sd"]
 
 _CHUNK = 64
+_FEW = 0.05  # of the latent: with fewer dimensions in use, samples are nearly all the same
 
 
 @torch.no_grad()
@@ -125,3 +126,24 @@ class Spread:
     def named(self) -> tuple[tuple[str, float], ...]:
         """The three numbers, each with the word for it."""
         return ("median", self.median), ("smallest", self.low), ("largest", self.high)
+
+
+def collapse_alarm(active: int, latent: int) -> str | None:
+    """What to say of an autoencoder that hardly uses its latent, None of one that does.
+
+    Such an autoencoder can look perfect: latents are normal, the likelihood is high and the
+    inversion exact, and no two samples differ.
+
+    Examples
+    --------
+    >>> from analysis.numbers import collapse_alarm
+    >>> collapse_alarm(0, 128)
+    'the autoencoder has collapsed: 0 of 128 dimensions are active; train with more free bits'
+    >>> collapse_alarm(90, 128)
+    """
+    if active >= _FEW * latent:
+        return None
+    return (
+        f"the autoencoder has collapsed: {active} of {latent} dimensions are active; "
+        "train with more free bits"
+    )

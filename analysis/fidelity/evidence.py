@@ -11,10 +11,9 @@ from ctxai.sampling.fibre import project_to_fibre
 from ctxai.sampling.model import InvarianceModel, Model
 from ctxai.sampling.near_null import NearNull, near_null
 
-from ..numbers import rms, sample_sd
+from ..numbers import collapse_alarm, rms, sample_sd
 from ..runs.store import Study
 from ..scanner.slice_scanner import derived_seed
-from ..training.scores import collapse_alarm
 from .statistics import BANDS, latent_figures, noise_power_ratio
 from .verdict import Evidence
 

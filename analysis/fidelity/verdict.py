@@ -52,7 +52,7 @@ class Evidence:
         Standard deviation of the samples over that of the reference, scans of the true anatomy
         projected to the same tolerance.
     alarm : str, optional
-        Of an autoencoder that has collapsed, :func:`analysis.training.scores.collapse_alarm`.
+        Of an autoencoder that has collapsed, :func:`analysis.numbers.collapse_alarm`.
     """
 
     energy: float

@@ -24,7 +24,8 @@ from ctxai.weights.sets import SHIPPED, WeightSet, cinn_name, vae_name
 from ctxai.wiretap.wiretap import Wiretap
 
 from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
-from .scores import collapse_alarm, model_figures, vae_figures
+from ..numbers import collapse_alarm
+from .scores import model_figures, vae_figures
 from .stages import Recipe, Stages, seeded, stage_seed, tell_random
 
 __all__ = ["EULIG2024", "EuligPreset", "eulig_cinn_task", "eulig_vae_task", "train_eulig"]

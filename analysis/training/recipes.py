@@ -29,7 +29,8 @@ from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
 from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
-from .scores import collapse_alarm, denoiser_figures, model_figures, vae_figures
+from ..numbers import collapse_alarm
+from .scores import denoiser_figures, model_figures, vae_figures
 from .stages import REDUCED, Recipe, Stages, stage_seed
 
 __all__ = ["FLOWS", "SETS", "train_all", "train_for"]

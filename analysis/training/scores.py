@@ -11,9 +11,7 @@ from ctxai.representation.vae import VAE, active_dimensions
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import InvarianceModel, Model
 
-__all__ = ["collapse_alarm", "denoiser_figures", "model_figures", "vae_figures"]
-
-_FEW = 0.05  # of the latent: with fewer dimensions in use, samples are nearly all the same
+__all__ = ["denoiser_figures", "model_figures", "vae_figures"]
 
 
 @torch.no_grad()
@@ -32,27 +30,6 @@ def vae_figures(
         "rmse_hu": _rms(rebuilt - images),
         "active_dimensions": int(active_dimensions(vae, images, condition)),
     }
-
-
-def collapse_alarm(active: int, latent: int) -> str | None:
-    """What to say of an autoencoder that hardly uses its latent, None of one that does.
-
-    Such an autoencoder can look perfect: latents are normal, the likelihood is high and the
-    inversion exact, and no two samples differ.
-
-    Examples
-    --------
-    >>> from analysis.training.scores import collapse_alarm
-    >>> collapse_alarm(0, 128)
-    'the autoencoder has collapsed: 0 of 128 dimensions are active; train with more free bits'
-    >>> collapse_alarm(90, 128)
-    """
-    if active >= _FEW * latent:
-        return None
-    return (
-        f"the autoencoder has collapsed: {active} of {latent} dimensions are active; "
-        "train with more free bits"
-    )
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ import torch
 from steps_by_hand import STEP_REL, assert_adam_step
 from torch.distributions import Normal, kl_divergence
 
-from analysis.training.scores import collapse_alarm, model_figures
+from analysis.numbers import collapse_alarm
+from analysis.training.scores import model_figures
 from ctxai.eulig2024.task import VAEGANTask
 from ctxai.eulig2024.vae import EuligVAE
 from ctxai.files.modules import load_module, save_module
