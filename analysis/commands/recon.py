@@ -72,7 +72,7 @@ def recon(
         write_atomic(folder / "overview.png", picture)
         write_csv(folder / "metrics.csv", slice_metrics(hu, plan))
         arguments = {"command": "recon", "scan": str(scan), "out": str(out)}
-        write_json(folder / "run.json", scan_record(found, plan, arguments))
+        write_json(folder / "run.json", scan_record(found, plan, arguments, run=session.current()))
     print(
         f"{len(hu)} slices of {options.matrix}², z {plan.z[0]:.1f} to {plan.z[-1]:.1f} mm, in {out}"
     )

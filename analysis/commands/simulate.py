@@ -88,6 +88,7 @@ def simulate(
                 "electronic_noise": electronic_noise,
                 "projections": projections,
             },
+            run=session.current(),
         )
         write_json(folder / "run.json", {**record, "seed": seed, "exposures": study.levels})
     for level in study.levels:

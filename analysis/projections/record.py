@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from recon.storage import versions
 
@@ -13,9 +13,20 @@ if TYPE_CHECKING:
     from analysis.projections.slices import SlicePlan
     from recon.scan.scan import Scan
 
-__all__ = ["scan_digest", "scan_record"]
+__all__ = ["Command", "scan_digest", "scan_record"]
 
 _THREADS = 4
+
+
+class Command(Protocol):
+    """What a record says of the command that is running."""
+
+    command: str
+    notes: list[str]
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
 
 
 def scan_digest(scan: Scan) -> str:
@@ -33,7 +44,9 @@ def scan_digest(scan: Scan) -> str:
     return total.hexdigest()
 
 
-def scan_record(scan: Scan, plan: SlicePlan, configuration: dict[str, Any]) -> dict[str, Any]:
+def scan_record(
+    scan: Scan, plan: SlicePlan, configuration: dict[str, Any], *, run: Command
+) -> dict[str, Any]:
     """Return the record of a run: command, configuration, scan, slices, input, versions, notes.
 
     Parameters
@@ -44,12 +57,12 @@ def scan_record(scan: Scan, plan: SlicePlan, configuration: dict[str, Any]) -> d
         The slices that were reconstructed.
     configuration : dict
         Arguments of the command besides those of the slices.
+    run : Command
+        Its words, its time and its notes.
     """
-    from analysis.session import current
-
     device = plan.options.device
     return {
-        "command": current().command,
+        "command": run.command,
         "configuration": {**configuration, **asdict(plan.options)},
         "scan": dict(scan.describe()),
         "slices": plan.facts(),
@@ -63,7 +76,7 @@ def scan_record(scan: Scan, plan: SlicePlan, configuration: dict[str, Any]) -> d
             "name": "numba" if device == "cpu" else "torch",
             "why": f"--device {device}",
         },
-        "seconds": round(current().seconds, 1),
+        "seconds": round(run.seconds, 1),
         "versions": versions(),
-        "notes": list(current().notes),
+        "notes": list(run.notes),
     }
