@@ -79,9 +79,7 @@ def study(wanted: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as room:
         images = wanted.images
         if images is None:
-            from analysis.commands.projection_domain import draw_phantom
-
-            images = draw_phantom(wanted.phantom, Path(room), seed=wanted.seed, point=point)
+            images = session.draw_phantom(wanted.phantom, Path(room), seed=wanted.seed, point=point)
         scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=SHIPPED)
     full = scene.images.mas or max(exposures)
     require_exposures(exposures, full)

@@ -9,7 +9,7 @@ from tyro.conf import arg
 
 from recon.errors import DataError
 
-__all__ = ["draw_phantom", "projection_domain"]
+__all__ = ["projection_domain"]
 
 
 def projection_domain(
@@ -94,7 +94,7 @@ def projection_domain(
     if images is None:
         point = session.working_point(networks)
         require_exposures(exposures, full_mas if full_mas is not None else point["high_mas"])
-        images = draw_phantom(str(phantom), out, seed=seed, point=point)
+        images = session.draw_phantom(str(phantom), out, seed=seed, point=point)
     scene = session.open_scene(images, number=slice, roi=roi, kvp=kvp, weights=networks)
     full = full_mas if full_mas is not None else scene.images.mas
     if full is None:
@@ -174,26 +174,3 @@ def projection_domain(
         print(table(study))
         print(out / f"{mas_label(study.mas)}.png")
     print(out / "report.html")
-
-
-def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
-    """A random slice of the working point's grid, as a series of one image."""
-    from analysis.data.phantom_pairs import WorkingPoint
-    from recon.dicom.write import write_series
-    from recon.phantom.slices.anatomy import random_slice
-    from recon.storage import run_folder
-
-    where = WorkingPoint(**point)
-    with run_folder(out) as folder:
-        write_series(
-            folder / "phantom",
-            random_slice(anatomy, seed=seed, grid=where.grid)[None],
-            spacing=where.grid.spacing,
-            slice_thickness=where.slice_thickness_mm,
-            positions=[(where.grid.x[0], where.grid.y[0], 0.0)],
-            series_description=f"Random {anatomy}",
-            kvp=where.kvp,
-            mas=where.high_mas,
-            uid_seed=f"projection-domain/{anatomy}/{seed}",
-        )
-    return out / "phantom"

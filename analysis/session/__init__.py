@@ -13,6 +13,7 @@ from .running import (
 from .scene import (
     Scene,
     departures,
+    draw_phantom,
     models_for,
     on_device,
     open_scene,
@@ -25,6 +26,7 @@ __all__ = [
     "Scene",
     "current",
     "departures",
+    "draw_phantom",
     "models_for",
     "on_device",
     "open_scene",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Scene",
     "departures",
+    "draw_phantom",
     "models_for",
     "on_device",
     "open_scene",
@@ -142,6 +143,29 @@ def open_scene(
         roi=roi,
     )
     return Scene(images, index, float(voltage), patch)
+
+
+def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
+    """A random slice of the working point's grid, as a series of one image."""
+    from analysis.data.phantom_pairs import WorkingPoint
+    from recon.dicom.write import write_series
+    from recon.phantom.slices.anatomy import random_slice
+    from recon.storage import run_folder
+
+    where = WorkingPoint(**point)
+    with run_folder(out) as folder:
+        write_series(
+            folder / "phantom",
+            random_slice(anatomy, seed=seed, grid=where.grid)[None],
+            spacing=where.grid.spacing,
+            slice_thickness=where.slice_thickness_mm,
+            positions=[(where.grid.x[0], where.grid.y[0], 0.0)],
+            series_description=f"Random {anatomy}",
+            kvp=where.kvp,
+            mas=where.high_mas,
+            uid_seed=f"projection-domain/{anatomy}/{seed}",
+        )
+    return out / "phantom"
 
 
 def on_device(models: dict[str, Model], device: str) -> dict[str, Model]:
