@@ -4,41 +4,6 @@ Names are read from their modules when they are first used, so that `ctxai --hel
 for torch.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-_HOME = {
-    "PRESETS": "training.presets",
-    "Lesion": "lesions.lesion",
-    "Recipe": "training.stages",
-    "SliceScanner": "scanner.slice_scanner",
-    "Study": "runs.store",
-    "WorkingPoint": "data.phantom_pairs",
-    "coverage": "numbers",
-    "diversity_curve": "fidelity.curve",
-    "export_dicom": "report.export",
-    "export_figures": "report.export",
-    "ideal_coverage": "numbers",
-    "invariance_study": "invariances.study",
-    "low_dose_slices": "scanner.low_dose",
-    "phantom_pairs": "data.phantom_pairs",
-    "place_patch": "scanner.slices",
-    "read_run": "runs.store",
-    "target_domain_study": "target_domain.study",
-    "train_all": "training.recipes",
-    "train_for": "training.recipes",
-    "write_report": "report.page",
-    "write_run": "runs.store",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] not in COMMANDS:
         what = f"no such command: {words[0]}" if words else "which command?"
         return _refuse(f"{what} (one of {', '.join(COMMANDS)}; ctxai --help says more)")
-    from recon.errors import BackendUnavailable, DataError
+    from recon import BackendUnavailable, DataError
 
     try:
         job = _parse(words[0], words[1:])

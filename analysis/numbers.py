@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recon.errors import DataError
+from recon import DataError
 
 __all__ = ["Spread", "apply", "collapse_alarm", "coverage", "ideal_coverage", "rms", "sample_sd"]
 

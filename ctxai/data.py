@@ -48,7 +48,7 @@ class PatchPairs:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.data import PatchPairs
+    >>> from ctxai import PatchPairs
     >>> y = torch.full((3, 100, 80), -1000.0)
     >>> y[:, 20:90, 8:76] = 40.0
     >>> pairs = PatchPairs(y + 10, y, patch=32)

@@ -31,7 +31,7 @@ class Chen(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.denoisers import Chen
+    >>> from ctxai import Chen
     >>> Chen()(torch.zeros(2, 1, 32, 48)).shape
     torch.Size([2, 1, 32, 48])
     """
@@ -71,7 +71,7 @@ class Yang(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.denoisers import Yang
+    >>> from ctxai import Yang
     >>> Yang()(torch.zeros(1, 1, 32, 48)).shape
     torch.Size([1, 1, 32, 48])
     """

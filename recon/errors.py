@@ -21,7 +21,7 @@ class DataError(ValueError):
 
     Examples
     --------
-    >>> from recon.errors import DataError
+    >>> from recon import DataError
     >>> print(DataError("negative exposure", where="--mas", expected="mAs > 0", got=-10))
     negative exposure (--mas): expected mAs > 0, got -10
     """
@@ -53,7 +53,7 @@ class BackendUnavailable(RuntimeError):
 
     Examples
     --------
-    >>> from recon.errors import BackendUnavailable
+    >>> from recon import BackendUnavailable
     >>> print(BackendUnavailable("astra", "no CUDA device was found", "use backend='numba'"))
     backend 'astra' cannot run here: no CUDA device was found; use backend='numba'
     """

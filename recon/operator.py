@@ -85,7 +85,7 @@ class Operator:
         Examples
         --------
         >>> import torch
-        >>> from recon.geometry import ImageGrid, ParallelBeam
+        >>> from recon import ImageGrid, ParallelBeam
         >>> A = operator(ParallelBeam(angles=[0.0], n_cols=2, col_pitch=1.0),
         ...              ImageGrid(shape=(2, 2), spacing=(1.0, 1.0)))
         >>> A(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
@@ -263,7 +263,7 @@ def operator(geometry: Geometry, grid: ImageGrid, *, backend: str = "auto") -> O
     Examples
     --------
     >>> import torch
-    >>> from recon.geometry import ImageGrid, flash_axial
+    >>> from recon import ImageGrid, flash_axial
     >>> A = operator(flash_axial(views=96), ImageGrid(shape=(32, 32), spacing=(2.0, 2.0)))
     >>> A(torch.zeros(3, 1, 32, 32)).shape, A.backend
     (torch.Size([3, 1, 96, 736]), 'numba')

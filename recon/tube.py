@@ -73,7 +73,7 @@ def mu_water(kvp: float) -> float:
 
     Examples
     --------
-    >>> from recon.tube import mu_water
+    >>> from recon import mu_water
     >>> mu_water(120)
     0.0193
     """
@@ -152,8 +152,8 @@ def photons_per_column(
 
     Examples
     --------
-    >>> from recon.geometry import flash_axial
-    >>> from recon.tube import photons_per_column
+    >>> from recon import flash_axial
+    >>> from recon import photons_per_column
     >>> fan = flash_axial(2304)
     >>> n0 = photons_per_column(mas=192.0, kvp=120, geometry=fan, slice_thickness=0.6)
     >>> n0.shape, round(float(n0.max()), -3)

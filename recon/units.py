@@ -47,7 +47,7 @@ def hu_to_mu(hu: T, mu_water: float) -> T:
 
     Examples
     --------
-    >>> from recon.units import hu_to_mu
+    >>> from recon import hu_to_mu
     >>> float(hu_to_mu(0.0, 0.02))
     0.02
     """
@@ -59,7 +59,7 @@ def mu_to_hu(mu: T, mu_water: float) -> T:
 
     Examples
     --------
-    >>> from recon.units import mu_to_hu
+    >>> from recon import mu_to_hu
     >>> mu_to_hu(0.0, 0.02)
     -1000.0
     """

@@ -32,10 +32,9 @@ import torch
 from benchmark_peers import compare, importable, seconds, spread
 from llvmlite import binding
 
+from recon import FanBeam, ImageGrid, operator
 from recon.backends.rays import trace
 from recon.engine.simd import lanes, lerp_add, load, store, zero
-from recon.geometry import FanBeam, ImageGrid
-from recon.operator import operator
 from recon.phantom import Ellipse, EllipsePhantom, inserts_phantom
 
 VIEWS, SIZE, STACK, MU = 1152, 512, 16, 0.02

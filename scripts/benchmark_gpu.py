@@ -29,14 +29,9 @@ from benchmark import GRID, SIZE, STACK, VIEWS, body, scanner
 
 from analysis.data.phantom_pairs import WORKING_POINT, phantom_pairs
 from analysis.session import on_device
-from ctxai.data import PatchPairs
-from ctxai.representation.flow import FlowMatching
-from ctxai.sampling.draw import draw
-from ctxai.training.flow import FlowTask
-from ctxai.training.loop import train
-from ctxai.weights.sets import SHIPPED
+from ctxai import SHIPPED, FlowMatching, FlowTask, PatchPairs, draw, train
+from recon import operator
 from recon.backends.rays import trace
-from recon.operator import operator
 
 
 def seconds(job: Callable[[], Any], repeats: int = 5) -> float:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from analysis.scanner.slice_scanner import SliceScanner
-from recon.geometry import ImageGrid
+from recon import ImageGrid
 
 SPACING, SIZE, PATCH, MAS = 0.78, 512, 128, 10.0
 

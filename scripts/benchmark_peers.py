@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recon.geometry import FanBeam, ImageGrid
-from recon.operator import operator
+from recon import FanBeam, ImageGrid, operator
 
 __all__ = ["PEERS", "compare"]
 

@@ -23,9 +23,7 @@ import torch
 from benchmark_patch import seconds
 
 from analysis.session import on_device
-from ctxai.precision import sixteen_bits
-from ctxai.sampling.draw import draw
-from ctxai.weights.sets import SHIPPED
+from ctxai import SHIPPED, draw, sixteen_bits
 
 
 def patch() -> torch.Tensor:

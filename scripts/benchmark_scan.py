@@ -29,13 +29,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 import recon
-from recon.helical import covered, reconstruct, slabs
-from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
-from recon.scan.at_dose import at_dose
-from recon.scan.helix import HelicalScan
-from recon.scan.lazy_views import LazyViews
-from recon.scan.scanners import flash_helical
-from recon.scan.simulate import simulate_scan
+from recon import (
+    HelicalScan,
+    LazyViews,
+    at_dose,
+    covered,
+    flash_helical,
+    reconstruct,
+    simulate_scan,
+)
+from recon.helical import slabs
+from recon.phantom import Ellipsoid, EllipsoidPhantom
 
 MU = 0.0192
 GRID = recon.ImageGrid(shape=(512, 512), spacing=(500 / 512, 500 / 512))

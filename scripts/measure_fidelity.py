@@ -37,9 +37,7 @@ from analysis.data.phantom_pairs import WorkingPoint
 from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
 from analysis.numbers import apply, coverage, ideal_coverage, rms, sample_sd
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
-from ctxai.sampling.draw import draw
-from ctxai.sampling.model import Model
-from ctxai.weights.sets import SAMPLERS, sampler_name
+from ctxai import SAMPLERS, Model, draw, sampler_name
 from recon.storage import write_atomic, write_csv
 
 LAYERS = ("1", "2", "4", "7", "output")

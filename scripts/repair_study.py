@@ -37,9 +37,8 @@ from analysis.repair.finetune import RECIPES, RepairRecipe, finetuned, sampled_d
 from analysis.repair.numbers import Measured, measure, rows
 from analysis.scanner.slice_scanner import derived_seed
 from analysis.session import require_out
-from ctxai.files.modules import save_module
-from ctxai.weights.sets import SHIPPED, WeightSet
-from recon.errors import DataError
+from ctxai import SHIPPED, WeightSet, save_module
+from recon import DataError
 from recon.storage import write_atomic, write_csv
 
 SHOWN = {

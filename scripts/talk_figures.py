@@ -37,7 +37,7 @@ from analysis.figures.drawing import FORMS
 from analysis.runs.store import read_run
 from analysis.talk.cover import cover_of_run
 from analysis.talk.figures import of_run
-from recon.errors import DataError
+from recon import DataError
 from recon.storage import write_atomic
 
 

@@ -35,8 +35,8 @@ from analysis.projection_domain.study import require_exposures
 from analysis.runs.store import Study
 from analysis.target_domain.compatibility import power_lesion
 from analysis.target_domain.study import target_domain_study
-from ctxai.weights.sets import SHIPPED
-from recon.errors import DataError
+from ctxai import SHIPPED
+from recon import DataError
 from recon.storage import write_csv
 
 TOLERANCE_HU = 1.0

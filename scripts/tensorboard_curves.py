@@ -16,7 +16,7 @@ import csv
 import sys
 from pathlib import Path
 
-from recon.errors import DataError
+from recon import DataError
 
 
 def main() -> int:

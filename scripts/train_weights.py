@@ -35,7 +35,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from analysis.data.phantom_pairs import WORKING_POINT
 from analysis.training.recipes import train_all
 from analysis.training.stages import DOSES, LARGE, LONG, REDUCED
-from ctxai.weights.sets import SHIPPED, WeightSet
+from ctxai import SHIPPED, WeightSet
 
 RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES)}
 

@@ -44,8 +44,8 @@ def demo(
     from analysis.commands.demo_studies import demo_slice, demo_studies
     from analysis.data.phantom_pairs import WorkingPoint
     from analysis.training.recipes import train_all
-    from ctxai.weights.sets import SHIPPED
-    from recon.dicom.write import write_series
+    from ctxai import SHIPPED
+    from recon import write_series
     from recon.storage import run_folder
 
     weights = train_all(out / "weights", seed=seed) if retrain else SHIPPED

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ctxai.sampling.model import FlowModel
-from ctxai.weights.sets import WeightSet, cinn_name
-from recon.phantom.slices.anatomy import random_slice
+from ctxai import FlowModel, WeightSet, cinn_name
+from recon.phantom import random_slice
 
 from ..data.phantom_pairs import WorkingPoint, scan
 from ..invariances.study import invariance_study

@@ -38,8 +38,7 @@ def inspect(
         out = session.require_out(out)
 
     from analysis.projections.figures import audit_table
-    from recon.ctpd.read import read_scan
-    from recon.scan.audit import geometry_audit
+    from recon import geometry_audit, read_scan
 
     found = read_scan(scan, progress="headers")
     for note in found.notes:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 if TYPE_CHECKING:
-    from recon.phantom.exact.ellipsoids import EllipsoidPhantom
-    from recon.phantom.volumes.voxels import VoxelPhantom
-    from recon.scan.helix import HelicalScan
+    from recon import HelicalScan
+    from recon.phantom import EllipsoidPhantom, VoxelPhantom
 
 __all__ = ["phantom"]
 
@@ -72,7 +71,7 @@ def phantom(
         seed: Seed of the noise.
     """
     from analysis import session
-    from recon.errors import DataError
+    from recon import DataError
 
     (exposure,) = session.require_mas([mas])
     session.require_count(seed, "--seed", least=0)
@@ -85,11 +84,7 @@ def phantom(
     if out.is_dir() and any(out.iterdir()):
         raise DataError("folder is not empty", where=out, expected="a new folder for the series")
 
-    from recon.ctpd.write import write_scan
-    from recon.scan.scanners import VENDORS
-    from recon.scan.simulate import simulate_scan
-    from recon.scan.tube_current import modulated_exposures
-    from recon.tube import mu_water
+    from recon import VENDORS, modulated_exposures, mu_water, simulate_scan, write_scan
 
     water = mu_water(kvp)
     name, what, height = _object(anatomy, volume, water)
@@ -113,10 +108,10 @@ def _object(
 ) -> tuple[str, EllipsoidPhantom | VoxelPhantom, float | None]:
     """Name and phantom, and how high it is, where that decides the scan's length."""
     if volume is None:
-        from recon.phantom.bodies.body import body
+        from recon.phantom import body
 
         return anatomy, body(anatomy, mu_water), None
-    from recon.phantom.volumes.files import read_volume
+    from recon.phantom import read_volume
 
     voxels = read_volume(volume, mu_water=mu_water)
     return f"volume {voxels.digest}", voxels, voxels.size[0]
@@ -130,8 +125,7 @@ def _geometry(
     length: float | None,
     height: float | None,
 ) -> HelicalScan:
-    from recon.errors import DataError
-    from recon.scan.scanners import SCANNERS
+    from recon import SCANNERS, DataError
 
     options = {"pitch": pitch, "table": table}
     if scanner == "flash" and focal_spot != "own":

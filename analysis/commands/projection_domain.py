@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from recon.errors import DataError
+from recon import DataError
 
 __all__ = ["projection_domain"]
 
@@ -81,8 +81,7 @@ def projection_domain(
 
     from analysis.lesions.lesion import Lesion
     from analysis.projection_domain.study import projection_study, require_exposures
-    from ctxai.weights.load import load_denoiser
-    from ctxai.weights.own_denoiser import require_differentiable
+    from ctxai import load_denoiser, require_differentiable
 
     Lesion(contrast=contrast, radius=radius)  # refuses what is no lesion before any work is done
     if denoiser.lower() in ("chen", "yang"):

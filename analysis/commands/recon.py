@@ -39,7 +39,7 @@ def recon(
         out: Folder for the series, new or empty.
     """
     from analysis import session
-    from recon.errors import DataError
+    from recon import DataError
 
     options.check()
     session.require_device(options.device)
@@ -56,7 +56,7 @@ def recon(
     from analysis.projections.record import scan_record
     from analysis.projections.slice_figures import slices_figure
     from analysis.projections.slices import plan_slices, reconstruct_slices, write_slices
-    from recon.ctpd.read import read_scan
+    from recon import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
     found = read_scan(scan, progress="headers")

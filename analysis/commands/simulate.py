@@ -48,7 +48,7 @@ def simulate(
         projections: Also write the projections, OUT/mas-010/projections, as DICOM-CT-PD.
     """
     from analysis import session
-    from recon.errors import DataError
+    from recon import DataError
 
     exposures = session.require_mas(mas) if mas else []
     if not mas and not dose_fraction:
@@ -62,7 +62,7 @@ def simulate(
     from analysis.projections.record import scan_record
     from analysis.projections.slice_figures import doses_figure
     from analysis.projections.slices import plan_slices
-    from recon.ctpd.read import read_scan
+    from recon import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
     found = read_scan(scan, progress="headers")

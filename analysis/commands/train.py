@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from recon.errors import DataError
+from recon import DataError
 
 __all__ = ["train"]
 

@@ -20,7 +20,7 @@ def verify(scan: Positional[Path]) -> None:
     Args:
         scan: Folder of one DICOM-CT-PD series, one file a view.
     """
-    from recon.ctpd.read import read_scan
+    from recon import read_scan
 
     found = read_scan(scan, progress="headers")
     g = found.geometry

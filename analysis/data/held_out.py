@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.errors import DataError
-from recon.geometry import ImageGrid
+from recon import DataError, ImageGrid
 
 from ..numbers import rms, sample_sd
 from ..scanner.slice_scanner import SliceScanner, derived_seed

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ctxai.data import PatchPairs
-from recon.errors import DataError
+from ctxai import PatchPairs
+from recon import DataError
 
 from ..scanner.slices import load_slices, resample
 

@@ -17,10 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recon.dose.noise import ELECTRONIC_NOISE
-from recon.errors import DataError
-from recon.geometry import ImageGrid
-from recon.phantom.slices.anatomy import random_slice
+from recon import ELECTRONIC_NOISE, DataError, ImageGrid
+from recon.phantom import random_slice
 
 from ..scanner.low_dose import low_dose_slices
 from ..scanner.slice_scanner import derived_seed

@@ -15,8 +15,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ctxai.sampling.fibre import project_to_fibre
-from recon.errors import DataError
+from ctxai import project_to_fibre
+from recon import DataError
 
 from ..numbers import rms, sample_sd
 

@@ -7,9 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ctxai.sampling.fibre import project_to_fibre
-from ctxai.sampling.model import InvarianceModel, Model
-from ctxai.sampling.near_null import NearNull, near_null
+from ctxai import InvarianceModel, Model, NearNull, near_null, project_to_fibre
 
 from ..numbers import collapse_alarm, rms, sample_sd
 from ..runs.store import Study

@@ -13,12 +13,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.representation.vae import active_dimensions
-from ctxai.sampling.draw import draw
-from ctxai.sampling.model import InvarianceModel, Model, Redraw
-from ctxai.sampling.near_null import near_null
-from ctxai.wiretap.wiretap import Wiretap
-from recon.errors import DataError
+from ctxai import InvarianceModel, Model, Redraw, Wiretap, active_dimensions, draw, near_null
+from recon import DataError
 
 from ..data.held_out import HeldOut
 from ..numbers import apply, coverage, ideal_coverage, rms, sample_sd

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ctxai.sampling.model import InvarianceModel
-from recon.errors import DataError
+from ctxai import InvarianceModel
+from recon import DataError
 
 __all__ = [
     "BANDS",

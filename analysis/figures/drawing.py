@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from recon.errors import DataError
+from recon import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

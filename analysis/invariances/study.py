@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.sampling.draw import draw
-from ctxai.sampling.model import Model
-from recon.errors import DataError
+from ctxai import Model, draw
+from recon import DataError
 
 from ..fidelity.evidence import LayerEvidence
 from ..fidelity.verdict import judge_invariances

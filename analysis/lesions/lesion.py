@@ -23,8 +23,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from recon.errors import DataError
-from recon.geometry import ImageGrid
+from recon import DataError, ImageGrid
 
 from ..numbers import apply, rms
 from ..observers.ideal import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
@@ -66,8 +65,8 @@ class Lesion:
 
     Examples
     --------
-    >>> from analysis.lesions.lesion import Lesion
-    >>> from recon.geometry import ImageGrid
+    >>> from analysis import Lesion
+    >>> from recon import ImageGrid
     >>> grid = ImageGrid(shape=(9, 9), spacing=(1.0, 1.0))
     >>> image = Lesion(contrast=20.0, radius=3.0).on(grid)
     >>> image[4, 4].round().item(), image[4, 7].item()
@@ -112,7 +111,7 @@ def site_lesion(*, contrast: float, radius: float, grid: ImageGrid) -> Lesion:
     Examples
     --------
     >>> from analysis.lesions.lesion import site_lesion
-    >>> from recon.geometry import ImageGrid
+    >>> from recon import ImageGrid
     >>> grid = ImageGrid(shape=(8, 8), spacing=(2.0, 2.0))
     >>> lesion = site_lesion(contrast=20.0, radius=1.5, grid=grid)
     >>> lesion.radius, lesion.place, int(lesion.on(grid).argmax()) == 4 * 8 + 4

@@ -9,9 +9,8 @@ import torch
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from ctxai.data import PatchPairs
-from recon.errors import DataError
-from recon.geometry import ImageGrid
+from ctxai import PatchPairs
+from recon import DataError, ImageGrid
 
 from ..data.held_out import HeldOut
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan

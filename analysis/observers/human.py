@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.errors import DataError
+from recon import DataError
 
 __all__ = [
     "Observed",

@@ -25,8 +25,8 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
-from ctxai.sampling.jacobian import linearise
-from recon.errors import DataError
+from ctxai import linearise
+from recon import DataError
 
 __all__ = ["Jacobian", "Krylov", "auc", "detectability", "lanczos"]
 

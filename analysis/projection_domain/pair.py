@@ -25,8 +25,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import brentq
 from torch import Tensor
 
-from recon.errors import DataError
-from recon.units import AIR_HU
+from recon import AIR_HU, DataError
 
 from ..numbers import apply
 from ..observers.ideal import Jacobian, detectability

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from recon.errors import DataError
+from recon import DataError
 
 from ..lesions.lesion import Lesion
 from ..numbers import apply

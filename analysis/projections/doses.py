@@ -21,7 +21,7 @@ from analysis.projections.slices import SlicePlan, reconstruct_slices, write_sli
 from analysis.runs.store import mas_label
 
 if TYPE_CHECKING:
-    from recon.scan.scan import Scan
+    from recon import Scan
 
 __all__ = ["DoseLevel", "DoseStudy", "dose_levels", "simulate_dose"]
 
@@ -75,7 +75,7 @@ def dose_levels(
     DataError
         If an exposure is above the scan's own, or is none.
     """
-    from recon.scan.at_dose import at_dose
+    from recon import at_dose
 
     found: dict[str, DoseLevel] = {}
     wanted: list[tuple[float, Scan]] = []
@@ -117,7 +117,7 @@ def simulate_dose(
     projections : bool
         Whether the rays are written as well.
     """
-    from recon.ctpd.write import write_scan
+    from recon import write_scan
 
     middle, region = middle_slices(plan), central_region(plan.grid)
     heights = plan.z[middle]

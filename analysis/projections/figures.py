@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from recon.scan.audit import AuditLine
-    from recon.scan.scan import Scan
+    from recon import AuditLine, Scan
 
 __all__ = ["audit_table", "scan_figure", "scan_metrics"]
 

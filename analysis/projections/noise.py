@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recon.scan.lazy_views import LazyViews
+from recon import LazyViews
 
 if TYPE_CHECKING:
     from analysis.projections.slices import SlicePlan
-    from recon.geometry import ImageGrid
-    from recon.scan.scan import LineIntegrals, Scan
+    from recon import ImageGrid, LineIntegrals, Scan
 
 __all__ = [
     "REGION",
@@ -93,7 +92,7 @@ def middle_slices(plan: SlicePlan) -> slice:
 
 def starved_share(scan: Scan) -> float:
     """Part of the rays that stand on the floor of the noise model, counted in 48 views."""
-    from recon.dose.kernels import FLOOR_QUANTA
+    from recon import FLOOR_QUANTA
 
     views = np.unique(np.linspace(0, len(scan) - 1, _VIEWS).astype(int))
     counted = 0

@@ -11,7 +11,7 @@ from recon.storage import versions
 
 if TYPE_CHECKING:
     from analysis.projections.slices import SlicePlan
-    from recon.scan.scan import Scan
+    from recon import Scan
 
 __all__ = ["Command", "scan_digest", "scan_record"]
 

@@ -43,7 +43,7 @@ def slices_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from recon.dicom.patient_axes import patient_axes
+    from recon import patient_axes
 
     grid, z, step = plan.grid, plan.z, plan.options.slice_increment
     (sy, sx), (rows, cols) = grid.spacing, grid.shape

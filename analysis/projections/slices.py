@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from tyro.conf import arg
 
-from recon.errors import DataError
+from recon import DataError
 
 if TYPE_CHECKING:
-    from recon.geometry import ImageGrid
-    from recon.scan.scan import Scan
+    from recon import ImageGrid, Scan
 
 __all__ = ["SliceOptions", "SlicePlan", "plan_slices", "reconstruct_slices", "write_slices"]
 
@@ -65,7 +64,7 @@ class SliceOptions:
                 "the range runs backwards", where="--z-range", expected="LO ≤ HI",
                 got=f"{self.z_range[0]:g} {self.z_range[1]:g}",
             )  # fmt: skip
-        from recon.fbp.windows import check_window
+        from recon import check_window
 
         check_window(self.window)
 
@@ -109,8 +108,7 @@ def plan_slices(scan: Scan, options: SliceOptions) -> SlicePlan:
     DataError
         If the scan covers no slice, or not those asked for.
     """
-    from recon.geometry import ImageGrid
-    from recon.helical import covered
+    from recon import ImageGrid, covered
 
     options.check()
     pixel = options.fov / options.matrix
@@ -152,7 +150,7 @@ def reconstruct_slices(
     scan: Scan, plan: SlicePlan, *, z: np.ndarray | None = None, progress: bool = False
 ) -> np.ndarray:
     """Return the slices of a plan, or others on its grid, (slices, rows, cols) [HU]."""
-    from recon.helical import reconstruct
+    from recon import reconstruct
 
     return reconstruct(
         scan,
@@ -182,8 +180,7 @@ def write_slices(
     source : Scan, optional
         The measured scan, where ``scan`` was simulated from it.
     """
-    from recon.dicom.acquisition import scan_acquisition
-    from recon.dicom.write import write_series
+    from recon import scan_acquisition, write_series
 
     acquisition = scan_acquisition(scan, grid=plan.grid, z=plan.z, source=source)
     simulated = "" if source is None else "simulated "

@@ -19,11 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ctxai.data import PatchPairs
-from ctxai.sampling.model import Model
-from ctxai.training.denoiser import Pairs, SupervisedTask
-from ctxai.training.loop import Task, train
-from ctxai.training.repair import RepairTask
+from ctxai import Model, Pairs, PatchPairs, RepairTask, SupervisedTask, Task, train
 
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs
 from ..lesions.sites import around, lesion_sites, middle

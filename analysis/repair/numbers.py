@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctxai.training.repair import blindness
+from ctxai import blindness
 
 from ..lesions.lesion import contrast_recovery, site_lesion
 from ..lesions.sites import SitePatches, middle, square_grid

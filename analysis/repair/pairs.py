@@ -19,12 +19,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai.files.tensors import digest_tensors
-from ctxai.sampling.draw import draw
-from ctxai.sampling.model import Model
-from ctxai.training.denoiser import Pairs
-from recon.errors import DataError
-from recon.geometry import ImageGrid
+from ctxai import Model, Pairs, digest_tensors, draw
+from recon import DataError, ImageGrid
 
 from ..lesions.lesion import match_lesions, site_lesion
 from ..lesions.sites import square_grid

@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recon.dicom.images import CTImages, read_images
-from recon.dicom.write import write_series
-from recon.errors import DataError
+from recon import CTImages, DataError, read_images, write_series
 from recon.storage import digest_files, run_folder, write_atomic
 
 from ..figures.drawing import FORMS

@@ -24,7 +24,7 @@ def sample_order(study: Study) -> list[int]:
     --------
     >>> import numpy as np
     >>> from analysis.runs.order import sample_order
-    >>> from analysis.runs.store import Study
+    >>> from analysis import Study
     >>> facts = {"compatibility": {"most_different": [3, 1]}}
     >>> arrays = {"ybar": np.ones((4, 8, 8))}
     >>> sample_order(Study("target-domain", "chen", 10.0, facts, arrays=arrays))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.errors import DataError
+from recon import DataError
 from recon.storage import read_json, versions, write_csv, write_json
 
 __all__ = ["METRIC_COLUMNS", "VERDICT", "Run", "Study", "mas_label", "read_run", "write_run"]

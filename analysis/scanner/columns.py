@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recon.errors import DataError
-from recon.geometry import FanBeam, ImageGrid
+from recon import DataError, FanBeam, ImageGrid
 
 __all__ = ["crossing_columns", "with_columns"]
 
@@ -25,7 +24,7 @@ def crossing_columns(geometry: FanBeam, grid: ImageGrid, margin: int = MARGIN) -
     Examples
     --------
     >>> from analysis.scanner.columns import crossing_columns
-    >>> from recon.geometry import ImageGrid, flash_axial
+    >>> from recon import ImageGrid, flash_axial
     >>> crossing_columns(flash_axial(), ImageGrid(shape=(10, 10), spacing=(1.0, 1.0)))
     slice(326, 412, None)
     """
@@ -47,7 +46,7 @@ def with_columns(geometry: FanBeam, columns: slice) -> FanBeam:
     Examples
     --------
     >>> from analysis.scanner.columns import with_columns
-    >>> from recon.geometry import flash_axial
+    >>> from recon import flash_axial
     >>> flash = flash_axial()
     >>> part = with_columns(flash, slice(9, 20))
     >>> bool(abs(part.fan_angles - flash.fan_angles[9:20]).max() < 1e-9)

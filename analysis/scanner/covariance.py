@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recon.operator import Operator, operator
+from recon import Operator, operator
 
 from .columns import with_columns
 from .slice_scanner import SliceScanner

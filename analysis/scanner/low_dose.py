@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from recon.dose.noise import ELECTRONIC_NOISE, sample_transmission
-from recon.geometry import FanBeam, ImageGrid, flash_axial
-from recon.operator import operator
-from recon.tube import mu_water, photons_per_column
-from recon.units import AIR_HU, hu_to_mu, mu_to_hu
+from recon import (
+    AIR_HU,
+    ELECTRONIC_NOISE,
+    FanBeam,
+    ImageGrid,
+    flash_axial,
+    hu_to_mu,
+    mu_to_hu,
+    mu_water,
+    operator,
+    photons_per_column,
+    sample_transmission,
+)
 
 from .slice_scanner import chunks
 

@@ -17,12 +17,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recon.dose.noise import ELECTRONIC_NOISE, sample_transmission, starved_rays
-from recon.errors import DataError
-from recon.geometry import FanBeam, ImageGrid, flash_axial
-from recon.operator import operator
-from recon.tube import mu_water, photons_per_column
-from recon.units import AIR_HU, hu_to_mu, mu_to_hu
+from recon import (
+    AIR_HU,
+    ELECTRONIC_NOISE,
+    DataError,
+    FanBeam,
+    ImageGrid,
+    flash_axial,
+    hu_to_mu,
+    mu_to_hu,
+    mu_water,
+    operator,
+    photons_per_column,
+    sample_transmission,
+    starved_rays,
+)
 
 from .columns import crossing_columns
 from .slices import patch_weight, resample_to

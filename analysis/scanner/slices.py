@@ -13,10 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from recon.dicom.images import CTImages, read_images
-from recon.errors import DataError
-from recon.geometry import ImageGrid
-from recon.units import AIR_HU
+from recon import AIR_HU, CTImages, DataError, ImageGrid, read_images
 
 __all__ = [
     "BODY_HU",
@@ -77,7 +74,7 @@ def resample_to(hu: np.ndarray, spacing: tuple[float, float], grid: ImageGrid) -
     --------
     >>> import numpy as np
     >>> from analysis.scanner.slices import resample_to
-    >>> from recon.geometry import ImageGrid
+    >>> from recon import ImageGrid
     >>> ramp = np.tile(np.arange(6.0), (4, 1))
     >>> coarse = ImageGrid(shape=(2, 2), spacing=(1.0, 2.0), centre=(0.0, 0.0))
     >>> resample_to(ramp, (1.0, 1.0), coarse)[0].tolist()
@@ -116,7 +113,7 @@ def patch_weight(grid: ImageGrid, patch: ImageGrid) -> np.ndarray:
     Examples
     --------
     >>> from analysis.scanner.slices import patch_weight
-    >>> from recon.geometry import ImageGrid
+    >>> from recon import ImageGrid
     >>> slice_, patch = (ImageGrid(shape=(n, n), spacing=(1.0, 1.0)) for n in (21, 11))
     >>> [round(float(weight), 2) for weight in patch_weight(slice_, patch)[10, 5:11]]
     [0.04, 0.31, 0.69, 0.96, 1.0, 1.0]
@@ -214,7 +211,7 @@ def place_patch(
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.scanner.slices import place_patch
+    >>> from analysis import place_patch
     >>> grid = place_patch(np.zeros((101, 101)), (2.0, 2.0), roi=(50, 60)).grid
     >>> float(grid.x[32]), float(grid.y[32])
     (20.0, 0.0)

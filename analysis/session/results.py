@@ -11,7 +11,7 @@ from .scene import Scene, departures, working_point
 
 if TYPE_CHECKING:
     from analysis.runs.store import Study
-    from ctxai.weights.sets import WeightSet
+    from ctxai import WeightSet
 
 __all__ = ["write_results"]
 
@@ -33,7 +33,7 @@ def write_results(
     from analysis.report.summary import verdicts
     from analysis.runs.store import mas_label, write_run
     from analysis.scanner.low_dose import low_dose_slices
-    from recon.dicom.write import write_series
+    from recon import write_series
     from recon.storage import run_folder
 
     images = scene.images

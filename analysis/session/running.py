@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recon.errors import BackendUnavailable, DataError
+from recon import BackendUnavailable, DataError
 
 __all__ = [
     "MOST_SAMPLES",

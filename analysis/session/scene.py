@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recon.errors import DataError
+from recon import DataError
 
 from .running import current
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     from analysis.scanner.slice_scanner import SliceScanner
     from analysis.scanner.slices import Patch
-    from ctxai.sampling.model import Model
-    from ctxai.weights.sets import WeightSet
-    from ctxai.wiretap.wiretap import Wiretap
-    from recon.dicom.images import CTImages
+    from ctxai import Model, WeightSet, Wiretap
+    from recon import CTImages
 
 __all__ = [
     "Scene",
@@ -80,7 +78,7 @@ class Scene:
 
 def weight_set(folder: Path | None) -> WeightSet:
     """The networks in a folder that `ctxai train` made, or those that come along."""
-    from ctxai.weights.sets import SHIPPED, WeightSet
+    from ctxai import SHIPPED, WeightSet
 
     return SHIPPED if folder is None else WeightSet(Path(folder).expanduser())
 
@@ -117,7 +115,7 @@ def open_scene(
         Side of the patch in place of theirs.
     """
     from analysis.scanner.slices import BODY_HU, load_slices, place_patch
-    from recon.tube import mu_water
+    from recon import mu_water
 
     images = load_slices(folder)
     count = len(images.hu)
@@ -148,8 +146,8 @@ def open_scene(
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
     """A random slice of the working point's grid, as a series of one image."""
     from analysis.data.phantom_pairs import WorkingPoint
-    from recon.dicom.write import write_series
-    from recon.phantom.slices.anatomy import random_slice
+    from recon import write_series
+    from recon.phantom import random_slice
     from recon.storage import run_folder
 
     where = WorkingPoint(**point)
@@ -233,10 +231,7 @@ def models_for(
     shape : (rows, cols), optional
         Pixels of the patch, that of the training by default; for others there is flow matching.
     """
-    from ctxai.weights.load import load_denoiser
-    from ctxai.weights.own_denoiser import require_differentiable
-    from ctxai.weights.sets import sampler_name
-    from ctxai.wiretap.wiretap import Wiretap
+    from ctxai import Wiretap, load_denoiser, require_differentiable, sampler_name
 
     weights = weight_set(None) if weights is None else weights
     f: Callable[[Tensor], Tensor]

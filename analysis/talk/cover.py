@@ -15,13 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ctxai.data import PatchPairs
-from ctxai.denoisers import Chen
-from ctxai.files.modules import load_module, save_module
-from ctxai.training.denoiser import SupervisedTask
-from ctxai.training.loop import train
-from recon.errors import DataError
-from recon.phantom.slices.anatomy import random_slice
+from ctxai import Chen, PatchPairs, SupervisedTask, load_module, save_module, train
+from recon import DataError
+from recon.phantom import random_slice
 
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from ..figures.images import LUNG, SOFT_TISSUE, Window

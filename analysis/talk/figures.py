@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from recon.errors import DataError
+from recon import DataError
 
 from ..figures.images import Window, fit_window
 from ..runs.store import Run, Study

@@ -26,8 +26,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import binomtest
 from torch import Tensor
 
-from recon.errors import DataError
-from recon.geometry import ImageGrid
+from recon import DataError, ImageGrid
 
 from ..lesions.lesion import Lesion
 from ..numbers import rms

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ctxai.sampling.draw import sample_invariances
-from ctxai.sampling.model import Model
-from recon.errors import DataError
+from ctxai import Model, sample_invariances
+from recon import DataError
 
 from ..fidelity.verdict import judge_targets
 from ..lesions.lesion import match_lesions

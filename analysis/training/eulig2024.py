@@ -11,17 +11,22 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ctxai.data import PatchPairs
-from ctxai.eulig2024.resnet import load_resnet50
-from ctxai.eulig2024.task import VAEGANTask
-from ctxai.eulig2024.vae import EuligVAE
-from ctxai.representation.cinn import ConditionalINN
-from ctxai.sampling.model import InvarianceModel
-from ctxai.training.cinn import INNTask
-from ctxai.training.critic import Critic
-from ctxai.training.features import VGG19Features
-from ctxai.weights.sets import SHIPPED, WeightSet, cinn_name, vae_name
-from ctxai.wiretap.wiretap import Wiretap
+from ctxai import (
+    SHIPPED,
+    ConditionalINN,
+    Critic,
+    EuligVAE,
+    INNTask,
+    InvarianceModel,
+    PatchPairs,
+    VAEGANTask,
+    VGG19Features,
+    WeightSet,
+    Wiretap,
+    cinn_name,
+    load_resnet50,
+    vae_name,
+)
 
 from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
 from ..numbers import collapse_alarm

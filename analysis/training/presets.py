@@ -18,14 +18,18 @@ from typing import Any
 
 import torch
 
-from ctxai.data import PatchPairs
-from ctxai.denoisers import Chen, Yang
-from ctxai.files.modules import save_module
-from ctxai.training.critic import Critic
-from ctxai.training.denoiser import SupervisedTask, WganVggTask
-from ctxai.training.features import VGG19Features
-from ctxai.training.loop import Task
-from recon.errors import DataError
+from ctxai import (
+    Chen,
+    Critic,
+    PatchPairs,
+    SupervisedTask,
+    Task,
+    VGG19Features,
+    WganVggTask,
+    Yang,
+    save_module,
+)
+from recon import DataError
 
 from ..data.image_pairs import folder_pairs
 from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs

@@ -14,19 +14,23 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ctxai.data import PatchPairs, pick_domain
-from ctxai.files.modules import load_module, save_module
-from ctxai.sampling.model import FlowModel, InvarianceModel, Model
-from ctxai.weights.sets import (
+from ctxai import (
     SHIPPED,
+    FlowModel,
+    InvarianceModel,
+    Model,
+    PatchPairs,
     WeightSet,
+    Wiretap,
     autoencoder_facts,
     flow_name,
+    load_module,
+    pick_domain,
     sampler_name,
+    save_module,
     vae_name,
 )
-from ctxai.wiretap.wiretap import Wiretap
-from recon.errors import DataError
+from recon import DataError
 
 from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
 from ..numbers import collapse_alarm

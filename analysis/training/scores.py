@@ -6,10 +6,7 @@ from typing import Any
 
 import torch
 
-from ctxai.data import pick_domain
-from ctxai.representation.vae import VAE, active_dimensions
-from ctxai.sampling.draw import draw
-from ctxai.sampling.model import InvarianceModel, Model
+from ctxai import VAE, InvarianceModel, Model, active_dimensions, draw, pick_domain
 
 __all__ = ["denoiser_figures", "model_figures", "vae_figures"]
 

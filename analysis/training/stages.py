@@ -16,23 +16,30 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ctxai.data import PatchPairs
-from ctxai.denoisers import Chen, Yang
-from ctxai.files.modules import load_module, save_module
-from ctxai.representation.cinn import ConditionalINN
-from ctxai.representation.flow import FlowMatching
-from ctxai.representation.vae import VAE
-from ctxai.sampling.model import FlowModel, InvarianceModel
-from ctxai.training import parallel
-from ctxai.training.cinn import INNTask
-from ctxai.training.critic import Critic
-from ctxai.training.denoiser import SupervisedTask, WganVggTask
-from ctxai.training.features import VGG19Features
-from ctxai.training.flow import FlowTask
-from ctxai.training.loop import Task, train
-from ctxai.training.vae import VAETask
-from ctxai.weights.sets import vae_name
-from ctxai.wiretap.wiretap import Wiretap
+from ctxai import (
+    VAE,
+    Chen,
+    ConditionalINN,
+    Critic,
+    FlowMatching,
+    FlowModel,
+    FlowTask,
+    INNTask,
+    InvarianceModel,
+    PatchPairs,
+    SupervisedTask,
+    Task,
+    VAETask,
+    VGG19Features,
+    WganVggTask,
+    Wiretap,
+    Yang,
+    is_first,
+    load_module,
+    save_module,
+    train,
+    vae_name,
+)
 
 from ..data.phantom_pairs import WorkingPoint
 from .curves import write_curves
@@ -132,7 +139,7 @@ def seeded(build: Callable[[], Any], seed: int, stage: str) -> Any:
 
 def tell_random(stage: str, source: str) -> None:
     """Say on stderr that a network has random weights, where published ones could be had."""
-    if source.startswith("random") and parallel.is_first():
+    if source.startswith("random") and is_first():
         hint = "torchvision's are taken if torch's folder of checkpoints holds them as safetensors"
         tqdm.write(f"{stage}: {source}; {hint}", file=sys.stderr)
 
@@ -159,7 +166,7 @@ class Stages:
             label=stage,
             progress=self.progress,
         )
-        if parallel.is_first():
+        if is_first():
             write_curves(checkpoint, logs, title=stage)
 
     def save(self, name: str, module: torch.nn.Module, figures: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.errors import DataError
+from recon import DataError
 
 __all__ = ["Packer", "unpack"]
 

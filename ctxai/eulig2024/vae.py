@@ -45,7 +45,7 @@ class EuligVAE(VAE):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.eulig2024.vae import EuligVAE
+    >>> from ctxai import EuligVAE
     >>> vae = EuligVAE(shape=(32, 32), latent=64, width=1).eval()
     >>> x, output = torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 32, 32)
     >>> latent = vae.encode(x, output).loc

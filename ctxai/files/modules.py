@@ -53,8 +53,8 @@ def save_module(path: str | Path, module: nn.Module, *, half: bool = False, **fa
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from ctxai.files.modules import load_module, save_module
-    >>> from ctxai.denoisers import Chen
+    >>> from ctxai import load_module, save_module
+    >>> from ctxai import Chen
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "chen.safetensors"
     >>> _ = save_module(path, Chen(), pixel_mm=1.0)
     >>> module, facts = load_module(path)

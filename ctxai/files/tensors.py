@@ -31,7 +31,7 @@ def digest_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.files.tensors import digest_tensors
+    >>> from ctxai import digest_tensors
     >>> a, b = torch.zeros(2), torch.ones(3)
     >>> digest_tensors({"a": a, "b": b}) == digest_tensors({"b": b, "a": a})
     True

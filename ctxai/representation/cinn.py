@@ -129,7 +129,7 @@ class ConditionalINN(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.representation.cinn import ConditionalINN
+    >>> from ctxai import ConditionalINN
     >>> cinn = ConditionalINN(latent=8, condition_shape=(3,), blocks=2, hidden=16, embedding=4)
     >>> latent, z = torch.randn(5, 8), torch.randn(5, 3)
     >>> v, log_det = cinn(latent, z)

@@ -86,7 +86,7 @@ class FlowMatching(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.representation.flow import FlowMatching
+    >>> from ctxai import FlowMatching
     >>> flow = FlowMatching(condition_shape=(3, 16, 16), widths=(8, 8, 8))
     >>> v, z = torch.randn(5, flow.latent), torch.randn(1, 3, 16, 16)
     >>> flow.generate(v, z).shape

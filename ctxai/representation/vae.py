@@ -95,7 +95,7 @@ class VAE(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.representation.vae import VAE
+    >>> from ctxai import VAE
     >>> vae = VAE(shape=(16, 16), latent=12, widths=(8, 16), offset=-400.0, scale=450.0)
     >>> posterior = vae.encode(torch.zeros(3, 1, 16, 16))
     >>> posterior.loc.shape, vae.decode(posterior.loc).shape
@@ -289,7 +289,7 @@ def active_dimensions(vae: VAE, images: Tensor, condition: Tensor | None = None)
     Examples
     --------
     >>> import torch
-    >>> from ctxai.representation.vae import VAE, active_dimensions
+    >>> from ctxai import VAE, active_dimensions
     >>> active_dimensions(VAE(shape=(8, 8), latent=4, widths=(8,)), torch.zeros(5, 1, 8, 8))
     0
     """

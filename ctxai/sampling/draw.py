@@ -242,11 +242,11 @@ def sample_invariances(
     Examples
     --------
     >>> import torch
-    >>> from ctxai.representation.cinn import ConditionalINN
-    >>> from ctxai.sampling.model import InvarianceModel
-    >>> from ctxai.sampling.draw import sample_invariances
-    >>> from ctxai.representation.vae import VAE
-    >>> from ctxai.wiretap.wiretap import Wiretap
+    >>> from ctxai import ConditionalINN
+    >>> from ctxai import InvarianceModel
+    >>> from ctxai import sample_invariances
+    >>> from ctxai import VAE
+    >>> from ctxai import Wiretap
     >>> model = InvarianceModel(
     ...     wiretap=Wiretap(lambda x: x, "output"),
     ...     vae=VAE(shape=(16, 16), latent=4, widths=(8, 8)),

@@ -231,7 +231,7 @@ def project_to_fibre(
     Examples
     --------
     >>> import torch
-    >>> from ctxai.sampling.fibre import project_to_fibre
+    >>> from ctxai import project_to_fibre
     >>> pairs = lambda x: x.unflatten(-1, (-1, 2)).mean(-1)  # Φ sees the mean of two neighbours
     >>> start = torch.tensor([[[[3.0, 1.0, 0.0, -4.0]]]])
     >>> result = project_to_fibre(pairs, start, torch.zeros(1, 1, 1, 2), tolerance=1e-3)

@@ -67,7 +67,7 @@ def linearise(phi: Product, x: Tensor) -> Linearisation:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.sampling.jacobian import linearise
+    >>> from ctxai import linearise
     >>> at = linearise(lambda x: 3.0 * torch.relu(x), torch.tensor([[[[2.0, -1.0]]]]))
     >>> at.value, at.times_j(torch.ones(1, 1, 1, 2))
     (tensor([[[[6., 0.]]]]), tensor([[[[3., 0.]]]]))

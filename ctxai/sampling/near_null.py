@@ -99,7 +99,7 @@ def near_null(
     Examples
     --------
     >>> import torch
-    >>> from ctxai.sampling.near_null import near_null
+    >>> from ctxai import near_null
     >>> pairs = lambda x: x.unflatten(-1, (-1, 2)).mean(-1)  # sees the mean of two neighbours
     >>> d = torch.tensor([[1.0, -1.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0]]).reshape(2, 1, 1, 4)
     >>> found = near_null(pairs, torch.zeros(1, 1, 1, 4), d, draws=50, seed=1)

@@ -37,7 +37,7 @@ class Critic(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.training.critic import Critic
+    >>> from ctxai import Critic
     >>> Critic(width=0.25)(torch.zeros(5, 1, 64, 64)).shape
     torch.Size([5])
     """

@@ -49,10 +49,10 @@ class SupervisedTask:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.data import PatchPairs
-    >>> from ctxai.training.denoiser import SupervisedTask
-    >>> from ctxai.denoisers import Chen
-    >>> from ctxai.training.loop import train
+    >>> from ctxai import PatchPairs
+    >>> from ctxai import SupervisedTask
+    >>> from ctxai import Chen
+    >>> from ctxai import train
     >>> y = torch.zeros(2, 32, 32)
     >>> task = SupervisedTask(Chen(), PatchPairs(y + 10, y, patch=16), batch=2, steps=3, lr=1e-3)
     >>> sorted(train(task, steps=3, seed=1, progress=False)[0])

@@ -51,7 +51,7 @@ class VGG19Features(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.training.features import VGG19Features
+    >>> from ctxai import VGG19Features
     >>> VGG19Features(cut="relu2_2")(torch.zeros(1, 1, 64, 64)).shape
     torch.Size([1, 128, 32, 32])
     """

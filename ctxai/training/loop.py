@@ -103,7 +103,7 @@ def train(
     Examples
     --------
     >>> import torch
-    >>> from ctxai.training.loop import train
+    >>> from ctxai import train
     >>> class Mean:  # the least-squares estimate of 3 + noise is its mean
     ...     def __init__(self):
     ...         self.modules = {"net": torch.nn.Linear(1, 1)}

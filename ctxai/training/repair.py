@@ -25,7 +25,7 @@ def blindness(seen: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.training.repair import blindness
+    >>> from ctxai import blindness
     >>> there = torch.ones(2, 1, 4, 4)
     >>> [blindness(share * there, there).item() for share in (0.0, 0.5, 1.0)]
     [1.0, 0.25, 0.0]
@@ -66,10 +66,10 @@ class RepairTask(SupervisedTask):
     Examples
     --------
     >>> import torch
-    >>> from ctxai.data import PatchPairs
-    >>> from ctxai.denoisers import Chen
-    >>> from ctxai.training.repair import RepairTask
-    >>> from ctxai.training.loop import train
+    >>> from ctxai import PatchPairs
+    >>> from ctxai import Chen
+    >>> from ctxai import RepairTask
+    >>> from ctxai import train
     >>> y = torch.zeros(2, 32, 32)
     >>> pairs = PatchPairs(y + 10, y, patch=16)
     >>> task = RepairTask(Chen(), pairs, pairs, weight=400.0, batch=2, steps=3, lr=1e-3)

@@ -79,7 +79,7 @@ def require_differentiable(f: Denoiser, where: str) -> None:
 
     Examples
     --------
-    >>> from ctxai.weights.own_denoiser import require_differentiable
+    >>> from ctxai import require_differentiable
     >>> require_differentiable(lambda x: 0.5 * x, "mine.py:half")
     """
     ramp = _ramp()

@@ -58,8 +58,8 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
     --------
     >>> import pathlib, tempfile
     >>> from safetensors.torch import save_file
-    >>> from ctxai.denoisers import Chen
-    >>> from ctxai.weights.published import load_ldct_benchmark
+    >>> from ctxai import Chen
+    >>> from ctxai import load_ldct_benchmark
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "cnn10.safetensors"
     >>> save_file(Chen().state_dict(), path)
     >>> f = load_ldct_benchmark("cnn10", path)

@@ -69,7 +69,7 @@ def autoencoder_facts(known: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from ctxai.weights.sets import SHIPPED, autoencoder_facts
+    >>> from ctxai import SHIPPED, autoencoder_facts
     >>> autoencoder_facts(SHIPPED.load("vae_x")[1])
     {'active_dimensions': 128}
     """
@@ -93,7 +93,7 @@ class WeightSet:
 
     Examples
     --------
-    >>> from ctxai.weights.sets import SHIPPED
+    >>> from ctxai import SHIPPED
     >>> f, facts = SHIPPED.load("chen")
     >>> facts["spacing_mm"]
     1.0

@@ -57,8 +57,8 @@ class Wiretap:
     Examples
     --------
     >>> import torch
-    >>> from ctxai.denoisers import Yang
-    >>> from ctxai.wiretap.wiretap import Wiretap
+    >>> from ctxai import Yang
+    >>> from ctxai import Wiretap
     >>> f, x = Yang(), torch.zeros(2, 1, 16, 16)
     >>> tap = Wiretap(f, 4)
     >>> tap.phi(x).shape

@@ -64,10 +64,10 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     Examples
     --------
     >>> import tempfile
-    >>> from recon.ctpd.write import write_scan
-    >>> from recon.phantom.exact.ellipsoids import water_with_inserts
-    >>> from recon.scan.simulate import simulate_scan
-    >>> from recon.scan.scanners import flash_helical
+    >>> from recon import write_scan
+    >>> from recon.phantom import water_with_inserts
+    >>> from recon import simulate_scan
+    >>> from recon import flash_helical
     >>> helix = flash_helical(length=0.1)
     >>> scan = simulate_scan(
     ...     water_with_inserts(0.0193).views(helix), helix, mas=200, kvp=120, mu_water=0.0193,

@@ -132,7 +132,7 @@ def read_images(path: str | Path) -> CTImages:
     --------
     >>> import warnings
     >>> from pydicom.data import get_testdata_file
-    >>> from recon.dicom.images import read_images
+    >>> from recon import read_images
     >>> with warnings.catch_warnings():  # this slice states two exposures
     ...     warnings.simplefilter("ignore")
     ...     images = read_images(get_testdata_file("CT_small.dcm"))

@@ -86,7 +86,7 @@ def write_series(
     Examples
     --------
     >>> import tempfile, numpy as np
-    >>> from recon.dicom.images import read_images, write_series
+    >>> from recon import read_images, write_series
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = write_series(
     ...         folder, np.full((1, 4, 4), 40.0), spacing=(1.0, 1.0), slice_thickness=1.5,

@@ -1,12 +1,5 @@
 """The dose 𝒫: quantum and electronic noise in the projections, at any exposure."""
 
-from .kernels import FLOOR_QUANTA
-from .noise import ELECTRONIC_NOISE, insert_noise, sample_transmission, starved_rays
+import lazy_loader
 
-__all__ = [
-    "ELECTRONIC_NOISE",
-    "FLOOR_QUANTA",
-    "insert_noise",
-    "sample_transmission",
-    "starved_rays",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

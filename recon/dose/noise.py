@@ -82,7 +82,7 @@ def insert_noise(
     Examples
     --------
     >>> import torch
-    >>> from recon.dose.noise import insert_noise
+    >>> from recon import insert_noise
     >>> p = torch.full((2, 3), 2.0)
     >>> low = insert_noise(p, photons=1e5, dose_fraction=0.1, electronic_noise=3.0, seed=1)
     >>> bool((low - p).abs().max() < 0.2)
@@ -153,7 +153,7 @@ def sample_transmission(
     Examples
     --------
     >>> import torch
-    >>> from recon.dose.noise import sample_transmission
+    >>> from recon import sample_transmission
     >>> p = torch.zeros(4, 1, 8)
     >>> noisy = sample_transmission(p, photons=1e4, electronic_noise=3.0, seed=1)
     >>> third = sample_transmission(p[2], photons=1e4, electronic_noise=3.0, seed=1, image=2)
@@ -186,7 +186,7 @@ def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> f
     Examples
     --------
     >>> import torch
-    >>> from recon.dose.noise import starved_rays
+    >>> from recon import starved_rays
     >>> p = torch.tensor([[2.0, 30.0]])
     >>> round(starved_rays(p, photons=1e5, electronic_noise=0.0), 3)
     0.5

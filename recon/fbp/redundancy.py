@@ -47,7 +47,7 @@ def redundancy_weights(geometry: Geometry, step: float) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from recon.geometry import ParallelBeam
+    >>> from recon import ParallelBeam
     >>> beam = ParallelBeam(angles=np.radians(np.arange(0, 240, 10)), n_cols=4, col_pitch=1.0)
     >>> weights = redundancy_weights(beam, np.radians(10.0))[:, 0]
     >>> (weights[:6] + weights[18:]).round(12).tolist(), float(weights[10])

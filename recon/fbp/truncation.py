@@ -46,7 +46,7 @@ def extrapolate(p: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     Examples
     --------
     >>> import torch
-    >>> from recon.geometry import ParallelBeam
+    >>> from recon import ParallelBeam
     >>> beam = ParallelBeam(angles=[0.0], n_cols=8, col_pitch=1.0)
     >>> extrapolate(torch.zeros(1, 8), beam).shape
     torch.Size([1, 16])

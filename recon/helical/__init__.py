@@ -69,7 +69,7 @@ def covered(geometry: HelicalScan, grid: ImageGrid) -> tuple[float, float]:
 
     Examples
     --------
-    >>> from recon.scan.scanners import flash_helical
+    >>> from recon import flash_helical
     >>> low, high = covered(
     ...     flash_helical(length=100.0), ImageGrid(shape=(64, 64), spacing=(5.0, 5.0)))
     >>> round(low), round(high)
@@ -141,8 +141,8 @@ def reconstruct(
     Examples
     --------
     >>> import numpy as np
-    >>> from recon.phantom.exact.ellipsoids import water_with_inserts
-    >>> from recon.scan.simulate import simulate_scan
+    >>> from recon.phantom import water_with_inserts
+    >>> from recon import simulate_scan
     >>> helix = HelicalScan(
     ...     angles=np.arange(144) * np.pi / 36, z=np.arange(144) * 10 / 72, src_iso=595,
     ...     src_det=1085.6, n_rows=16, n_cols=92, row_pitch=1.0947, col_pitch=10.3,

@@ -8,51 +8,11 @@
   from a NumPy archive or a CT series.
 
 >>> from recon.phantom import body
->>> from recon.scan.scanners import flash_helical
+>>> from recon import flash_helical
 >>> body("thorax", 0.0193).views(flash_helical(length=38.4)).shape
 (1153, 64, 736)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from .exact.ellipses import Ellipse, EllipsePhantom, inserts_phantom, water_cylinder
-from .slices.anatomy import ANATOMIES, random_slice
-
-if TYPE_CHECKING:
-    from .bodies.body import BODIES, body
-    from .exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
-    from .volumes.files import read_volume
-    from .volumes.voxels import VoxelPhantom
-
-_HELICAL = {  # compiled code is loaded when it is first used
-    "BODIES": "bodies.body",
-    "Ellipsoid": "exact.ellipsoids",
-    "EllipsoidPhantom": "exact.ellipsoids",
-    "VoxelPhantom": "volumes.voxels",
-    "body": "bodies.body",
-    "read_volume": "volumes.files",
-    "water_with_inserts": "exact.ellipsoids",
-}
-
-__all__ = [
-    "ANATOMIES",
-    "BODIES",
-    "Ellipse",
-    "EllipsePhantom",
-    "Ellipsoid",
-    "EllipsoidPhantom",
-    "VoxelPhantom",
-    "body",
-    "inserts_phantom",
-    "random_slice",
-    "read_volume",
-    "water_cylinder",
-    "water_with_inserts",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HELICAL:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HELICAL[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -82,8 +82,8 @@ def geometry_audit(scan: Scan) -> list[AuditLine]:
 
     Examples
     --------
-    >>> from recon.phantom.exact.ellipsoids import water_with_inserts
-    >>> from recon.scan.simulate import simulate_scan
+    >>> from recon.phantom import water_with_inserts
+    >>> from recon import simulate_scan
     >>> helix = HelicalScan(
     ...     angles=np.arange(144) * np.pi / 36, z=np.arange(144) * 10 / 72, src_iso=595,
     ...     src_det=1085.6, n_rows=16, n_cols=92, row_pitch=1.0947, col_pitch=10.3, col_offset=0.25,

@@ -73,7 +73,7 @@ def modulated_exposures(
 
     Examples
     --------
-    >>> from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
+    >>> from recon.phantom import Ellipsoid, EllipsoidPhantom
     >>> body = EllipsoidPhantom([Ellipsoid(centre=(0, 0, 0), axes=(150, 100, 900), value=0.02)])
     >>> helix = HelicalScan(
     ...     angles=[0, np.pi / 2], z=[0, 0], src_iso=595, src_det=1085.6, n_rows=64, n_cols=736,

@@ -101,7 +101,7 @@ class EllipsePhantom:
     Examples
     --------
     >>> import numpy as np
-    >>> from recon.geometry import ParallelBeam
+    >>> from recon import ParallelBeam
     >>> rays = ParallelBeam(angles=[0.0, 1.0], n_cols=3, col_pitch=50.0)
     >>> water_cylinder(160.0, 0.02).line_integrals(rays)[:, 1].round(3).tolist()
     [3.200000047683716, 3.200000047683716]

@@ -49,7 +49,7 @@ def random_slice(anatomy: str, *, seed: int, grid: ImageGrid) -> NDArray[np.floa
 
     Examples
     --------
-    >>> from recon.geometry import ImageGrid
+    >>> from recon import ImageGrid
     >>> grid = ImageGrid(shape=(100, 100), spacing=(4.0, 4.0))
     >>> hu = random_slice("abdomen", seed=1, grid=grid)
     >>> hu.shape, float(hu[0, 0])

@@ -41,7 +41,7 @@ class Canvas:
     Examples
     --------
     >>> import numpy as np
-    >>> from recon.geometry import ImageGrid
+    >>> from recon import ImageGrid
     >>> from recon.phantom.slices.outlines import blob
     >>> grid = ImageGrid(shape=(50, 60), spacing=(2.0, 2.0))
     >>> canvas = Canvas(grid, np.random.default_rng(0), bend=0.0, tilt=0.0)

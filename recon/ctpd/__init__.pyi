@@ -1,0 +1,2 @@
+from .read import read_scan as read_scan
+from .write import write_scan as write_scan

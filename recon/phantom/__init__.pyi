@@ -1,0 +1,13 @@
+from .bodies.body import BODIES as BODIES
+from .bodies.body import body as body
+from .exact.ellipses import Ellipse as Ellipse
+from .exact.ellipses import EllipsePhantom as EllipsePhantom
+from .exact.ellipses import inserts_phantom as inserts_phantom
+from .exact.ellipses import water_cylinder as water_cylinder
+from .exact.ellipsoids import Ellipsoid as Ellipsoid
+from .exact.ellipsoids import EllipsoidPhantom as EllipsoidPhantom
+from .exact.ellipsoids import water_with_inserts as water_with_inserts
+from .slices.anatomy import ANATOMIES as ANATOMIES
+from .slices.anatomy import random_slice as random_slice
+from .volumes.files import read_volume as read_volume
+from .volumes.voxels import VoxelPhantom as VoxelPhantom
