@@ -31,7 +31,7 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from analysis.fidelity.verdict import apply
+    >>> from analysis.numbers import apply
     >>> apply(lambda x: x + 1.0, torch.zeros(5, 2, 3, 3)).mean()
     tensor(1.)
     """
@@ -58,7 +58,7 @@ def rms(difference: Tensor, dims: int = 2) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from analysis.fidelity.verdict import rms
+    >>> from analysis.numbers import rms
     >>> rms(torch.tensor([[[3.0, -3.0]], [[0.0, 0.0]]])).tolist()
     [3.0, 0.0]
     """
