@@ -16,7 +16,7 @@ from recon.ctpd import read_scan
 from recon.ctpd_write import write_scan
 from recon.phantom.ellipsoids import water_with_inserts
 
-MARKER = "Mustermann"
+MARKER = "Mustermann-Erika"  # too long to stand in a picture by chance
 
 
 @pytest.fixture
