@@ -17,7 +17,7 @@ from recon.streams import (
     uniform_pair,
 )
 
-N = 200_000
+N = 300_000
 
 
 @njit
