@@ -162,7 +162,8 @@ class Narrow(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.down = nn.Conv2d(1, 3, 3, stride=2, padding=1)
-        self.code = nn.Sequential(nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(3 * (SIDE // 8) ** 2, 5))
+        entries = 3 * (SIDE // 8) ** 2
+        self.code = nn.Sequential(nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(entries, 5))
         self.up = nn.Linear(5, SIDE * SIDE)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
