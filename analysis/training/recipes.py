@@ -233,8 +233,9 @@ def train_for(
         else:
             if pairs is None:
                 x, y = phantom_pairs(
-                    64, seed=stage_seed(seed, "own"), point=point, progress=progress
-                )
+                    recipe.own_slices, seed=stage_seed(seed, "own"), point=point,
+                    progress=progress,
+                )  # fmt: skip
                 pairs = PatchPairs(x, y, patch=point.patch)
             trained: Model
             if sampler == "cinn":

@@ -64,6 +64,7 @@ class Recipe:
     name: str = "reduced"
     slices: int = 240
     held_out: int = 16
+    own_slices: int = 64  # for the samplers of a user's own denoiser
     chen_steps: int = 2000
     yang_start_steps: int = 700
     yang_wgan_steps: int = 250

@@ -166,7 +166,9 @@ class FlowMatching(nn.Module):
         self.leave = nn.Sequential(
             nn.GroupNorm(_GROUPS, a), nn.SiLU(), nn.Conv2d(a, folded * channels, 3, padding=1)
         )
-        self.to(memory_format=torch.channels_last)  # convolves faster on a CPU
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.ndim == 4:  # convolves faster on a CPU
+                tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
     def resized(self, shape: tuple[int, int]) -> FlowMatching:
         """The same weights for images of another size, in twice the steps.

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from real_data import DATA, needs
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,7 +16,6 @@ from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
-ABDOMEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "abdomen"
 SIDE, NOISE = 16, 40.0
 # 60 images × 24 samples × 256 pixels, neighbours independent: .003; the band's own bias .005
 COVERAGE = 0.02
@@ -67,7 +66,7 @@ def test_exact_samples_pass_everything(white: HeldOut) -> None:
     assert found["consistency [HU]"] < 1e-3
     assert found["sd [HU]"] == pytest.approx(NOISE * 0.75**0.5, rel=0.03)
     assert found["coverage"] == pytest.approx(found["coverage, ideal"], abs=COVERAGE)
-    assert found["rank histograms with p > .01"] == 8
+    assert found["rank histograms with p > .01"] >= 6  # 3 of 8 miss 1 % once in 20,000 seeds
     assert found["near-null energy"] == pytest.approx(1.0, abs=1e-3)
     assert found["near-null energy of white noise"] == pytest.approx(0.75, abs=0.05)
     assert found["near-null dimension"] == pytest.approx(192, abs=12)
@@ -93,7 +92,7 @@ def test_matched_spread_of_exact_samples_is_that_of_the_reference(white: HeldOut
 def test_narrow_samples_are_found_out(white: HeldOut) -> None:
     found = held_out_fidelity(Exact(width=0.3), white, n=24, seed=1, looked_at=0, tolerance_hu=None)
     assert found["coverage"] < 0.6 * found["coverage, ideal"]
-    assert found["rank histograms with p > .01"] < 8
+    assert found["rank histograms with p > .01"] <= 1
 
 
 def test_the_true_anatomy_is_its_own_reference(white: HeldOut) -> None:
@@ -140,10 +139,10 @@ def test_patches_with_little_noise_are_passed_over() -> None:
 
 @pytest.mark.data
 @pytest.mark.filterwarnings("ignore:.*state an exposure")
-@pytest.mark.skipif(not ABDOMEN.is_dir(), reason="no real slices")
+@needs("abdomen")
 def test_patches_of_real_slices_show_the_body_and_lie_where_they_are_cut() -> None:
     point = WorkingPoint(spacing_mm=2.0, patch=32)
-    scanners = list(real_scanners(ABDOMEN, 3, seed=3, point=point))
+    scanners = list(real_scanners(DATA / "abdomen", 3, seed=3, point=point))
     assert len({scanner.patch_grid.centre for scanner in scanners}) == 3
     assert all(float(scanner.y.mean()) > -700 for scanner in scanners)
     held_out = scan_patches(scanners, 25.0, draws=3, seed=3)

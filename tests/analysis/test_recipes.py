@@ -19,11 +19,12 @@ from ctxai.weights.sets import SAMPLERS, WeightSet, sampler_name
 from recon import DataError
 
 TINY = Recipe(
-    name="tiny", slices=2, held_out=2, chen_steps=2, yang_start_steps=1, yang_wgan_steps=1,
-    vae_steps=2, inn_steps=2, inn_bank=4, flow_steps=2, flow_batch=2, flow_tune_steps=1, batch=2,
-    latent=16,
+    name="tiny", slices=2, held_out=2, own_slices=2, chen_steps=2, yang_start_steps=1,
+    yang_wgan_steps=1, vae_steps=2, inn_steps=2, inn_bank=4, flow_steps=2, flow_batch=2,
+    flow_tune_steps=1, flow_widths=(8, 8, 8), batch=2, latent=16,
 )  # fmt: skip
-POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
+SIDE = 16
+POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=SIDE)
 
 
 def test_training_images_carry_the_noise_of_their_doses() -> None:
@@ -146,7 +147,7 @@ def test_a_users_denoiser_gets_its_sampler_once(
     written = path.stat().st_mtime_ns
     second = models()["output"]
     assert path.stat().st_mtime_ns == written
-    v, z = torch.randn(3, first.latent), torch.randn(1, 1, 32, 32)
+    v, z = torch.randn(3, first.latent), torch.randn(1, 1, SIDE, SIDE)
     # HU: convolutions sum in another order for another layout of the same weights in memory
     torch.testing.assert_close(first.generate(v, z), second.generate(v, z), rtol=1e-4, atol=1e-2)
     with pytest.raises(DataError, match="another denoiser"):
@@ -162,25 +163,26 @@ class Narrow(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.down = nn.Conv2d(1, 3, 3, stride=2, padding=1)
-        self.code = nn.Sequential(nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 5))
-        self.up = nn.Linear(5, 32 * 32)
+        entries = 3 * (SIDE // 8) ** 2
+        self.code = nn.Sequential(nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(entries, 5))
+        self.up = nn.Linear(5, SIDE * SIDE)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.up(self.code(self.down(x / 100.0))).reshape(-1, 1, 32, 32)
+        return self.up(self.code(self.down(x / 100.0))).reshape(-1, 1, SIDE, SIDE)
 
 
 def test_one_call_trains_a_cinn_after_any_layer_named(trained: WeightSet, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    shapes = {"down": (3, 16, 16), "code": (5,), "output": (1, 32, 32)}
+    shapes = {"down": (3, SIDE // 2, SIDE // 2), "code": (5,), "output": (1, SIDE, SIDE)}
     models = train_for(
         Narrow().eval().requires_grad_(False), name="narrow", digest="1" * 64, layers=list(shapes),
         domain="x", folder=tmp_path, sampler="cinn", weights=trained, recipe=TINY, progress=False,
     )  # fmt: skip
     assert {layer: model.cinn.condition_shape for layer, model in models.items()} == shapes
     assert len(list(tmp_path.glob("*/cinn-own-*-x.safetensors"))) == 3
-    x = 50.0 * torch.randn(32, 32, generator=torch.Generator().manual_seed(1))
+    x = 50.0 * torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     found = [draw(model, x, n=3, seed=1) for model in models.values()]
-    assert all(samples.images.shape == (3, 32, 32) for samples in found)
+    assert all(samples.images.shape == (3, SIDE, SIDE) for samples in found)
     assert all(torch.equal(samples.v, found[0].v) for samples in found)
 
 

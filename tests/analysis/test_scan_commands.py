@@ -16,7 +16,7 @@ from recon.ctpd.read import read_scan
 from recon.ctpd.write import write_scan
 from recon.phantom.exact.ellipsoids import water_with_inserts
 
-MARKER = "Mustermann"
+MARKER = "Mustermann-Erika"  # too long to stand in a picture by chance
 
 
 @pytest.fixture

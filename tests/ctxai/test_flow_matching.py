@@ -103,8 +103,7 @@ def test_the_loss_of_the_optimal_velocity_is_the_least_there_is(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def trained():
-    torch.set_num_threads(1)
+def trained(one_thread):
     flow = small()
     task = FlowTask(flow, Seen(), pairs, domain="y", batch=16, steps=400, lr=5e-3)
     return flow, train(task, steps=400, seed=3, progress=False)
@@ -131,6 +130,7 @@ def test_trained_samples_have_the_covariance_of_the_posterior(trained):
 
 def test_the_linear_guess_finds_a_linear_law():
     z = torch.randn(64, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(4))
+    z -= z.mean((0, 2, 3), keepdim=True)  # beyond the border the guess sees the mean, the image 0
     z[:, 1] *= 40.0
     z[:, 2] = 9.0  # a dead channel
     image = torch.full((64, 1, SIDE, SIDE), 12.0)
@@ -139,7 +139,7 @@ def test_the_linear_guess_finds_a_linear_law():
     flow = small(condition_shape=(3, SIDE, SIDE))
     flow.fit_scales(image, z)
     off = (flow.guess(z) - image).square().mean().sqrt()
-    assert float(off) < 1e-2 * float(image.std())  # zero outside is the mean, to 1/√16384
+    assert float(off) < 1e-2 * float(image.std())  # zero outside is the mean
     assert torch.isfinite(flow.guess(z)).all()
     assert torch.isfinite(flow.generate(torch.randn(2, flow.latent), z[:1])).all()
 
@@ -165,6 +165,13 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
     assert len(digests) == 1
 
 
+@pytest.fixture
+def in_32_bits(monkeypatch):
+    """Where the processor multiplies 16 bits, samples scatter by that rounding, by .5 HU (rms)."""
+    monkeypatch.setattr("ctxai.precision._multiplies_bfloat16", lambda: False)
+
+
+@pytest.mark.usefixtures("in_32_bits")
 def test_saved_in_half_precision_it_gives_nearly_the_same_samples(trained, tmp_path):
     flow, _ = trained
     save_module(tmp_path / "flow.safetensors", flow, half=True)
@@ -189,6 +196,7 @@ class Blur(nn.Module):
         return self.conv2(self.relu1(self.conv1(x / 100.0))) * 100.0
 
 
+@pytest.mark.usefixtures("in_32_bits")
 @pytest.mark.parametrize(("layer", "channels"), [("output", 1), ("1", 12)])
 def test_it_stands_behind_the_interface_of_the_cinn(layer, channels):
     torch.manual_seed(2)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_tasks import STEPS, tasks
+from small_tasks import LARGE, MAKERS, STEPS, task
 
 from ctxai.training import parallel
 from ctxai.training.loop import train
@@ -26,15 +26,15 @@ ROOT = Path(__file__).parents[2]
 def logs(folder=None):
     """What each kind of task logs in a few steps, and running statistics of the large one."""
     torch.set_num_threads(1)
-    made = tasks()
+    made = {name: task(name) for name in MAKERS}
     found = {
         name: train(
-            task, steps=STEPS, seed=3, every=2, progress=False,
+            one, steps=STEPS, seed=3, every=2, progress=False,
             checkpoint=None if folder is None else folder / name,
         )
-        for name, task in made.items()
+        for name, one in made.items()
     }  # fmt: skip
-    norm = made["large, with a critic"].vae.encoder.bn1
+    norm = made[LARGE].vae.encoder.bn1
     found["statistics"] = [
         {"mean": float(norm.running_mean.norm()), "variance": float(norm.running_var.norm())}
     ]

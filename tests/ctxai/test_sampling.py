@@ -241,7 +241,7 @@ def test_plain_arrays_end_to_end():
     task = INNTask(cinn, vae, tap, sampler, batch=64, steps=400, lr=5e-3)
     train(task, steps=400, seed=1, progress=False)
     x = 1.0 * slow - 0.5 * fast
-    samples = draw(InvarianceModel(wiretap=tap, vae=vae, cinn=cinn), x, n=250, seed=1)
+    samples = draw(InvarianceModel(wiretap=tap, vae=vae, cinn=cinn), x, n=1000, seed=1)
     seen = (samples.images * slow).mean((1, 2)) / slow.square().mean()
     unseen = (samples.images * fast).mean((1, 2)) / fast.square().mean()
     assert seen.mean() == pytest.approx(1.0, abs=SAMPLING["mean of what z keeps"])

@@ -116,7 +116,7 @@ def test_the_last_convolution_and_the_output_differ_by_the_normalisation(f):
     last = [name for name in Wiretap(f, 1).layers if "." in name][-1]
     tap = Wiretap(f, last)
     assert tap.layer == last
-    assert torch.allclose(tap.phi(x) * f.scale + f.offset, f(x))
+    assert torch.allclose(tap.phi(x) * f.scale + f.offset, f(x), rtol=1e-6, atol=1e-3)  # HU
 
 
 def test_modules_named_by_numbers_come_before_block_numbers():

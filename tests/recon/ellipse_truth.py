@@ -37,14 +37,18 @@ def integrals(ellipses, at, towards):
     return total
 
 
-def fan_sinogram(ellipses, fan, subrays=5):
-    """Mean of ``subrays`` rays over each detector column, (views, cols) float64."""
+def fan_sinogram(ellipses, fan, subrays=5, columns=None):
+    """Mean of ``subrays`` rays over each detector column, (views, cols) float64.
+
+    ``columns``, (views, some): only those of each view, in place of all.
+    """
+    columns = np.arange(fan.n_cols)[None, :] if columns is None else columns
     beta = np.asarray(fan.angles)[:, None]
     focus = (-fan.src_iso * np.sin(beta), -fan.src_iso * np.cos(beta))
     total = 0.0
     for k in range(subrays):
-        c = np.arange(fan.n_cols) + (k + 0.5) / subrays - 0.5
-        along = ((c - (fan.n_cols - 1) / 2 + fan.col_offset) * fan.col_pitch)[None, :]
+        c = columns + (k + 0.5) / subrays - 0.5
+        along = (c - (fan.n_cols - 1) / 2 + fan.col_offset) * fan.col_pitch
         if fan.detector == "arc":
             depth = fan.src_det * np.cos(along / fan.src_det)
             lateral = fan.src_det * np.sin(along / fan.src_det)

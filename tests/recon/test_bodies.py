@@ -1,5 +1,7 @@
 """Bodies out of ellipsoids: what lies where, how much there is of it, and slices that differ."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,8 +86,13 @@ def test_no_slice_is_like_the_next_nor_left_like_right(name):
 @pytest.mark.parametrize("name", BODIES)
 def test_line_integrals_lie_in_their_range_on_both_scanners(name):
     for scanner in (flash_helical, discovery_helical):
-        views = body(name, WATER).views(scanner(length=30.0))
-        some = np.concatenate([views[k] for k in range(0, len(views), 83)])
+        g = scanner(length=30.0)  # the whole fan and cone, in a sixteenth of the elements
+        coarse = replace(
+            g, n_rows=g.n_rows // 4, row_pitch=4 * g.row_pitch, n_cols=g.n_cols // 4,
+            col_pitch=4 * g.col_pitch, col_offset=g.col_offset / 4,
+        )  # fmt: skip
+        views = body(name, WATER).views(coarse)
+        some = np.concatenate([views[k] for k in range(0, len(views), 41)])
         low, high = views.range
         assert low <= some.min() and some.max() <= high
         assert high < 20  # 3e-4 a step of 16 bits

@@ -98,12 +98,14 @@ def test_broken_files_are_refused(apply, words, tmp_path):
     folder = write(tmp_path / "scan")
     apply(folder)
     tracemalloc.start()
-    start = time.perf_counter()
-    with pytest.raises(DataError, match=words) as refused:
+    start = time.process_time()  # what else runs on the machine does not count
+    with pytest.raises(DataError) as refused:
         read_scan(folder)
-    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert str(folder) in str(refused.value)
+    line = str(refused.value)
+    assert str(folder) in line
+    assert words in line.replace(str(folder), "")
     assert seconds < SCAN_GATE["refusal [s]"] and peak < SCAN_GATE["refusal [bytes]"]
 
 
@@ -137,11 +139,11 @@ def test_no_mutation_of_a_good_file_gives_another_exception(explicit, tmp_path):
             else:
                 mutant[at : at + 4] = bytes([255, 255, 255, rng.integers(256)])
         file.write_bytes(mutant)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             scan = read_scan(file)
             assert np.isfinite(scan.line_integrals[:]).all()
         except DataError:
             refused += 1
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
     assert refused > 300 and slowest < SCAN_GATE["refusal [s]"]

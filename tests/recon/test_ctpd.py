@@ -203,15 +203,15 @@ def test_opening_reads_headers_only(tmp_path, monkeypatch):
     """Opening must not touch the pixels, and takes well under a millisecond a view."""
     import recon.ctpd.view_files
 
-    folder = write(tmp_path / "scan", views=300, rows=8, cols=40, central=(20.5, 4.5))
+    folder = write(tmp_path / "scan", views=120, rows=8, cols=40, central=(20.5, 4.5))
 
     def refuse(*_):
         raise AssertionError("pixels were read")
 
     monkeypatch.setattr(recon.ctpd.view_files.ViewFiles, "_read", refuse)
-    start = time.perf_counter()
+    start = time.process_time()
     scan = read_scan(folder)
-    assert time.perf_counter() - start < 300 * CTPD["opening a view [s]"]
-    assert isinstance(scan, Scan) and len(scan) == 300
+    assert time.process_time() - start < 120 * CTPD["opening a view [s]"]
+    assert isinstance(scan, Scan) and len(scan) == 120
     with pytest.raises(AssertionError):
         scan.line_integrals[0]

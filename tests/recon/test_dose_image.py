@@ -90,11 +90,11 @@ def test_the_weights_are_those_of_the_analytic_filtered_backprojection():
 
 def test_noise_at_the_centre_is_the_analytic_noise():
     """Parallel beam through the centred cylinder: s² = 1/N, three quarters from the middle ray."""
-    views, tau, n0 = 48, 1.3, 2e4
+    views, tau, n0 = 24, 1.3, 2e4
     geometry = ParallelBeam(angles=np.arange(views) * math.pi / views, n_cols=161, col_pitch=tau)
     A = operator(geometry, ImageGrid(shape=(1, 1), spacing=(1.0, 1.0)), backend="numba")
     p = cylinder(geometry, centre=(0.0, 0.0))
-    draws = 4096
+    draws = 8192
     noisy = sample_transmission(p.expand(draws, *p.shape), photons=n0, electronic_noise=0.0, seed=3)
     variance = A.fbp(noisy).double().var().item()
     n = n0 * np.exp(-p[0].double().numpy())

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from tolerances import STREAMS
 
 from recon.dose.noise import sample_transmission
 from recon.dose.on_gpu import philox_words, sample_on_device
 from recon.dose.streams import philox4x32
 from recon.dose.vectors import exponential, logarithm, normals
 
-RAYS = 2**19
-LEAST_P = 1e-3  # of a right sampler, one run in a thousand fails; the seed is fixed
+RAYS = 3 * 2**18
 
 
 def sample(p, n0, *, sigma=0.0, seed=1, image=0, draw=0, first_view=0, first_ray=0):
@@ -46,7 +46,7 @@ def test_counts_follow_poissons_law(mean: float, sampler) -> None:
     expected = [law.cdf(low - 1), *law.pmf(np.arange(low, high)), law.sf(high - 1)]
     edges = [-1, *range(low, high + 1), counts.max() + high + 1]
     seen, _ = np.histogram(counts, edges)
-    assert stats.chisquare(seen, np.array(expected) * RAYS).pvalue > LEAST_P
+    assert stats.chisquare(seen, np.array(expected) * RAYS).pvalue > STREAMS["p-value"]
 
 
 def test_electronic_noise_is_normal_and_of_its_own() -> None:
@@ -54,7 +54,7 @@ def test_electronic_noise_is_normal_and_of_its_own() -> None:
     p = torch.full((1, 1024, RAYS // 1024), float(np.log(n0 / mean)), dtype=torch.float64)
     with_it, without = (n0 * torch.exp(-sample(p, n0, sigma=s)) for s in (sigma, 0.0))
     noise = ((with_it - without) / sigma).flatten().numpy()
-    assert stats.kstest(noise, "norm").pvalue > LEAST_P
+    assert stats.kstest(noise, "norm").pvalue > STREAMS["p-value"]
     assert abs(np.corrcoef(noise, without.flatten())[0, 1]) < 4 / np.sqrt(RAYS)
 
 

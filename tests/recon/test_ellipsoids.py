@@ -147,7 +147,7 @@ def test_scanners_are_those_of_the_literature():
 
 def test_a_measurement_has_the_noise_of_its_quanta():
     """Air in pieces equals air at once; its variance is 1/N0 + σe²/N0²."""
-    g = helix(n_rows=32)
+    g = helix(n_rows=64)
     nothing = Ellipsoid(centre=(0, 0, 1e4), axes=(1, 1, 1), value=0.02)
     rays = EllipsoidPhantom([nothing]).views(g)
     scan = simulate_scan(rays, g, mas=50.0, kvp=120, mu_water=0.0193, name="air", seed=3)

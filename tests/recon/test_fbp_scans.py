@@ -89,7 +89,7 @@ def test_the_weights_of_one_line_sum_to_one():
         # linear interpolation of weights that change within 20 degrees
         np.testing.assert_allclose(weights[inside] + partner, 1.0, atol=1e-3)
     assert weights.min() >= 0
-    assert weights.max() <= 1
+    assert weights.max() <= 1 + 1e-12
 
 
 def test_a_body_wider_than_the_detector(medium_truth):
@@ -110,7 +110,7 @@ def test_continued_projections_of_an_object_within_the_detector_change_nothing(g
     np.testing.assert_allclose(
         np.intersect1d(wide.columns.round(9), geometry.columns.round(9)), geometry.columns.round(9)
     )
-    p = A(torch.rand(17, *GRID.shape))
+    p = A(torch.rand(17, *GRID.shape, generator=torch.Generator().manual_seed(1)))
     p[..., :4] = 0
     p[..., -4:] = 0
     extra = (wide.n_cols - geometry.n_cols) // 2

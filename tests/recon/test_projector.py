@@ -229,8 +229,8 @@ def test_gradients(scene, name):
 
 @pytest.mark.parametrize("name", ["__call__", "T"])
 def test_gradcheck_of_the_reference(name):
-    geometry = small_fan(views=5, n_cols=6, col_pitch=20.0)
-    grid = ImageGrid(shape=(4, 5), spacing=(6.0, 5.0), centre=(3.0, -2.0))
+    geometry = small_fan(views=4, n_cols=5, col_pitch=20.0)
+    grid = ImageGrid(shape=(3, 4), spacing=(6.0, 5.0), centre=(3.0, -2.0))
     A = operator(geometry, grid, backend="reference")
     shape = grid.shape if name == "__call__" else geometry.shape
     x = signed(2, *shape).double().requires_grad_()

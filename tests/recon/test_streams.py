@@ -17,7 +17,7 @@ from recon.dose.streams import (
 from recon.dose.vectors import normals, row_words
 from recon.errors import DataError
 
-N = 200_000
+N = 300_000
 
 
 @njit

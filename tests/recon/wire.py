@@ -12,8 +12,12 @@ def wire_mtf(geometry, window, at, radius=0.05):
     """Return (frequency [lp/cm], MTF) averaged over all directions, of a wire at ``at`` [mm]."""
     pixel = 0.15
     grid = ImageGrid(shape=(128, 128), spacing=(pixel, pixel), centre=(round(at[0]), round(at[1])))
-    # many sub-rays, for the wire is thinner than a ray
-    sinogram = fan_sinogram([(*at, radius, radius, 0.0, 1.0)], geometry, 101).astype(np.float32)
+    # many sub-rays, for the wire is thinner than a ray, in the few columns that see it
+    wire = [(*at, radius, radius, 0.0, 1.0)]
+    shadow = fan_sinogram([(*at, 4.0, 4.0, 0.0, 1.0)], geometry, 1)
+    columns = np.argmax(shadow, axis=1)[:, None] + np.arange(-3, 4)
+    sinogram = np.zeros(geometry.shape, np.float32)
+    np.put_along_axis(sinogram, columns, fan_sinogram(wire, geometry, 101, columns), axis=1)
     spread = operator(geometry, grid).fbp(torch.from_numpy(sinogram), window).double().numpy()
     f = np.fft.fftfreq(1024, pixel)
     centred = np.exp(

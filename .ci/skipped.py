@@ -1,0 +1,46 @@
+"""Say in one line what was skipped and why; fail where the reason is not true on this machine.
+
+python .ci/skipped.py RESULTS.xml      what `pytest --junitxml=RESULTS.xml` wrote
+"""
+
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from headless import CHROMIUM  # noqa: E402
+
+REASONS = {  # a pattern of the reason, and whether the thing is missing here
+    "no CUDA device": True,
+    "tomosipo": True,
+    "real (slices|view|volume)": not (ROOT.parent / "shared" / "data").is_dir(),
+    "no Chromium": not CHROMIUM,
+}
+
+
+def main() -> int:
+    """Count the reasons of the skipped tests."""
+    results = ElementTree.parse(sys.argv[1]).getroot()
+    reasons: Counter[str] = Counter()
+    wrong = []
+    for case in results.iter("testcase"):
+        skipped = case.find("skipped")
+        if skipped is None:
+            continue
+        reason = skipped.get("message", "")
+        reasons[reason] += 1
+        if not any(missing for pattern, missing in REASONS.items() if re.search(pattern, reason)):
+            wrong.append(f"{case.get('classname')}::{case.get('name')} ({reason})")
+    for name in wrong:
+        print(f"ci: skipped without a reason that holds here: {name}", file=sys.stderr)
+    said = ", ".join(f"{count} for {reason}" for reason, count in sorted(reasons.items()))
+    print(f"skipped: {said or 'nothing'}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,15 @@
+"""What holds for every test and every example in a docstring, wherever pytest finds it."""
+
+import builtins
+
+import pytest
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """An example's last value stays in ``builtins._``, where a later import may stumble on it.
+
+    The parser of the commands hashes all builtins when it is first loaded, and a tuple of lists
+    cannot be hashed: tests would fail or pass by the examples that ran before them.
+    """
+    if isinstance(item, pytest.DoctestItem):
+        vars(builtins).pop("_", None)
