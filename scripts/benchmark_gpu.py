@@ -110,9 +110,7 @@ def training() -> None:
     model = SHIPPED.load_model("chen", "output", "x")
     on_device({"output": model}, "cuda")
     for batch in (16, 128, 256):
-        flow = FlowMatching(condition_shape=(1, 64, 64)).to(
-            "cuda", memory_format=torch.channels_last
-        )
+        flow = FlowMatching(condition_shape=(1, 64, 64)).to("cuda")  # lays itself channels last
         task = FlowTask(flow, model.wiretap, pairs.batch, batch=batch, steps=60)
         train(task, steps=20, seed=1, progress=False)
         taken = seconds(partial(train, task, steps=60, seed=1, progress=False), 1)

@@ -13,8 +13,10 @@ import argparse
 import os
 import statistics
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -55,7 +57,7 @@ def main() -> None:
         z = model.represent(x[None, None])
         noise = torch.Generator().manual_seed(1)
         v = torch.randn(asked.n, model.latent, generator=noise).to(asked.device)
-        jobs = {
+        jobs: dict[str, tuple[int, Callable[[], Any]]] = {
             "sampling": (6, partial(model.generate, v, z)),
             "sampling and projection to 3 HU": (
                 2, partial(draw, model, x, n=asked.n, tolerance_hu=3.0, seed=1),

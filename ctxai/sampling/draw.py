@@ -10,7 +10,7 @@ from torch import Tensor
 from recon.errors import DataError
 
 from .fibre import project_to_fibre, rms
-from .model import Model
+from .model import Sampler
 
 __all__ = ["Samples", "draw", "sample_invariances"]
 
@@ -50,7 +50,7 @@ class Samples:
         return int(self.pulled.sum())
 
 
-def _batched(x: Tensor, model: Model) -> Tensor:
+def _batched(x: Tensor, model: Sampler) -> Tensor:
     """View one image ``(H, W)``, a batch ``(B, H, W)`` or ``(B, C, H, W)`` as ``(B, C, H, W)``."""
     expected = f"(..., {model.shape[0]}, {model.shape[1]}) with up to two leading dimensions"
     if x.ndim not in (2, 3, 4) or (x.ndim < 4 and model.channels != 1):
@@ -84,7 +84,7 @@ def _coordinates(v: Tensor | None, n: int, latent: int, seed: int, x: Tensor) ->
     return v.to(x)
 
 
-def _check_tolerances(model: Model, tolerance: float | None, tolerance_hu: float | None) -> None:
+def _check_tolerances(model: Sampler, tolerance: float | None, tolerance_hu: float | None) -> None:
     if tolerance is None and tolerance_hu is None:
         return
     if tolerance is not None and tolerance_hu is not None:
@@ -123,7 +123,7 @@ def _check_tolerances(model: Model, tolerance: float | None, tolerance_hu: float
         )
 
 
-def _noise_reference(model: Model, image: Tensor, z: Tensor, seed: int) -> Tensor:
+def _noise_reference(model: Sampler, image: Tensor, z: Tensor, seed: int) -> Tensor:
     """Median rms of ``Φ(x with redrawn noise) - z`` for one image ``(1, C, H, W)``."""
     bare = image[0, 0] if model.channels == 1 else image[0]
     redrawn = model.redraw(bare, _REDRAWS, seed)  # type: ignore[misc]
@@ -140,7 +140,7 @@ def _noise_reference(model: Model, image: Tensor, z: Tensor, seed: int) -> Tenso
 
 @torch.no_grad()
 def draw(
-    model: Model,
+    model: Sampler,
     x: Tensor,
     *,
     n: int = 250,
@@ -194,7 +194,7 @@ def draw(
 
 
 def sample_invariances(
-    model: Model,
+    model: Sampler,
     x: Tensor,
     *,
     n: int = 250,

@@ -1,7 +1,7 @@
 """What it takes to sample the invariances of one layer: f split there, and a trained sampler.
 
-Two samplers stand behind one interface: a VAE with a cINN in its latents, and flow matching in
-pixel space. Whoever samples asks either for ``represent(x)`` and ``generate(v, z)``.
+`Sampler` is the interface: whoever samples asks for ``represent(x)`` and ``generate(v, z)``. Two
+trained ones stand behind it: a VAE with a cINN in its latents, and flow matching in pixel space.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from ..representation.flow import FlowMatching
 from ..representation.vae import VAE
 from ..wiretap.wiretap import Wiretap
 
-__all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw"]
+__all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw", "Sampler"]
 
 _CHUNK = 25  # images that a conditional decoder makes at a time, for the sake of memory
 
@@ -31,8 +31,45 @@ Redraw = Callable[[Tensor, int, int], Tensor]
 """``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
 
 
-class _Sampler(ABC):
-    """What both samplers have: the wiretap, and networks of which the last one takes v."""
+class Sampler(Protocol):
+    """What :func:`~ctxai.draw` asks of a sampler of what one layer is invariant to."""
+
+    wiretap: Wiretap
+    redraw: Redraw | None
+
+    @property
+    def domain(self) -> str:
+        """Whether it samples inputs of the network, "x", or targets of it, "y"."""
+
+    @property
+    def sampler(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of v."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def unit(self) -> str:
+        """Unit of the images."""
+
+    def represent(self, x: Tensor) -> Tensor:
+        """z = Φ(x) of images ``(B, C, H, W)``."""
+
+    def generate(self, v: Tensor, z: Tensor) -> Tensor:
+        """Images ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
+
+
+class _Trained(ABC):
+    """What both trained samplers have: networks of which the last one takes v."""
 
     wiretap: Wiretap
     domain: str
@@ -71,7 +108,7 @@ class _Sampler(ABC):
 
 
 @dataclass
-class InvarianceModel(_Sampler):
+class InvarianceModel(_Trained):
     """Everything that sampling the invariances of one layer takes, with a VAE and a cINN.
 
     Attributes
@@ -140,7 +177,7 @@ class InvarianceModel(_Sampler):
 
 
 @dataclass
-class FlowModel(_Sampler):
+class FlowModel(_Trained):
     """The same with flow matching in pixel space in place of VAE and cINN.
 
     Attributes
@@ -179,4 +216,4 @@ class FlowModel(_Sampler):
 
 
 Model = InvarianceModel | FlowModel
-"""Either sampler."""
+"""Either trained sampler."""

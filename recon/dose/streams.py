@@ -55,7 +55,7 @@ def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[in
 
 
 @njit(cache=True)
-def stream_key(seed: int, image: int, draw: int) -> tuple[int, int]:
+def stream_key(seed: int | np.uint64, image: int, draw: int) -> tuple[int, int]:
     """Philox key of one noise realisation of one image: ``(image, draw)`` encrypted by ``seed``."""
     word = np.uint64(seed)
     low, high = word & _U32, word >> _SHIFT
