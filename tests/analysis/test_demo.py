@@ -1,8 +1,9 @@
-"""The demonstration, with the networks that ship and few samples."""
+"""The demonstration, with the networks that ship, few samples and few scans to compare with."""
 
 import csv
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pydicom
 import pytest
 
 from analysis.commands import demo_studies
+from analysis.fidelity import evidence
 from analysis.main import main
+from analysis.target_domain import study
 from analysis.training.recipes import SETS
 from analysis.viewer.page import HEAVIEST
+from ctxai import near_null
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +24,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "OUT"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo_studies, "COUNTS", dict.fromkeys(SETS, 6))  # a row of pictures
+        patch.setattr(evidence, "near_null", partial(near_null, steps=12))
+        patch.setattr(study, "NULL_DRAWS", 39)
+        patch.setattr(study, "POWER_SCANS", 8)
         assert main(["demo", "--out", str(folder)]) == 0
     return folder
 
