@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "ctxai-installed"
+MOST_WORKERS = 4  # of the test suite: each takes up to 2 GB
 TOMOSIPO = "tomosipo @ git+https://github.com/cicwi/tomosipo@v0.7.0"
 
 
@@ -32,9 +33,9 @@ def fail(message: str) -> None:
     raise SystemExit(2)
 
 
-def run(*command: str | Path, check: bool = True) -> int:
+def run(*command: str | Path, check: bool = True, **settings: str) -> int:
     """Run a command in the repository's root, quiet threads between parallel regions."""
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **settings, **os.environ}
     status = subprocess.run([str(c) for c in command], cwd=ROOT, env=environment).returncode
     if check and status:
         fail(f"this step failed with status {status}: {' '.join(map(str, command))}")
@@ -71,6 +72,19 @@ def install(gpu: bool) -> None:
     run(PYTHON, "-m", "recon.warm")
 
 
+def test(words: list[str]) -> int:
+    """Run the suite, its files side by side where there is more than one core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(cores or 1, MOST_WORKERS)
+    if workers == 1:
+        return run(PYTHON, "-m", "pytest", *words, check=False)
+    side_by_side = ("-n", str(workers), "--dist", "loadfile")
+    threads = str(max(1, (cores or 1) // workers))
+    return run(
+        PYTHON, "-m", "pytest", *side_by_side, *words, check=False, OMP_NUM_THREADS=threads
+    )  # fmt: skip
+
+
 def main() -> int:
     """Install, then do what the first word says."""
     if sys.version_info < (3, 11):  # noqa: UP036 - the reader may have started an older one
@@ -85,7 +99,7 @@ def main() -> int:
     if options.what == "demo":
         return run(PYTHON, "-m", "analysis.main", "demo", *rest, check=False)
     if options.what == "test":
-        return run(PYTHON, "-m", "pytest", *rest, check=False)
+        return test(rest)
     print(f"bootstrap: ready; {PYTHON.parent / 'ctxai'} --help")
     return 0
 

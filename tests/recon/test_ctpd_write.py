@@ -105,7 +105,7 @@ BORN = "19450718"
 
 
 def texts(file):
-    """All that a file's elements say in letters; pixels, UIDs and binary numbers are no text."""
+    """What a file's elements say in letters, one by one; pixels, UIDs and numbers are no text."""
     for element in pydicom.dcmread(file).iterall():
         value = element.value
         if element.VR == "UN" and value.isascii() and value.decode().strip("\0").isprintable():
@@ -136,7 +136,10 @@ def test_no_identity_is_written(tmp_path):
         ds.add_new(0x00091001, "LO", MARKER)
         ds.add_new(0x70291099, "LO", MARKER)
         ds.add_new(0x70411099, "LO", MARKER)
-    scan = read_scan(save(tmp_path / "source", views, explicit=True))
+    folder = save(tmp_path / "source", views, explicit=True)
+    planted = list(texts(next(folder.iterdir())))
+    assert planted.count(BORN) == 2 and planted.count(MARKER) > 15  # it is seen where it is
+    scan = read_scan(folder)
     assert scan.vendor == "SIEMENS"
     assert MARKER not in repr(scan) + str(scan.describe())
     for file in write_scan(at_dose(scan, mas=20, seed=1), tmp_path / "out"):
