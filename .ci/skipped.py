@@ -13,11 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from headless import CHROMIUM  # noqa: E402
+from real_data import DATA  # noqa: E402
 
 REASONS = {  # a pattern of the reason, and whether the thing is missing here
     "no CUDA device": True,
     "tomosipo": True,
-    "real (slices|view|volume)": not (ROOT.parent / "shared" / "data").is_dir(),
+    "no real data": not DATA.is_dir(),
     "no Chromium": not CHROMIUM,
 }
 

@@ -7,7 +7,7 @@ import pytest
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def needs(*parts: str) -> pytest.MarkDecorator:
+def needs(part: str) -> pytest.MarkDecorator:
     """Skip where that file or folder of the real data is not."""
-    missing = not DATA.joinpath(*parts).exists()
-    return pytest.mark.skipif(missing, reason=f"no real data: ../shared/data/{'/'.join(parts)}")
+    missing = not (DATA / part).exists()
+    return pytest.mark.skipif(missing, reason=f"no real data: ../shared/data/{part}")

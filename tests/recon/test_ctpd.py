@@ -2,19 +2,19 @@
 
 import math
 import time
-from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from ctpd_files import OLD, SHIFTS, VARIANTS, Series, datasets, save, write
+from real_data import DATA, needs
 from tolerances import CTPD
 
 from recon.ctpd.read import read_scan
 from recon.scan.helix import HelicalScan
 from recon.scan.scan import Scan
 
-DATA = Path(__file__).resolve().parents[2] / "../shared/data/ctpd/batelle.dcm"
+REAL_VIEW = DATA / "ctpd" / "batelle.dcm"
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
@@ -163,10 +163,10 @@ def test_exposure_that_contradicts_current_and_time_warns(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.is_file(), reason="the real view is not there")
+@needs("ctpd/batelle.dcm")
 def test_a_real_view_of_the_old_format():
-    scan = read_scan(DATA.parent)
-    header = pydicom.dcmread(DATA)
+    scan = read_scan(REAL_VIEW.parent)
+    header = pydicom.dcmread(REAL_VIEW)
     p = scan.line_integrals[0]
     assert p.shape == (32, 736) and scan.line_integrals.shape == (1, 32, 736)
     slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
@@ -185,10 +185,10 @@ def test_a_real_view_of_the_old_format():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.is_file(), reason="the real view is not there")
+@needs("ctpd/batelle.dcm")
 def test_air_of_a_real_view_has_the_noise_of_the_bowtie():
     """Beside the object 1/var(p) is N0: 1.2e5 at channel 10, 1.8e5 at 160, as scan.photons."""
-    scan = read_scan(DATA)
+    scan = read_scan(REAL_VIEW)
     p = scan.line_integrals[0].astype(np.float64)
     curved = p[2:] - 2 * p[1:-1] + p[:-2]  # along rows, where air is smooth
     for channel, quanta in ((10, 1.2e5), (160, 1.8e5)):

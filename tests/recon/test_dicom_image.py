@@ -1,7 +1,6 @@
 """Reading real and broken series: CT numbers, geometry, exposure, and what is refused."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -9,17 +8,12 @@ import pytest
 from ct_files import TWO_EXPOSURES
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
+from real_data import DATA, needs
 
 from recon.dicom.images import read_images
 from recon.errors import DataError
 
-DATA = Path(__file__).parents[2] / "../shared/data"
 ABDOMEN, HEAD = DATA / "abdomen", DATA / "head"
-
-needs = {
-    folder: pytest.mark.skipif(not folder.is_dir(), reason=f"no real slices in {folder.name}")
-    for folder in (ABDOMEN, HEAD)
-}
 
 
 def edited(source, target, **changes):
@@ -64,7 +58,7 @@ def test_the_exposure_attribute_serves_where_current_and_time_are_absent(small):
 
 
 @pytest.mark.data
-@needs[ABDOMEN]
+@needs("abdomen")
 def test_the_real_abdomen():
     with pytest.warns(UserWarning, match=r"5100 mAs.*151\.2 mAs") as caught:
         images = read_images(ABDOMEN)
@@ -83,7 +77,7 @@ def test_the_real_abdomen():
 
 
 @pytest.mark.data
-@needs[HEAD]
+@needs("head")
 def test_the_real_head_is_tilted():
     with pytest.warns(UserWarning) as caught:
         images = read_images(HEAD)

@@ -1,10 +1,10 @@
 """A real torso, scanned on a helix and reconstructed, comes back as itself."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from real_data import DATA, needs
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from recon.ctpd.read import read_scan
@@ -15,7 +15,7 @@ from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.scanners import flash_helical
 from recon.scan.simulate import simulate_scan
 
-DATA = Path(__file__).parents[2] / "../shared/data/volume/torso_3mm.npz"
+REAL_VOLUME = DATA / "volume" / "torso_3mm.npz"
 WATER = 0.0193
 TORSO = {
     # the requirement, over soft tissue away from lungs, air and bone; measured 6.1, and 10.9 at
@@ -25,10 +25,7 @@ TORSO = {
     "bias [HU]": 1.5,
 }
 
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif(not DATA.is_file(), reason=f"no such file: {DATA}"),
-]
+pytestmark = [pytest.mark.data, needs("volume/torso_3mm.npz")]
 
 
 def departure(scan, phantom, **options):
@@ -49,7 +46,7 @@ def departure(scan, phantom, **options):
 
 def test_a_torso_of_half_the_resolution_comes_back():
     """Voxels of 6 mm, on a Flash whose elements are three times as large and views as far apart."""
-    fine = read_volume(DATA, mu_water=WATER).hu[12:52, :100]
+    fine = read_volume(REAL_VOLUME, mu_water=WATER).hu[12:52, :100]
     hu = fine.reshape(20, 2, 50, 2, 61, 2).mean(axis=(1, 3, 5))
     phantom = VoxelPhantom(hu=hu, spacing=(6.0, 6.0, 6.0), mu_water=WATER)
     g = flash_helical(length=phantom.size[0] + 38.4, views_per_rotation=384)
@@ -71,7 +68,7 @@ def test_the_torso_comes_back(tmp_path):
     from analysis.main import main
 
     out = tmp_path / "scan"
-    assert main(["phantom", "--volume", str(DATA), "--no-noise", "--out", str(out)]) == 0
-    error = departure(read_scan(out), read_volume(DATA, mu_water=WATER))
+    assert main(["phantom", "--volume", str(REAL_VOLUME), "--no-noise", "--out", str(out)]) == 0
+    error = departure(read_scan(out), read_volume(REAL_VOLUME, mu_water=WATER))
     assert np.sqrt(np.mean(error**2)) < TORSO["rms [HU]"]
     assert abs(error.mean()) < TORSO["bias [HU]"]

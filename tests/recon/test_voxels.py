@@ -1,10 +1,10 @@
 """Volumes on a helix against closed forms, sampling along each ray, and exact ellipsoids."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from real_data import DATA, needs
 from scipy.ndimage import map_coordinates
 
 from recon.dicom.write import write_series
@@ -14,7 +14,6 @@ from recon.phantom.volumes.files import read_volume
 from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.helix import HelicalScan
 
-DATA = Path(__file__).parents[2] / "../shared/data/volume/torso_3mm.npz"
 VOXELS = {
     # float32 sums of some ten terms of about 1
     "closed form, rel": 2e-6,
@@ -225,9 +224,8 @@ def test_volumes_that_reach_the_tube_are_refused():
 
 
 @pytest.mark.data
+@needs("volume/torso_3mm.npz")
 def test_the_torso_is_a_volume():
-    if not DATA.is_file():
-        pytest.skip(f"no such file: {DATA}")
-    phantom = read_volume(DATA, mu_water=0.0193)
+    phantom = read_volume(DATA / "volume" / "torso_3mm.npz", mu_water=0.0193)
     assert phantom.hu.shape == (112, 101, 122) and phantom.spacing == (3.0, 3.0, 3.0)
     assert phantom.size == (336.0, 303.0, 366.0)
