@@ -6,18 +6,21 @@ python .ci/skipped.py RESULTS.xml      what `pytest --junitxml=RESULTS.xml` wrot
 import re
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import torch  # noqa: E402
 from headless import CHROMIUM  # noqa: E402
 from real_data import DATA  # noqa: E402
 
-REASONS = {  # a pattern of the reason, and whether the thing is missing here
-    "no CUDA device": True,
-    "tomosipo": True,
+REASONS = {  # a pattern of the reason, and whether it holds here
+    "no CUDA device": not torch.cuda.is_available(),
+    "there is a CUDA device": torch.cuda.is_available(),
+    "tomosipo": find_spec("tomosipo") is None,
     "no real data": not DATA.is_dir(),
     "no Chromium": not CHROMIUM,
 }
@@ -34,7 +37,7 @@ def main() -> int:
             continue
         reason = skipped.get("message", "")
         reasons[reason] += 1
-        if not any(missing for pattern, missing in REASONS.items() if re.search(pattern, reason)):
+        if not any(holds for pattern, holds in REASONS.items() if re.search(pattern, reason)):
             wrong.append(f"{case.get('classname')}::{case.get('name')} ({reason})")
     for name in wrong:
         print(f"ci: skipped without a reason that holds here: {name}", file=sys.stderr)
