@@ -204,7 +204,8 @@ SAMPLING: dict[str, float] = {
     "rounding of a tolerance, rel": 1e-3,
     # 16 redraws stand for the median; for the rms over 256 pixels it scatters by some percent
     "relative tolerance, rel": 0.15,
-    # amplitudes of size 1 after 400 steps of a small network; 1,000 samples scatter by .03
+    # amplitudes of size 1 after 250 steps of a small network, which leave .1; 1,000 samples scatter
+    # by .03
     "mean of what z keeps": 0.15,
     "sd of what z keeps": 0.25,
     "law of what z leaves open": 0.25,

@@ -233,13 +233,13 @@ def test_plain_arrays_end_to_end():
 
     torch.manual_seed(8)
     vae = VAE(shape=(SIDE, SIDE), latent=4, widths=(16, 32), unit="")
-    train(VAETask(vae, sampler, batch=32, steps=300, lr=3e-3), steps=300, seed=1, progress=False)
+    train(VAETask(vae, sampler, batch=32, steps=200, lr=3e-3), steps=200, seed=1, progress=False)
     tap = Wiretap(f, "output")
     cinn = ConditionalINN(
-        latent=4, condition_shape=(1, SIDE, SIDE), blocks=4, hidden=32, embedding=8
+        latent=4, condition_shape=(1, SIDE, SIDE), blocks=3, hidden=32, embedding=8
     )
-    task = INNTask(cinn, vae, tap, sampler, batch=64, steps=400, lr=5e-3)
-    train(task, steps=400, seed=1, progress=False)
+    task = INNTask(cinn, vae, tap, sampler, batch=64, steps=250, lr=5e-3)
+    train(task, steps=250, seed=1, progress=False)
     x = 1.0 * slow - 0.5 * fast
     samples = draw(InvarianceModel(wiretap=tap, vae=vae, cinn=cinn), x, n=1000, seed=1)
     seen = (samples.images * slow).mean((1, 2)) / slow.square().mean()
