@@ -25,8 +25,8 @@ LIMITS = {
     "angle, Kolmogorov–Smirnov": 0.03,
     # must-value
     "share of either sign": (0.4, 0.6),
-    # in units of the noise of z̄: what a perfect flow would give, and as much again; reached 1.4, and
-    # a flow that ignores z gives 2.8
+    # in units of the noise of z̄: what a perfect flow would give, and as much again; reached 1.4,
+    # and a flow that ignores z gives 2.8
     "distance from the circle": 2.0,
     # must-values
     "residual on the fibre [HU]": 0.1,
