@@ -48,6 +48,8 @@ class Preset:
     ----------
     name : str
         Of the file, and of the denoiser in tables.
+    start : str
+        Networks of one start begin with the same weights; by default each has its own.
     network : {"chen", "yang"}
         Chen's is trained by the squared error, Yang's as WGAN-VGG.
     anatomies : tuple of str
@@ -62,6 +64,7 @@ class Preset:
 
     name: str
     network: str
+    start: str = ""
     anatomies: tuple[str, ...] = ("thorax", "abdomen", "thorax", "abdomen", "head")
     slices: int = 240
     patch: int = 64
@@ -91,7 +94,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
     "talk": tuple(
         Preset(
-            name=name, network="chen", anatomies=(anatomy,), one_cycle=True,
+            name=name, network="chen", start="talk", anatomies=(anatomy,), one_cycle=True,
             source="the talk's cover: the same network, trained on one region of the body",
         )
         for name, anatomy in (("t-net", "thorax"), ("a-net", "abdomen"))
@@ -113,7 +116,8 @@ def preset_task(preset: Preset, pairs: PatchPairs, *, seed: int) -> tuple[torch.
     """
     steps = preset.steps if preset.one_cycle else None
     common: dict[str, Any] = {"batch": preset.batch, "steps": steps, "lr": preset.lr}
-    f = seeded(Chen if preset.network == "chen" else Yang, seed, preset.name)
+    network = Chen if preset.network == "chen" else Yang
+    f = seeded(network, seed, preset.start or preset.name)
     if preset.network == "chen":
         return f, SupervisedTask(f, pairs, **common)
     side = (preset.patch, preset.patch)
@@ -189,7 +193,10 @@ def train_preset(
             tell_random(preset.name, source["features"])
         Stages(Path(folder), REDUCED, point, seed, progress).run(preset.name, task, preset.steps)
         figures = denoiser_figures(f, *test.batch(64, torch.Generator().manual_seed(0)))
-        facts = {**_known(point.facts), "preset": asdict(preset), "figures": figures, **source}
+        facts = {
+            **_known(point.facts), "preset": asdict(preset), "seed": seed, "figures": figures,
+            **source,
+        }  # fmt: skip
         path = Path(folder) / f"{preset.name}.safetensors"
         files.append(save_module(path, f, **facts))
     return files
