@@ -21,12 +21,12 @@ from recon import DataError
 from recon.phantom import random_slice
 
 from ..data.phantom_pairs import WorkingPoint, scan
-from ..figures.images import LUNG, SOFT_TISSUE, Window
+from ..figures.images import LUNG, SOFT_TISSUE, Panel, Window, rms_hu, sheet
 from ..numbers import apply
 from ..runs.store import Run
 from ..scanner.slice_scanner import derived_seed
 from ..training.presets import train_preset
-from .sheet import Panel, colour_limit, rms_hu, sheet
+from .sheet import colour_limit
 
 __all__ = ["NETWORKS", "CoverSlice", "cover_figure", "cover_of_run", "cover_slice", "trained"]
 

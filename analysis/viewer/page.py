@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..figures.images import fit_window
+from ..figures.images import fit_window, rms_hu
 from ..runs.store import Study
 from .pack import Packer
 from .sets import MOST_SAMPLES, image_sets
@@ -84,7 +84,7 @@ def _first_view(study: Study) -> dict[str, float]:
     """Windows to start with [HU]: the tissue's, and twice the rms of the noise."""
     arrays = study.arrays
     window = fit_window(arrays["y"])
-    noise = float(np.sqrt(np.mean(np.square(arrays["x"] - arrays["y"], dtype=np.float64))))
+    noise = rms_hu(arrays["x"] - arrays["y"])
     reach = max(10.0, float(np.ceil(noise / 10) * 20))
     if "change" in arrays:  # two anatomies: their difference is what is looked at
         reach = max(10.0, float(np.ceil(np.abs(arrays["change"]).max() / 10) * 10))
