@@ -97,9 +97,7 @@ class Operator:
         """Exact adjoint, ``<R µ, p> = <µ, Rᵀ p>``: (..., views, cols) to (..., rows, cols)."""
         return self._apply(p, "sinogram", lambda b: (b.adjoint, b.forward))
 
-    def fbp(
-        self, p: torch.Tensor, window: Window = "ram-lak", *, extrapolated: bool = False
-    ) -> torch.Tensor:
+    def fbp(self, p: torch.Tensor, window: Window = "ram-lak") -> torch.Tensor:
         """Filtered backprojection; see :mod:`recon.fbp.plan` for the method.
 
         The views are a full circle, or any longer or shorter range in equal steps, in either sense,
@@ -113,9 +111,6 @@ class Operator:
             ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hann"``; a clinical kernel,
             ``"smooth"``, ``"medium"``, ``"sharp"`` or a :class:`recon.fbp.windows.Kernel`; or
             W(f/f_nyquist) as a callable on arrays.
-        extrapolated : bool
-            Continue each projection beyond the detector (:mod:`recon.fbp.truncation`), for a body
-            that is wider than what the detector sees. No gradient flows through that.
 
         Returns
         -------
@@ -126,24 +121,14 @@ class Operator:
         ------
         DataError
             As for the projection; or if the views are too few or not in equal steps, the window is
-            unknown or finer than the rays, or a gradient is asked for through an extrapolation.
+            unknown or finer than the rays.
         """
         check_window(window)
-        if extrapolated:
-            self._check(p, "sinogram")
-            if p.requires_grad and torch.is_grad_enabled():
-                raise DataError(
-                    "no gradient flows through the extrapolation",
-                    where="A.fbp(extrapolated=True)",
-                    expected="a sinogram that requires none",
-                    got="requires_grad",
-                    remedy="p.detach(), or extrapolated=False",
-                )
         return self._apply(
             p,
             "sinogram",
             lambda b: (
-                lambda x: b.fbp(x, window, extrapolated),
+                lambda x: b.fbp(x, window),
                 lambda x: b.fbp_transpose(x, window),
             ),
         )

@@ -117,17 +117,12 @@ FBP: dict[str, float] = {
     "centroid [pixels]": 0.02,
     # a short scan has fewer rays to average; measured 5 % more than the full circle's
     "rmse of a short scan, ratio": 1.10,
-    # the continuation is a guess; measured -3 ± 4 HU where ending the rows gives 211 ± 133 HU
-    "truncated, bias [HU]": 6.0,
-    "truncated, sd [HU]": 8.0,
     # float32 sums of signed data
     "transpose": 1e-6,
     # float32 against float64 through a filter that cancels low frequencies
     "float32": 1e-5,
     # places of samples are float32, 1e-4 of a sample apart for another origin
     "region": 1e-4,
-    # a longer transform of noise: half-way samples wrap around less; measured 7e-4
-    "transform": 2e-3,
     # mean of a wide disc through any window: the window's bins next to f = 0
     "mean, rel": 2e-4,
 }

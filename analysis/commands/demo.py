@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-__all__ = ["demo"]
+if TYPE_CHECKING:
+    from analysis.runs.store import Study
+    from analysis.scanner.slice_scanner import SliceScanner
+    from ctxai import WeightSet
+
+__all__ = ["COUNTS", "demo"]
+
+COUNTS: Mapping[tuple[str, str], int] = {
+    ("chen", "x"): 250,
+    ("yang", "x"): 24,
+    ("chen", "y"): 24,
+    ("yang", "y"): 24,
+}
+"""Samples a row of the demonstration, by denoiser and domain."""
+
+_PROJECTED = 24  # of the samples after a layer, those that are moved onto the fibre
+_TOLERANCE = 0.1  # of what redrawn noise does to a layer, about 3 HU at an output
 
 
 def demo(
@@ -41,19 +58,21 @@ def demo(
     session.require_count(seed, "--seed", least=0)
     out = session.require_out(out)
 
-    from analysis.commands.demo_studies import demo_slice, demo_studies
-    from analysis.data.phantom_pairs import WorkingPoint
+    from analysis.data.phantom_pairs import WorkingPoint, scan
+    from analysis.scanner.slice_scanner import derived_seed
     from analysis.training.recipes import train_all
     from ctxai import SHIPPED
     from recon import write_series
+    from recon.phantom import random_slice
     from recon.storage import run_folder
 
     weights = train_all(out / "weights", seed=seed) if retrain else SHIPPED
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
     with run_folder(out) as folder:
+        truth = random_slice("abdomen", seed=derived_seed(seed, "demo"), grid=point.grid)[None]
         write_series(
             folder / "high-dose",
-            demo_slice(seed=seed, point=point),
+            scan(truth, point.high_mas, seed=derived_seed(seed, "high dose"), point=point),
             spacing=point.grid.spacing,
             slice_thickness=point.slice_thickness_mm,
             positions=[(point.grid.x[0], point.grid.y[0], 0.0)],
@@ -64,7 +83,7 @@ def demo(
             uid_seed=f"demo/{seed}",
         )
     scene = session.open_scene(out / "high-dose", number=None, roi=roi, kvp=None, weights=weights)
-    studies = demo_studies(weights, scene.scanner(seed=seed), mas=point.mas, seed=seed)
+    studies = _studies(weights, scene.scanner(seed=seed), mas=point.mas, seed=seed)
     session.write_results(
         out,
         scene,
@@ -81,3 +100,32 @@ def demo(
             "seed": seed,
         },
     )
+
+
+def _studies(weights: WeightSet, scanner: SliceScanner, *, mas: float, seed: int) -> list[Study]:
+    """All studies of the demonstration, with the layers that the set of weights holds."""
+    from analysis.invariances.study import invariance_study
+    from analysis.target_domain.study import target_domain_study
+    from analysis.training.recipes import SETS
+    from ctxai import FlowModel, cinn_name
+
+    studies = []
+    for (denoiser, domain), layers in SETS.items():
+        f, _ = weights.load(denoiser)
+        models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
+        beside = {
+            layer: weights.load_model(denoiser, layer, domain, f=f, sampler="cinn")
+            for layer, model in models.items()
+            if isinstance(model, FlowModel) and cinn_name(denoiser, layer, domain) in weights
+        }
+        n = COUNTS[denoiser, domain]
+        common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}
+        if domain == "x":
+            study = invariance_study(
+                models, scanner, projected=min(n, _PROJECTED), tolerance=_TOLERANCE, beside=beside,
+                **common,
+            )  # fmt: skip
+        else:
+            study = target_domain_study(models["output"], scanner, **common)
+        studies.append(study)
+    return studies

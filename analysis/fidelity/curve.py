@@ -77,13 +77,6 @@ class DiversityCurve:
             remedy="ask for tolerances on both sides",
         )
 
-    def rows(self) -> list[dict[str, float]]:
-        """One row for each tolerance, for a table or a figure."""
-        return [
-            {"tolerance": t, "consistency": c, "sd": s, "pulled": p}
-            for t, c, s, p in zip(self.tolerance, self.consistency, self.sd, self.pulled)
-        ]
-
 
 @torch.no_grad()
 def diversity_curve(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recon import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMS", "INK", "new_figure", "written"]
+__all__ = ["FORMS", "INK", "bare", "new_figure", "outlined", "scale_bar", "written"]
 
 FORMS = ("png", "svg")
 """Forms that a figure can be written in."""
@@ -54,3 +54,46 @@ def written(figure: Figure, form: str) -> bytes:
         undated = {"Date": None} if form == "svg" else None
         figure.savefig(out, format=form, bbox_inches="tight", pad_inches=0.06, metadata=undated)
     return out.getvalue()
+
+
+def bare(axes: Any) -> Any:
+    """Take ticks and frame from axes that hold an image; returns them."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def outlined(width: float) -> list[Any]:
+    """A black outline, so that bright lines and texts are seen on any grey."""
+    from matplotlib import patheffects
+
+    return [patheffects.withStroke(linewidth=width, foreground="black")]
+
+
+def scale_bar(
+    axes: Any, shape: tuple[int, ...], spacing: tuple[float, float], *, text: float = 7.0
+) -> None:
+    """A bar of about a sixth of an image's width in its lower left corner, with its length.
+
+    Parameters
+    ----------
+    axes : Axes
+        Whose coordinates are pixels.
+    shape : (rows, cols)
+    spacing : (sy, sx)
+        Pixel size [mm].
+    text : float
+        Size of the text [points]; the bar follows it.
+    """
+    across = shape[1] * spacing[1]
+    length = max((n for n in (5.0, 10.0, 20.0, 50.0, 100.0) if n <= across / 5), default=across / 5)
+    row, col = 0.94 * shape[0], 0.05 * shape[1]
+    axes.plot(
+        [col, col + length / spacing[1]], [row, row], color="white", lw=0.26 * text,
+        solid_capstyle="butt", path_effects=outlined(0.47 * text), scalex=False, scaley=False,
+    )  # fmt: skip
+    words = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    axes.text(
+        col, row - 0.025 * shape[0], words, fontsize=text, color="white", va="bottom",
+        path_effects=outlined(0.21 * text),
+    )  # fmt: skip

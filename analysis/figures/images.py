@@ -1,7 +1,8 @@
 """Pictures of a study, as PNG or SVG: images in a stated window with a scale bar, maps in HU.
 
 Images are grey, differences go from blue over white to red about 0 HU, standard deviations run from
-dark to bright; every colour bar is in HU.
+dark to bright; every colour bar is in HU. Images of a sheet share their pixel size, so lengths can
+be compared across it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from .drawing import INK, new_figure, written
+from .drawing import INK, bare, new_figure, scale_bar, written
 
-__all__ = ["Row", "Window", "distance_figure", "fit_window", "rows_figure", "scene_figure"]
+__all__ = [
+    "Panel",
+    "Row",
+    "Scale",
+    "Window",
+    "distance_figure",
+    "fit_window",
+    "rms_hu",
+    "rows_figure",
+    "scene_figure",
+    "sheet",
+]
 
 _ACCENT = "#b3541e"
 _NULL = "#3d6d8c"
@@ -33,6 +45,12 @@ class Window:
         """CT numbers shown black and white."""
         return self.level - self.width / 2, self.level + self.width / 2
 
+    @property
+    def colours(self) -> dict[str, Any]:
+        """How an image is drawn in it."""
+        low, high = self.limits
+        return {"cmap": "gray", "vmin": low, "vmax": high}
+
     def __str__(self) -> str:
         return f"{self.name} window, W {self.width:g} / L {self.level:g} HU"
 
@@ -44,6 +62,149 @@ LUNG = Window("lung", -600.0, 1500.0)
 def fit_window(hu: np.ndarray) -> Window:
     """The window to read a patch in: lung if half of it is lung or air, soft tissue otherwise."""
     return LUNG if float(np.median(hu)) < -400.0 else SOFT_TISSUE
+
+
+def rms_hu(image: np.ndarray) -> float:
+    """‖·‖ of an image [HU]: the rms over its pixels."""
+    return float(np.sqrt(np.mean(np.square(image, dtype=np.float64))))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours of differences ("difference") or standard deviations ("sd") up to a limit [HU]."""
+
+    kind: str
+    limit: float
+
+    @property
+    def colours(self) -> dict[str, Any]:
+        """How an image is drawn in it."""
+        if self.kind == "sd":
+            return {"cmap": "magma", "vmin": 0.0, "vmax": self.limit}
+        return {"cmap": "RdBu_r", "vmin": -self.limit, "vmax": self.limit}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One image of a sheet.
+
+    Attributes
+    ----------
+    image : ndarray, (H, W)
+        [HU].
+    title, caption : str
+        Above and below it, the caption of one line or more.
+    window : Window or Scale, optional
+        In which it is shown; without one it is a difference on the sheet's own scale.
+    """
+
+    image: np.ndarray
+    title: str = ""
+    caption: str = ""
+    window: Window | Scale | None = None
+
+    def mark(self, axes: Any) -> None:
+        """Draw on the image; here nothing."""
+
+
+def sheet(
+    rows: Sequence[tuple[str, Sequence[Panel | None]]],
+    *,
+    spacing: tuple[float, float],
+    footer: str = "",
+    limit: float = 0.0,
+    size: float = 2.0,
+    text: float = 12.0,
+    dpi: int = 160,
+    form: str = "png",
+) -> bytes:
+    """Rows of panels with their labels to the left, a scale bar a row, and a line of text below.
+
+    Parameters
+    ----------
+    rows : sequence of (str, sequence of Panel or None)
+        Label and panels of each row; None leaves a gap. Rows that follow each other on one scale
+        share its colour bar.
+    spacing : (sy, sx)
+        Pixel size of all images [mm].
+    footer : str
+        Windows, and whatever else a reader has to know.
+    limit : float
+        End of the colour scale of the differences without one of their own [HU].
+    size : float
+        Width of a panel [inch].
+    text : float
+        Size of the labels [points]; other texts, and the gaps, follow it.
+    dpi : int
+        Pixels an inch.
+    form : {"png", "svg"}
+
+    Returns
+    -------
+    bytes
+        A picture of that form, the same each time.
+    """
+    k = text / 12.0
+    gap, label, title, caption = 0.08 * k, 1.3, 0.34 * k, 0.27 * k
+    columns = max(len(panels) for _, panels in rows)
+    full = [[panel for panel in panels if panel is not None] for _, panels in rows]
+    shapes = [panels[0].image.shape for panels in full]
+    tall = [size * h * spacing[0] / (w * spacing[1]) for h, w in shapes]
+    above = [title * any(p.title for p in panels) for panels in full]
+    below = [
+        caption * max(1 + p.caption.count("\n") if p.caption else 0 for p in panels)
+        for panels in full
+    ]
+    coloured = any(not isinstance(p.window, Window) for panels in full for p in panels)
+    width = label + columns * (size + gap) + 0.75 * coloured
+    height = sum(tall) + sum(above) + sum(below) + gap * len(rows)
+    height += 0.18 * (2 + footer.count("\n")) if footer else 0.0
+    figure = new_figure(width, height, dpi=dpi)
+
+    def place(left: float, top: float, wide: float, high: float) -> Any:
+        """Axes at a place given in inches from the upper left corner."""
+        box = (left / width, 1 - (top + high) / height, wide / width, high / height)
+        return bare(figure.add_axes(box))
+
+    top = 0.0
+    bars: list[tuple[Scale, int, float, float, Any]] = []  # scale, row, top, end, what is drawn
+    for number, (name, panels) in enumerate(rows):
+        top, high, marked = top + above[number], tall[number], False
+        figure.text(
+            (label - 0.12) / width, 1 - (top + high / 2) / height, name, ha="right", va="center",
+            fontsize=text, color=INK, linespacing=1.3,
+        )  # fmt: skip
+        for j, panel in enumerate(panels):
+            if panel is None:
+                continue
+            axes = place(label + j * (size + gap), top, size, high)
+            scale = panel.window or Scale("difference", limit)
+            drawn = axes.imshow(
+                panel.image, interpolation="nearest", aspect="auto", **scale.colours
+            )
+            axes.set_title(panel.title, fontsize=12.5 * k, color=INK, pad=5 * k)
+            axes.set_xlabel(panel.caption, fontsize=10.5 * k, color=INK, labelpad=3 * k)
+            if isinstance(scale, Scale):
+                first = top
+                if bars and bars[-1][0] == scale and bars[-1][1] >= number - 1:
+                    first = bars.pop()[2]
+                bars.append((scale, number, first, top + high, drawn))
+            elif not marked:
+                scale_bar(axes, panel.image.shape, spacing, text=9.5 * k)
+                marked = True
+            panel.mark(axes)
+        top += high + below[number] + gap
+    for scale, _, first, last, drawn in bars:
+        bar_axes = place(label + columns * (size + gap) + 0.02, first, 0.13 * k, last - first)
+        bar = figure.colorbar(drawn, cax=bar_axes)
+        bar.ax.tick_params(labelsize=9.5 * k, length=2, colors=INK)
+        bar.set_label(f"{scale.kind} [HU]", fontsize=10.5 * k, color=INK)
+        bar.outline.set_visible(False)
+    figure.text(
+        label / width, 1 - (top + 0.06) / height, footer, ha="left", va="top", fontsize=9.5 * k,
+        color=INK, linespacing=1.35,
+    )  # fmt: skip
+    return written(figure, form)
 
 
 @dataclass(frozen=True)
@@ -71,35 +232,6 @@ class Row:
     limit: float | None = None
 
 
-def _bare(axes: Any) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _scale_bar(axes: Any, shape: tuple[int, int], spacing: float, length: float) -> None:
-    """A bar of `length` mm in the lower left corner."""
-    pixels = length / spacing
-    x, y = 0.05 * shape[1], 0.95 * shape[0]
-    axes.plot([x, x + pixels], [y, y], color="white", lw=4, solid_capstyle="butt")
-    axes.plot([x, x + pixels], [y, y], color="black", lw=2, solid_capstyle="butt")
-    label = f"{length:g} mm" if length < 100 else f"{length / 10:g} cm"
-    text = axes.text(x, y - 0.025 * shape[0], label, fontsize=7, color="white", va="bottom")
-    from matplotlib import patheffects
-
-    text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="black")])
-
-
-def _colours(kind: str, window: Window, limit: float) -> dict[str, Any]:
-    if kind == "difference":
-        return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-    if kind == "sd":
-        return {"cmap": "magma", "vmin": 0.0, "vmax": limit}
-    low, high = window.limits
-    return {"cmap": "gray", "vmin": low, "vmax": high}
-
-
 def _limit(row: Row) -> float:
     if row.limit is not None:
         return row.limit
@@ -118,7 +250,7 @@ def rows_figure(
     window : Window
         Of the grey images.
     spacing : float
-        Pixel size [mm], for the scale bar of the first image.
+        Pixel size [mm].
     size : float
         Width of an image [inch].
     form : {"png", "svg"}
@@ -128,59 +260,16 @@ def rows_figure(
     bytes
         A picture of that form.
     """
-    columns = max(len(row.images) for row in rows)
-    gap, label, caption = 0.05, 1.2, 0.2
-    tall = [size * _aspect(row) + gap + caption * _lines(row) for row in rows]
-    width, height = label + columns * (size + gap) + 0.65, sum(tall)
-    figure = new_figure(width, height)
-
-    def place(left: float, top: float, wide: float, high: float) -> Any:
-        """Axes at a place given in inches from the upper left corner."""
-        box = (left / width, 1 - (top + high) / height, wide / width, high / height)
-        return figure.add_axes(box)
-
-    top, marked = 0.0, False
-    for row, step in zip(rows, tall, strict=True):
-        high = size * _aspect(row)
-        limit = _limit(row) if row.kind != "image" else 0.0
-        figure.text(
-            (label - 0.1) / width, 1 - (top + high / 2) / height, row.label, ha="right",
-            va="center", fontsize=8.5, color=INK, linespacing=1.25,
-        )  # fmt: skip
-        shown = None
-        for j, image in enumerate(row.images):
-            if image is None:
-                continue
-            axes = place(label + j * (size + gap), top, size, high)
-            _bare(axes)
-            shown = axes.imshow(
-                image, interpolation="nearest", aspect="auto", **_colours(row.kind, window, limit)
-            )
-            if row.kind == "image" and not marked:
-                length = 10.0 * max(1, round(image.shape[1] * spacing / 64))
-                _scale_bar(axes, image.shape, spacing, length)
-                marked = True
-            if j < len(row.captions):
-                axes.set_xlabel(row.captions[j], fontsize=7.5, color=INK, labelpad=2.5)
-        if row.kind != "image" and shown is not None:
-            bar_axes = place(label + columns * (size + gap) + 0.02, top, 0.09, high)
-            bar = figure.colorbar(shown, cax=bar_axes)
-            bar.ax.tick_params(labelsize=7, length=2, colors=INK)
-            bar.set_label("HU", fontsize=7.5, color=INK)
-            bar.outline.set_visible(False)
-        top += step
-    return written(figure, form)
-
-
-def _lines(row: Row) -> int:
-    """Lines that a row's captions take."""
-    return max((1 + text.count("\n") for text in row.captions), default=0)
-
-
-def _aspect(row: Row) -> float:
-    """Height of a row's images in units of their width."""
-    shape = next(image.shape for image in row.images if image is not None)
-    return shape[0] / shape[1]
+    panels = []
+    for row in rows:
+        scale = window if row.kind == "image" else Scale(row.kind, _limit(row))
+        captions = [*row.captions, *[""] * len(row.images)]
+        shown = [
+            None if image is None else Panel(image, caption=caption, window=scale)
+            for image, caption in zip(row.images, captions)
+        ]
+        panels.append((row.label, shown))
+    return sheet(panels, spacing=(spacing, spacing), size=size, text=8.5, dpi=110, form=form)
 
 
 def scene_figure(
@@ -219,26 +308,24 @@ def scene_figure(
     grid = figure.add_gridspec(
         1, 1 + len(images), width_ratios=[half[0] / half[1]] + [1.0] * len(images), wspace=0.05
     )
-    axes = figure.add_subplot(grid[0, 0])
-    _bare(axes)
-    low, high = window.limits
+    axes = bare(figure.add_subplot(grid[0, 0]))
     axes.imshow(
-        slice_hu, cmap="gray", vmin=low, vmax=high, interpolation="antialiased",
-        extent=(-half[0], half[0], half[1], -half[1]),
-    )  # fmt: skip
-    axes.add_patch(
-        Rectangle(box[:2], box[2], box[3], fill=False, edgecolor="#ffb000", linewidth=1.4)
+        slice_hu, interpolation="antialiased", aspect=spacing[0] / spacing[1], **window.colours
     )
-    bar = -0.92 * half[0], 0.94 * half[1]
-    axes.plot([bar[0], bar[0] + 50.0], [bar[1]] * 2, color="white", lw=2, solid_capstyle="butt")
-    axes.text(bar[0], bar[1] - 0.03 * half[1], "5 cm", color="white", fontsize=7, va="bottom")
+    left, top = (box[0] + half[0]) / spacing[1] - 0.5, (box[1] + half[1]) / spacing[0] - 0.5
+    axes.add_patch(
+        Rectangle(
+            (left, top), box[2] / spacing[1], box[3] / spacing[0], fill=False,
+            edgecolor="#ffb000", linewidth=1.4,
+        )
+    )  # fmt: skip
+    scale_bar(axes, slice_hu.shape, spacing)
     axes.set_title("slice, patch outlined", fontsize=9, color=INK)
     for j, (title, image) in enumerate(images.items()):
-        axes = figure.add_subplot(grid[0, j + 1])
-        _bare(axes)
-        axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axes = bare(figure.add_subplot(grid[0, j + 1]))
+        axes.imshow(image, interpolation="nearest", **window.colours)
         axes.set_title(title, fontsize=9, color=INK)
-        _scale_bar(axes, image.shape, patch_spacing, 10.0)
+        scale_bar(axes, image.shape, (patch_spacing, patch_spacing))
     return written(figure, form)
 
 

@@ -13,7 +13,6 @@ the observer does not look, and no information gained; only the ideal observer's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +21,7 @@ from torch import Tensor
 
 from recon import DataError
 
-__all__ = [
-    "Observed",
-    "dense_dog_channels",
-    "linear_detectability",
-    "observe",
-    "train_cho",
-    "train_npw",
-]
+__all__ = ["Observed", "dense_dog_channels", "observe", "train_cho", "train_npw"]
 
 _BOOTSTRAPS = 1000
 
@@ -67,23 +59,6 @@ def dense_dog_channels(
         image = np.fft.ifft2(passed * shift).real[: shape[0], : shape[1]]
         channels.append(image.ravel() / np.linalg.norm(image))
     return torch.from_numpy(np.stack(channels, 1))
-
-
-def linear_detectability(
-    template: Tensor, signal: Tensor, covariance: Callable[[Tensor], Tensor]
-) -> float:
-    """d' of any linear observer in Gaussian noise, ``wᵀs / √(wᵀ Σ w)``, from images (H, W).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from analysis.observers.human import linear_detectability
-    >>> signal = torch.tensor([[3.0, 4.0]])
-    >>> linear_detectability(signal, signal, lambda v: 25.0 * v)
-    1.0
-    """
-    spread = (template.double() * covariance(template[None])[0].double()).sum()
-    return float((template.double() * signal.double()).sum() / spread.sqrt())
 
 
 def train_npw(without: Tensor, with_signal: Tensor) -> Tensor:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..figures.drawing import INK, new_figure, written
 
 if TYPE_CHECKING:
     from recon import AuditLine, Scan
 
 __all__ = ["audit_table", "scan_figure", "scan_metrics"]
 
-_DPI = 110
-_INK = "#1d2430"
 _ACCENT = "#b3541e"
 _MOST_VIEWS = 2000  # drawn of a scan: more than there are pixels
 
@@ -80,34 +79,32 @@ def scan_figure(scan: Scan) -> bytes:
     bytes
         PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
     g = scan.geometry
     views = np.unique(np.linspace(0, len(scan) - 1, min(len(scan), _MOST_VIEWS)).astype(int))
     middle = len(scan) // 2
-    figure = Figure(figsize=(10, 7.2), dpi=_DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 7.2)
+    figure.set_layout_engine("constrained")
     (path, exposure), (quanta, view) = figure.subplots(2, 2)
 
     turns = g.angles / (2 * np.pi)
     few = slice(None) if len(views) < 200 else slice(middle, middle + 48)
-    path.plot(turns[views], g.z[views], color=_INK, lw=1, label="focal centre")
+    path.plot(turns[views], g.z[views], color=INK, lw=1, label="focal centre")
     path.scatter(
         g.source_angles[few] / (2 * np.pi), g.source_z[few], s=4, color=_ACCENT, zorder=3,
         label="focal spot" if few == slice(None) else "focal spot, 48 views",
     )  # fmt: skip
     half = g.collimation / 2
     path.fill_between(
-        turns[views], g.z[views] - half, g.z[views] + half, color=_INK, alpha=0.12, lw=0,
+        turns[views], g.z[views] - half, g.z[views] + half, color=INK, alpha=0.12, lw=0,
         label="detector at the isocentre",
     )  # fmt: skip
     path.set(xlabel="view angle [turns]", ylabel="z, table to gantry [mm]")
     path.set_title(f"{g.focal_spot}, pitch {g.pitch:.3g}, table {g.table_direction}", fontsize=9)
     path.legend(fontsize=7)
 
-    exposure.plot(views, scan.exposures[views], color=_INK, lw=1)
+    exposure.plot(views, scan.exposures[views], color=INK, lw=1)
     exposure.axhline(scan.mas, color=_ACCENT, lw=1, ls="--")
     exposure.set(xlabel="view", ylabel="mAs a turn", ylim=(0, None))
     exposure.set_title(f"exposure, mean {scan.mas:.4g} mAs", fontsize=9)
@@ -127,6 +124,4 @@ def scan_figure(scan: Scan) -> bytes:
     view.set_title(f"line integrals of view {middle}", fontsize=9)
     figure.colorbar(image, ax=view, label="-ln(I/I₀)")
 
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    return written(figure, "png")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..figures.drawing import new_figure, written
 
 if TYPE_CHECKING:
     from analysis.projections.slices import SlicePlan
 
 __all__ = ["doses_figure", "slices_figure"]
 
-_DPI = 110
 _ACROSS = 4  # pictures in a row
 _WINDOW = (-160.0, 240.0)  # HU: level 40, width 400
 _WORDS = (("left", "right"), ("posterior", "anterior"), ("superior", "inferior"))
@@ -40,9 +40,6 @@ def slices_figure(
     bytes
         PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     from recon import patient_axes
 
     grid, z, step = plan.grid, plan.z, plan.options.slice_increment
@@ -55,9 +52,8 @@ def slices_figure(
 
     wide, high = x_ends[1] - x_ends[0], z_ends[1] - z_ends[0]
     tall = min(max(4.2 * high / wide, 1.6), 8.0)
-    figure = Figure(figsize=(13.5, max(4.6, tall + 0.9)), dpi=_DPI, facecolor="white")
+    figure = new_figure(13.5, max(4.6, tall + 0.9))
     figure.set_layout_engine("constrained")
-    FigureCanvasAgg(figure)
     axial, coronal, sagittal = figure.subplots(1, 3)
     look = {
         "cmap": "gray", "vmin": _WINDOW[0], "vmax": _WINDOW[1], "interpolation": "nearest",
@@ -77,9 +73,7 @@ def slices_figure(
     figure.colorbar(image, ax=[axial, coronal, sagittal], label="CT number [HU]", shrink=0.8)
     if title:
         figure.suptitle(title, fontsize=10)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    return written(figure, "png")
 
 
 def doses_figure(pictures: Sequence[tuple[str, np.ndarray]], plan: SlicePlan) -> bytes:
@@ -97,17 +91,13 @@ def doses_figure(pictures: Sequence[tuple[str, np.ndarray]], plan: SlicePlan) ->
     bytes
         PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     grid = plan.grid
     (sy, sx) = grid.spacing
     extent = (grid.x[0] - sx / 2, grid.x[-1] + sx / 2, grid.y[-1] + sy / 2, grid.y[0] - sy / 2)
     columns = min(len(pictures), _ACROSS)
     rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(4.2 * columns + 1.2, 4.3 * rows), dpi=_DPI, facecolor="white")
+    figure = new_figure(4.2 * columns + 1.2, 4.3 * rows)
     figure.set_layout_engine("constrained")
-    FigureCanvasAgg(figure)
     places = figure.subplots(rows, columns, squeeze=False)
     for place in places.flat[len(pictures) :]:
         place.set_axis_off()
@@ -121,9 +111,7 @@ def doses_figure(pictures: Sequence[tuple[str, np.ndarray]], plan: SlicePlan) ->
         place.tick_params(labelsize=7)
     figure.colorbar(image, ax=places, label="CT number [HU]", shrink=0.8)
     figure.suptitle(f"z = {plan.z[len(plan.z) // 2]:.1f} mm", fontsize=10)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    return written(figure, "png")
 
 
 def _towards(axis: np.ndarray) -> str:

@@ -1,7 +1,8 @@
 """The talk's cover: one network, trained on thoraces or on abdomens, looks at both.
 
 T-Net and A-Net are Chen's CNN from the same initial weights, trained with the same steps on pairs
-of phantoms of one anatomy. What differs in their outputs is what their training told them to see.
+of phantoms of one anatomy (:mod:`analysis.training.presets`, "talk"). What differs in their outputs
+is what their training told them to see.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from ctxai import Chen, PatchPairs, SupervisedTask, load_module, save_module, train
+from ctxai import load_module
 from recon import DataError
 from recon.phantom import random_slice
 
-from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
-from ..figures.images import LUNG, SOFT_TISSUE, Window
+from ..data.phantom_pairs import WorkingPoint, scan
+from ..figures.images import LUNG, SOFT_TISSUE, Panel, Window, rms_hu, sheet
 from ..numbers import apply
 from ..runs.store import Run
 from ..scanner.slice_scanner import derived_seed
-from .sheet import Panel, colour_limit, rms_hu, sheet
+from ..training.presets import train_preset
+from .sheet import colour_limit
 
-__all__ = ["NETWORKS", "CoverSlice", "cover_figure", "cover_of_run", "cover_slice", "trained_on"]
+__all__ = ["NETWORKS", "CoverSlice", "cover_figure", "cover_of_run", "cover_slice", "trained"]
 
 NETWORKS = {"T-Net": "thorax", "A-Net": "abdomen"}
 """What the two networks are called, and the anatomy that each is trained on."""
 
 _SLICES = 48  # for the training of each
-_BATCH, _RATE = 16, 1e-3
 _WINDOWS: dict[str, Window] = {"thorax": LUNG, "abdomen": SOFT_TISSUE}
 _MARGIN_MM = 8.0  # around the body
 
@@ -81,92 +82,54 @@ def cover_of_run(
             where=run.folder / "run.json",
             remedy="make a run that does: ctxai demo --out RUN",
         ) from None
-    networks = {
-        name: trained_on(
-            anatomy, folder=folder, steps=steps, point=point, seed=seed, progress=progress
-        )
-        for name, anatomy in NETWORKS.items()
-    }
+    networks = trained(folder, steps=steps, point=point, seed=seed, progress=progress)
     slices = [cover_slice(anatomy, point=point, seed=seed) for anatomy in NETWORKS.values()]
     return cover_figure(slices, networks, point=point)
 
 
-def trained_on(
-    anatomy: str,
-    *,
-    folder: str | Path,
-    steps: int,
-    point: WorkingPoint,
-    seed: int,
-    progress: bool = True,
-) -> torch.nn.Module:
-    """Chen's CNN, trained by its squared error on phantoms of one anatomy alone.
+def trained(
+    folder: str | Path, *, steps: int, point: WorkingPoint, seed: int, progress: bool = True
+) -> dict[str, torch.nn.Module]:
+    """T-Net and A-Net, as the preset "talk" trains them, by name; trained where there are none yet.
 
     A training that was stopped goes on from its checkpoint; one that was finished is read.
 
     Parameters
     ----------
-    anatomy : str
-        Name that :func:`recon.phantom.random_slice` knows.
     folder : path
-        For ``ANATOMY.safetensors`` and ``checkpoints``.
+        For both networks and ``checkpoints``.
     steps : int
-        Of 16 patches each.
+        Of each.
     point : WorkingPoint
         Grid and doses of the scans.
     seed : int
-        Of phantoms, noise, initial weights and order; networks of one seed start the same.
-
-    Returns
-    -------
-    Module
-        HU to HU on (B, 1, H, W).
+        Of phantoms, noise, initial weights and order.
 
     Raises
     ------
     DataError
         If the folder keeps a network that was trained in another way.
     """
-    path = Path(folder) / f"{anatomy}.safetensors"
-    facts: dict[str, Any] = {
-        **point.facts, "anatomy": anatomy, "slices": _SLICES, "steps": steps, "seed": seed,
-    }  # fmt: skip
-    if not path.exists():
-        save_module(path, _trained(anatomy, path, steps, point, seed, progress), **facts)
-    network, found = load_module(path)  # also what was just trained: the same bits ever after
-    for what, wanted in facts.items():
-        if found.get(what) != wanted:
-            raise DataError(
-                f"a network of another training: its {what} differs",
-                where=path,
-                expected=wanted,
-                got=found.get(what),
-                remedy=f"remove the folder {folder} to train again",
-            )
-    return network
-
-
-def _trained(
-    anatomy: str, path: Path, steps: int, point: WorkingPoint, seed: int, progress: bool
-) -> torch.nn.Module:
-    """Train from the checkpoint, if there is one."""
-    x, y = phantom_pairs(
-        _SLICES, seed=derived_seed(seed, f"cover, training on {anatomy}"), anatomies=(anatomy,),
-        point=point, progress=progress,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, "cover, initial weights"))
-        f: Any = Chen()
-    f = f.to(memory_format=torch.channels_last)  # a third faster on a CPU
-    train(
-        SupervisedTask(f, PatchPairs(x, y, patch=point.patch), batch=_BATCH, steps=steps, lr=_RATE),
-        steps=steps,
-        seed=derived_seed(seed, "cover, steps"),
-        checkpoint=path.parent / "checkpoints" / path.name,
-        label=f"Chen on {anatomy}",
-        progress=progress,
-    )
-    return f
+    wanted: dict[str, Any] = {**point.facts, "slices": _SLICES, "steps": steps, "seed": seed}
+    files = [Path(folder) / f"{name.lower()}.safetensors" for name in NETWORKS]
+    if not all(path.exists() for path in files):
+        train_preset(
+            "talk", folder, steps=steps, slices=_SLICES, point=point, seed=seed, progress=progress
+        )
+    networks = {}
+    for name, path in zip(NETWORKS, files, strict=True):
+        networks[name], facts = load_module(path)  # also what was just trained: the same bits
+        found = {**facts.get("preset", {}), **facts}
+        for what, value in wanted.items():
+            if found.get(what) != value:
+                raise DataError(
+                    f"a network of another training: its {what} differs",
+                    where=path,
+                    expected=value,
+                    got=found.get(what),
+                    remedy=f"remove the folder {folder} to train again",
+                )
+    return networks
 
 
 def cover_slice(anatomy: str, *, point: WorkingPoint, seed: int) -> CoverSlice:

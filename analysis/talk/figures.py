@@ -13,10 +13,10 @@ import numpy as np
 
 from recon import DataError
 
-from ..figures.images import Window, fit_window
+from ..figures.images import Window, fit_window, rms_hu, sheet
 from ..runs.store import Run, Study
 from .arrows import SMOOTHING_MM, largest_differences
-from .sheet import Panel, colour_limit, rms_hu, sheet
+from .sheet import Panel, colour_limit
 
 __all__ = ["LAYERS", "denoising_figure", "layers_figure", "of_run", "target_domain_figure"]
 

@@ -28,10 +28,10 @@ from ctxai import (
     vae_name,
 )
 
-from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
+from ..data.phantom_pairs import WORKING_POINT, WorkingPoint
 from ..numbers import collapse_alarm
 from .scores import model_figures, vae_figures
-from .stages import Recipe, Stages, seeded, stage_seed, tell_random
+from .stages import Recipe, Stages, seeded, tell_random
 
 __all__ = ["EULIG2024", "EuligPreset", "eulig_cinn_task", "eulig_vae_task", "train_eulig"]
 
@@ -155,7 +155,8 @@ def train_eulig(
     )
     point = replace(point, patch=preset.patch)
     stages = Stages(Path(folder), Recipe(name="eulig2024"), point, seed, progress)
-    pairs, test = (_pairs(preset, stages, what) for what in ("train", "test"))
+    pairs = stages.patches("eulig2024 train", preset.slices)
+    test = stages.patches("eulig2024 test", min(16, preset.slices))
     held_out = test.batch(32, torch.Generator().manual_seed(0))
     f, _ = SHIPPED.load(preset.denoiser)
     figures: dict[str, Any] = {preset.denoiser: SHIPPED.manifest["figures"][preset.denoiser]}
@@ -189,14 +190,3 @@ def train_eulig(
         figures=figures,
     )
     return [stages.folder / f"{saved}.safetensors" for saved in (name, stage)]
-
-
-def _pairs(preset: EuligPreset, stages: Stages, what: str) -> PatchPairs:
-    """Patches of random phantoms to learn from or to be tested on."""
-    x, y = phantom_pairs(
-        preset.slices if what == "train" else min(16, preset.slices),
-        seed=stage_seed(stages.seed, f"eulig2024 {what}"),
-        point=stages.point,
-        progress=stages.progress,
-    )
-    return PatchPairs(x, y, patch=preset.patch)

@@ -11,7 +11,6 @@ reduced size of the networks that ship.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,10 @@ from ctxai import (
 from recon import DataError
 
 from ..data.image_pairs import folder_pairs
-from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
+from ..data.phantom_pairs import WORKING_POINT, WorkingPoint
 from .eulig2024 import train_eulig
 from .scores import denoiser_figures
-from .stages import REDUCED, Stages, seeded, stage_seed, tell_random
+from .stages import REDUCED, Stages, seeded, tell_random
 
 __all__ = ["PRESETS", "Preset", "preset_task", "train_preset"]
 
@@ -48,6 +47,8 @@ class Preset:
     ----------
     name : str
         Of the file, and of the denoiser in tables.
+    start : str
+        Networks of one start begin with the same weights; by default each has its own.
     network : {"chen", "yang"}
         Chen's is trained by the squared error, Yang's as WGAN-VGG.
     anatomies : tuple of str
@@ -62,6 +63,7 @@ class Preset:
 
     name: str
     network: str
+    start: str = ""
     anatomies: tuple[str, ...] = ("thorax", "abdomen", "thorax", "abdomen", "head")
     slices: int = 240
     patch: int = 64
@@ -91,7 +93,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
     "talk": tuple(
         Preset(
-            name=name, network="chen", anatomies=(anatomy,), one_cycle=True,
+            name=name, network="chen", start="talk", anatomies=(anatomy,), one_cycle=True,
             source="the talk's cover: the same network, trained on one region of the body",
         )
         for name, anatomy in (("t-net", "thorax"), ("a-net", "abdomen"))
@@ -113,7 +115,8 @@ def preset_task(preset: Preset, pairs: PatchPairs, *, seed: int) -> tuple[torch.
     """
     steps = preset.steps if preset.one_cycle else None
     common: dict[str, Any] = {"batch": preset.batch, "steps": steps, "lr": preset.lr}
-    f = seeded(Chen if preset.network == "chen" else Yang, seed, preset.name)
+    network = Chen if preset.network == "chen" else Yang
+    f = seeded(network, seed, preset.start or preset.name)
     if preset.network == "chen":
         return f, SupervisedTask(f, pairs, **common)
     side = (preset.patch, preset.patch)
@@ -171,9 +174,12 @@ def train_preset(
     source: dict[str, Any] = {}
     for entry in PRESETS[name]:
         preset = replace(entry, steps=steps or entry.steps, slices=slices or entry.slices)
+        own = replace(point, patch=preset.patch)
+        stages = Stages(Path(folder), REDUCED, own, seed, progress)
         if images is None:
             pairs, test = (
-                _pairs(preset, point, seed, what, progress) for what in ("train", "test")
+                stages.patches(f"{preset.name} {what}", count, anatomies=preset.anatomies)
+                for what, count in (("train", preset.slices), ("test", min(16, preset.slices)))
             )
         else:
             found = folder_pairs(
@@ -187,9 +193,12 @@ def train_preset(
         if preset.network == "yang":
             source["features"] = task.features.source  # type: ignore[attr-defined]
             tell_random(preset.name, source["features"])
-        Stages(Path(folder), REDUCED, point, seed, progress).run(preset.name, task, preset.steps)
+        stages.run(preset.name, task, preset.steps)
         figures = denoiser_figures(f, *test.batch(64, torch.Generator().manual_seed(0)))
-        facts = {**_known(point.facts), "preset": asdict(preset), "figures": figures, **source}
+        facts = {
+            **_known(point.facts), "preset": asdict(preset), "seed": seed, "figures": figures,
+            **source,
+        }  # fmt: skip
         path = Path(folder) / f"{preset.name}.safetensors"
         files.append(save_module(path, f, **facts))
     return files
@@ -198,14 +207,3 @@ def train_preset(
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
     """Facts without those that the image files do not state."""
     return {key: value for key, value in facts.items() if value == value}
-
-
-def _pairs(preset: Preset, point: WorkingPoint, seed: int, what: str, progress: bool) -> PatchPairs:
-    """Patches of random phantoms of the preset's anatomies, to learn from or to be tested on."""
-    anatomies: Sequence[str] = preset.anatomies
-    count = preset.slices if what == "train" else min(16, preset.slices)
-    x, y = phantom_pairs(
-        count, seed=stage_seed(seed, f"{preset.name} {what}"), anatomies=anatomies, point=point,
-        progress=progress,
-    )  # fmt: skip
-    return PatchPairs(x, y, patch=preset.patch)

@@ -32,10 +32,10 @@ from ctxai import (
 )
 from recon import DataError
 
-from ..data.phantom_pairs import WORKING_POINT, WorkingPoint, phantom_pairs
+from ..data.phantom_pairs import WORKING_POINT, WorkingPoint
 from ..numbers import collapse_alarm
 from .scores import denoiser_figures, model_figures, vae_figures
-from .stages import REDUCED, Recipe, Stages, stage_seed
+from .stages import REDUCED, Recipe, Stages
 
 __all__ = ["FLOWS", "SETS", "train_all", "train_for"]
 
@@ -90,17 +90,11 @@ def train_all(
     folder = Path(folder)
     stages = Stages(folder, recipe, point, seed, progress, device)
 
-    def patches(slices: int, of: str, exposures: Sequence[float] = ()) -> PatchPairs:
-        x, y = phantom_pairs(
-            slices, seed=stage_seed(seed, of), point=point, exposures=exposures, progress=progress
-        )
-        return PatchPairs(x.to(device), y.to(device), patch=point.patch)
-
     @cache
     def pairs(exposures: tuple[float, ...] = ()) -> PatchPairs:
-        return patches(recipe.slices, "train", exposures)
+        return stages.patches("train", recipe.slices, exposures=exposures)
 
-    held_out = patches(recipe.held_out, "test").batch(64, torch.Generator().manual_seed(0))
+    held_out = stages.patches("test", recipe.held_out).batch(64, torch.Generator().manual_seed(0))
     figures: dict[str, Any] = {}
     if keep is not None:
         taken = [name for name in keep.names if _any(names, name) and not _any(anew, name)]
@@ -232,11 +226,7 @@ def train_for(
             _require_same(digests, facts, path)
         else:
             if pairs is None:
-                x, y = phantom_pairs(
-                    recipe.own_slices, seed=stage_seed(seed, "own"), point=point,
-                    progress=progress,
-                )  # fmt: skip
-                pairs = PatchPairs(x, y, patch=point.patch)
+                pairs = stages.patches("own", recipe.own_slices)
             trained: Model
             if sampler == "cinn":
                 trained = stages.cinn(f, vae, wiretap.layer, domain, pairs, path.stem)

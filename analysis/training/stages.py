@@ -41,7 +41,7 @@ from ctxai import (
     vae_name,
 )
 
-from ..data.phantom_pairs import WorkingPoint
+from ..data.phantom_pairs import WorkingPoint, phantom_pairs
 from .curves import write_curves
 
 __all__ = [
@@ -155,6 +155,14 @@ class Stages:
     seed: int
     progress: bool
     device: str = "cpu"
+
+    def patches(self, stage: str, slices: int, **options: Any) -> PatchPairs:
+        """Patches of random phantoms that are a stage's own; options of `phantom_pairs`."""
+        x, y = phantom_pairs(
+            slices, seed=stage_seed(self.seed, stage), point=self.point, progress=self.progress,
+            **options,
+        )  # fmt: skip
+        return PatchPairs(x.to(self.device), y.to(self.device), patch=self.point.patch)
 
     def run(self, stage: str, task: Task, steps: int) -> None:
         """Train one stage, from its checkpoint where there is one, and draw its curves."""

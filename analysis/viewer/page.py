@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..figures.images import fit_window
+from ..figures.images import fit_window, rms_hu
 from ..runs.store import Study
 from .pack import Packer
 from .sets import MOST_SAMPLES, image_sets
@@ -69,7 +69,7 @@ def section(studies: Sequence[Study], *, heaviest: int = HEAVIEST) -> str:
     data = {"sets": sets, "stacks": stacks, "view": _first_view(shown[0])}
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return (
-        f"{_FRAME}<script type='application/json' id='viewer-data'>{text}</script>\n"
+        f"{_read('frame.html')}<script type='application/json' id='viewer-data'>{text}</script>\n"
         f"<script>{script()}</script>\n"
     )
 
@@ -84,71 +84,8 @@ def _first_view(study: Study) -> dict[str, float]:
     """Windows to start with [HU]: the tissue's, and twice the rms of the noise."""
     arrays = study.arrays
     window = fit_window(arrays["y"])
-    noise = float(np.sqrt(np.mean(np.square(arrays["x"] - arrays["y"], dtype=np.float64))))
+    noise = rms_hu(arrays["x"] - arrays["y"])
     reach = max(10.0, float(np.ceil(noise / 10) * 20))
     if "change" in arrays:  # two anatomies: their difference is what is looked at
         reach = max(10.0, float(np.ceil(np.abs(arrays["change"]).max() / 10) * 10))
     return {"level": window.level, "width": window.width, "difference": reach, "spread": reach / 2}
-
-
-_FRAME = """\
-<section id='viewer' aria-labelledby='viewer-title'>
-<h2 id='viewer-title'>The images</h2>
-<noscript><p>The viewer needs JavaScript. The pictures below show the same in fixed windows.</p>
-</noscript>
-<p id='viewer-failed' role='alert'></p>
-<div class='controls'>
-<fieldset class='choose'><legend>Which images</legend>
-<label>Question <select id='viewer-kind'></select></label>
-<label>Denoiser <select id='viewer-denoiser'></select></label>
-<label>Samples <select id='viewer-sampler'></select></label>
-<label>Exposure <input type='range' id='viewer-mas' min='0' step='1' value='0'>
-<output id='viewer-mas-word' for='viewer-mas'></output></label>
-<label>Layer <input type='range' id='viewer-layer' min='0' step='1' value='0'>
-<output id='viewer-layer-word' for='viewer-layer'></output></label>
-<label>Sample <input type='range' id='viewer-sample' min='0' step='1' value='0'>
-<output id='viewer-sample-word' for='viewer-sample'></output></label>
-</fieldset>
-<fieldset class='windows'><legend>Window</legend>
-<div id='viewer-presets' role='group' aria-label='Window presets'></div>
-<label>Level <span><input type='number' id='viewer-level' step='10'> HU</span></label>
-<label>Width <span><input type='number' id='viewer-width' min='1' step='10'> HU</span></label>
-<label>Differences ±
-<span><input type='number' id='viewer-difference' min='1' step='10'> HU</span></label>
-<label>sd, 0 to <span><input type='number' id='viewer-spread' min='1' step='10'> HU</span></label>
-</fieldset>
-<fieldset class='scales'><legend>Scales</legend>
-<p><i class='bar image'></i><span id='viewer-bar-image'></span></p>
-<p><i class='bar difference'></i><span id='viewer-bar-difference'></span></p>
-<p><i class='bar sd'></i><span id='viewer-bar-sd'></span></p>
-</fieldset>
-<fieldset class='tools'><legend>Dragging</legend>
-<label><input type='radio' name='tool' value='window' checked> changes the window</label>
-<label><input type='radio' name='tool' value='region'> draws a region</label>
-<button type='button' id='viewer-whole'>Whole patch</button>
-</fieldset>
-</div>
-<p id='viewer-said' role='status'></p>
-<div id='viewer-tiles' tabindex='0' role='group' aria-label='Linked images; arrow keys change sample
- and layer, shift with arrow keys moves the crosshair, 1 to 4 are window presets'></div>
-<p class='keys'>Keys, after a click on the images: <kbd>←</kbd> <kbd>→</kbd> sample, <kbd>↑</kbd>
-<kbd>↓</kbd> layer, <kbd>n</kbd> <kbd>m</kbd> exposure, <kbd>1</kbd>–<kbd>4</kbd> presets,
-<kbd>w</kbd> window, <kbd>r</kbd> region (or drag with <kbd>shift</kbd>), <kbd>shift</kbd> with an
-arrow moves the crosshair, a click holds it, <kbd>esc</kbd> clears. Dragging to the right widens the
-window, upwards brightens. The page's address then leads back to this view. CT numbers are kept to
-0.1 HU.</p>
-<div class='measures'>
-<div><p id='viewer-place' aria-live='polite'></p>
-<p id='viewer-region-word'></p>
-<table><caption>CT number at the crosshair and statistics of the region [HU]</caption>
-<thead><tr><th scope='col'>image</th><th scope='col' class='number'>at crosshair</th>
-<th scope='col' class='number'>mean</th><th scope='col' class='number'>sd</th>
-<th scope='col' class='number'>least</th><th scope='col' class='number'>largest</th></tr></thead>
-<tbody id='viewer-statistics'></tbody></table></div>
-<figure><svg id='viewer-spectra' role='img' aria-label='Noise power spectra of the differences in
- the region'></svg><figcaption>Noise power spectrum of each difference in the region, colours as in
-the table: its mean removed, averaged over directions (of the middle 128 pixels a side, where the
-region is larger). Anatomy that differs counts as well.</figcaption></figure>
-</div>
-</section>
-"""

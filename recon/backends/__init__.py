@@ -41,10 +41,8 @@ class Backend(Protocol):
     def adjoint(self, sinograms: torch.Tensor) -> torch.Tensor:
         """Transpose of :meth:`forward`."""
 
-    def fbp(
-        self, sinograms: torch.Tensor, window: Window, extrapolated: bool = False
-    ) -> torch.Tensor:
-        """Filtered backprojection, of projections continued beyond the detector if asked for."""
+    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
+        """Filtered backprojection."""
 
     def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """Transpose of :meth:`fbp`."""

@@ -11,7 +11,6 @@ import torch
 
 from ..engine.simd import WIDTHS, lanes, width_for
 from ..fbp.plan import FbpPlan, interleaves, plan_fbp
-from ..fbp.truncation import extrapolate
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
 from . import joseph, parallel_fbp, ramp_filter
@@ -56,7 +55,7 @@ class NumbaBackend:
         self.geometry = geometry
         self.grid = grid
         self.table: RayTable = trace(geometry, grid)
-        self._plans: dict[tuple[bool, bool], _Fbp] = {}
+        self._plans: dict[bool, _Fbp] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Line integrals (B, views, cols) of images (B, rows, cols)."""
@@ -66,11 +65,9 @@ class NumbaBackend:
         """Transpose of :meth:`forward`."""
         return self._in_chunks(sinograms, self.grid.shape, self._back_project)
 
-    def fbp(
-        self, sinograms: torch.Tensor, window: Window, extrapolated: bool = False
-    ) -> torch.Tensor:
+    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
         """Filtered backprojection (B, rows, cols) of (B, views, cols)."""
-        fbp = self._plan(window, extrapolated)
+        fbp = self._plan(window)
         tables = fbp.tables(window)
         return self._in_chunks(
             sinograms, self.grid.shape, lambda p, out: self._fbp(p, out, fbp, tables)
@@ -172,11 +169,11 @@ class NumbaBackend:
         )  # fmt: skip
         joseph.fold_image(tag, len(rows), rows, cols, out)
 
-    def _plan(self, window: Window, extrapolated: bool = False) -> _Fbp:
+    def _plan(self, window: Window) -> _Fbp:
         """Plan and tables of the FBP; made when first asked for, since some scans have none."""
-        kind = interleaves(self.geometry, window), extrapolated
-        if kind not in self._plans:
-            plan = plan_fbp(self.geometry, self.grid, interleave=kind[0], extrapolated=extrapolated)
+        interleave = interleaves(self.geometry, window)
+        if interleave not in self._plans:
+            plan = plan_fbp(self.geometry, self.grid, interleave=interleave)
             views, cols = plan.geometry.shape
             table, rebinning = plan.rebinning, None
             if table is not None:
@@ -190,19 +187,17 @@ class NumbaBackend:
                     table.half,
                 )
             weights = plan.weights
-            self._plans[kind] = _Fbp(
+            self._plans[interleave] = _Fbp(
                 plan=plan,
                 lines=tuple(part.astype(np.float32) for part in plan.pixel_lines(self.grid)),
                 rebinning=rebinning,
                 weights=None if weights is None else weights.astype(np.float32),
             )
-        return self._plans[kind]
+        return self._plans[interleave]
 
     def _fbp(self, sinograms: np.ndarray, out: np.ndarray, fbp: _Fbp, tables: FilterTables) -> None:
         plan, count = fbp.plan, len(fbp.plan.theta)
         tag = lanes(width_for(len(sinograms)))
-        if plan.geometry is not self.geometry:
-            sinograms = extrapolate(torch.from_numpy(sinograms), self.geometry).numpy()
         views, cols = plan.geometry.shape
         if fbp.weights is not None:
             sinograms = sinograms * fbp.weights

@@ -1,4 +1,4 @@
-"""tomosipo: conversion of geometries in both directions, and its CUDA operators as a backend.
+"""tomosipo: our geometries as it writes them, and its CUDA operators as a backend.
 
 tomosipo orders coordinates (z, y, x) and knows flat detectors and parallel beams. Geometries work
 without a GPU. A call of an *operator* without CUDA ends the process, so the backend is gated as
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from ..errors import BackendUnavailable, DataError
-from ..geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
+from ..geometry import FanBeam, Geometry, ImageGrid
 from .rays import trace
 from .torch_fbp import TorchFbp
 
-__all__ = ["TomosipoBackend", "from_tomosipo", "to_tomosipo"]
+__all__ = ["TomosipoBackend", "to_tomosipo"]
 
 _LEAST = (0, 7)
 _GET = "pip install 'tomosipo @ git+https://github.com/cicwi/tomosipo@v0.7.0'"
@@ -77,72 +77,6 @@ def to_tomosipo(geometry: Geometry, grid: ImageGrid) -> tuple[Any, Any]:
     else:
         projection = ts.parallel_vec(ray_dir=along, det_pos=shift, **detector)
     return volume, projection
-
-
-def _constant(name: str, values: np.ndarray) -> float:
-    value = float(values.mean())
-    if np.abs(values - value).max() > 1e-6 * max(1.0, abs(value)):
-        raise DataError(
-            f"{name} differs from view to view",
-            where="tomosipo geometry",
-            expected="a circular scan about the isocentre in the plane z = 0",
-            got=f"{values.min():.6g} to {values.max():.6g}",
-        )
-    return value
-
-
-def from_tomosipo(volume: Any, projection: Any) -> tuple[Geometry, ImageGrid]:
-    """Return (geometry, grid) of a tomosipo volume and projection geometry of one slice.
-
-    Raises
-    ------
-    DataError
-        If it is not one slice, scanned in its own plane on a circle with a perpendicular detector.
-    """
-    if volume.shape[0] != 1 or projection.det_shape[0] != 1:
-        raise DataError(
-            "not a scan of one slice",
-            where="tomosipo geometry",
-            expected="volume (1, rows, cols) and detector (1, cols)",
-            got=f"{tuple(volume.shape)} and {tuple(projection.det_shape)}",
-        )
-    _, rows, cols = volume.shape
-    position, size = np.ravel(volume.pos), np.ravel(volume.size)
-    grid = ImageGrid(
-        shape=(rows, cols),
-        spacing=(size[1] / rows, size[2] / cols),
-        centre=(position[2], position[1]),
-    )
-    vectors = projection.to_vec()
-    step = np.linalg.norm(vectors.det_u, axis=1)
-    pitch = _constant("the column pitch", step)
-    across = vectors.det_u / step[:, None]
-    beta = np.unwrap(np.arctan2(-across[:, 1], across[:, 2]))
-    along = np.stack([0 * beta, np.cos(beta), np.sin(beta)], axis=1)
-    fan = not projection.is_parallel
-    ray = vectors.det_pos - vectors.src_pos if fan else vectors.ray_dir
-    _constant("the plane", np.concatenate([across[:, 0], ray[:, 0], vectors.det_pos[:, 0], [0.0]]))
-    offset = _constant("the detector's shift", (vectors.det_pos * across).sum(1) / pitch)
-    common: dict[str, Any] = {
-        "angles": beta,
-        "n_cols": projection.det_shape[1],
-        "col_pitch": pitch,
-        "col_offset": 0.0 if abs(offset) < 1e-9 else offset,
-    }
-    if not fan:
-        # a ray's sense does not change its integral, but the detector must be perpendicular to it
-        _constant("the rays' tilt", np.append((ray * across).sum(1) / np.linalg.norm(ray), 0.0))
-        return ParallelBeam(**common), grid
-    _constant("the focal spot's offset", np.append((vectors.src_pos * across).sum(1), 0.0))
-    return (
-        FanBeam(
-            **common,
-            src_iso=_constant("the orbit's radius", -(vectors.src_pos * along).sum(1)),
-            src_det=_constant("the detector's distance", (ray * along).sum(1)),
-            detector="flat",
-        ),
-        grid,
-    )
 
 
 class TomosipoBackend(TorchFbp):

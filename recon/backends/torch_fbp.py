@@ -13,7 +13,6 @@ import torch
 
 from ..fbp.plan import FbpPlan, fine_responses, interleaves, plan_fbp
 from ..fbp.rebinning import Rebinning
-from ..fbp.truncation import extrapolate
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
 
@@ -62,24 +61,18 @@ class TorchFbp:
     def __init__(self, geometry: Geometry, grid: ImageGrid) -> None:
         self.geometry = geometry
         self.grid = grid
-        self._plans: dict[tuple[bool, bool], FbpPlan] = {}
+        self._plans: dict[bool, FbpPlan] = {}
 
-    def _plan(self, window: Window, extrapolated: bool = False) -> FbpPlan:
+    def _plan(self, window: Window) -> FbpPlan:
         """Plan of the FBP; made when first asked for, since some scans have none."""
-        kind = interleaves(self.geometry, window), extrapolated
-        if kind not in self._plans:
-            self._plans[kind] = plan_fbp(
-                self.geometry, self.grid, interleave=kind[0], extrapolated=extrapolated
-            )
-        return self._plans[kind]
+        interleave = interleaves(self.geometry, window)
+        if interleave not in self._plans:
+            self._plans[interleave] = plan_fbp(self.geometry, self.grid, interleave=interleave)
+        return self._plans[interleave]
 
-    def fbp(
-        self, sinograms: torch.Tensor, window: Window, extrapolated: bool = False
-    ) -> torch.Tensor:
+    def fbp(self, sinograms: torch.Tensor, window: Window) -> torch.Tensor:
         """Reconstruct (B, views, cols) to (B, rows, cols)."""
-        plan = self._plan(window, extrapolated)
-        if extrapolated:
-            sinograms = extrapolate(sinograms, self.geometry)
+        plan = self._plan(window)
         parallel = self._weighted(sinograms, plan)
         if plan.rebinning is not None:
             parallel = self._rebin(parallel, plan, plan.rebinning)

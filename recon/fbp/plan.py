@@ -18,7 +18,6 @@ from ..errors import DataError
 from ..geometry import FanBeam, Geometry, ImageGrid, ParallelBeam
 from .rebinning import Rebinning, can_interleave, interpolation_mtf, rebin_tables
 from .redundancy import check_range, redundancy_weights
-from .truncation import widened
 from .windows import Kernel, Window, as_kernel, window_response
 
 __all__ = [
@@ -37,13 +36,12 @@ _LEAST_GAIN = 0.05  # of the chain; what it takes away beyond that is not given 
 class FbpPlan:
     """Everything that one FBP needs besides the data.
 
-    ``geometry`` is the scanner, with room for projections continued beyond its detector if they
-    are. The measured views, times ``weights`` (views, cols) or (views, 1) if there are any, are
-    followed by ``spare`` views of zeros and rebinned. The parallel views at ``theta`` (K,), each of
-    which stands for ``share`` [rad] of the half circle, have ``n_t`` samples ``pitch`` [mm] apart,
-    the first at ``t_first`` [mm]; after the filter ``n_fine`` samples pitch/2 apart, the first
-    ``fine_first`` half-steps from ``t_first``. ``n_fft``, a power of 2, is the length of the padded
-    transform.
+    The measured views of the scanner ``geometry``, times ``weights`` (views, cols) or (views, 1) if
+    there are any, are followed by ``spare`` views of zeros and rebinned. The parallel views at
+    ``theta`` (K,), each of which stands for ``share`` [rad] of the half circle, have ``n_t``
+    samples ``pitch`` [mm] apart, the first at ``t_first`` [mm]; after the filter ``n_fine`` samples
+    pitch/2 apart, the first ``fine_first`` half-steps from ``t_first``. ``n_fft``, a power of 2, is
+    the length of the padded transform.
     """
 
     geometry: Geometry
@@ -187,9 +185,7 @@ def _is(scanned: float, angle: float, geometry: Geometry) -> bool:
     return abs(scanned - angle) < 1e-2 * scanned / len(np.asarray(geometry.angles))
 
 
-def plan_fbp(
-    geometry: Geometry, grid: ImageGrid, *, interleave: bool = False, extrapolated: bool = False
-) -> FbpPlan:
+def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -> FbpPlan:
     """Return the plan of an FBP of ``geometry`` on ``grid``.
 
     Parameters
@@ -199,8 +195,6 @@ def plan_fbp(
     interleave : bool
         Sample the parallel beams at half the ray distance, from rays and opposite rays in turn; see
         :func:`interleaves`.
-    extrapolated : bool
-        Plan for projections continued beyond the detector by :mod:`recon.fbp.truncation`.
 
     Raises
     ------
@@ -217,8 +211,6 @@ def plan_fbp(
     circle = _is(scanned, 2 * math.pi, geometry) or (not fan and _is(scanned, math.pi, geometry))
     if not circle:
         check_range(geometry, step)
-    if extrapolated:
-        geometry = widened(geometry)
     weights = None if circle else redundancy_weights(geometry, step)
     pitch = _ray_pitch(geometry) / (2 if interleave else 1)
     rebinning, spare, theta = None, 0, angles

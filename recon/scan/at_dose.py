@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,17 +23,9 @@ _ROUNDING = 1e-9  # of a dose fraction
 class DimmedViews(NoisyViews):
     """Line integrals as they were measured, with the noise that a lower dose adds."""
 
-    def noisy(self, p: torch.Tensor, photons: np.ndarray, first_view: int) -> torch.Tensor:
+    def noisy(self, p: torch.Tensor, **keys: Any) -> torch.Tensor:
         """Add the noise that is missing."""
-        return insert_noise(
-            p,
-            photons=photons,
-            dose_fraction=self.dose_fraction,
-            electronic_noise=self.electronic_noise,
-            seed=self.seed,
-            first_view=first_view,
-            image=self.stream,
-        )
+        return insert_noise(p, dose_fraction=self.dose_fraction, **keys)
 
 
 def at_dose(

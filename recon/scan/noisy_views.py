@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,8 +48,8 @@ class NoisyViews(LazyViews):
     dose_fraction: float = 1.0
 
     @abstractmethod
-    def noisy(self, p: torch.Tensor, photons: np.ndarray, first_view: int) -> torch.Tensor:
-        """Return line integrals with noise; quanta broadcast to them."""
+    def noisy(self, p: torch.Tensor, **keys: Any) -> torch.Tensor:
+        """Return line integrals with noise, whose arguments are those of `recon.insert_noise`."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,7 +73,14 @@ class NoisyViews(LazyViews):
         one_row = p.shape[1] == 1  # then a view is a plain line of rays
         photons = self.photons[start:stop]
         rays = torch.from_numpy(p[:, 0] if one_row else p)
-        noisy = self.noisy(rays, photons if one_row else photons[:, None, :], start)
+        noisy = self.noisy(
+            rays,
+            photons=photons if one_row else photons[:, None, :],
+            electronic_noise=self.electronic_noise,
+            seed=self.seed,
+            first_view=start,
+            image=self.stream,
+        )
         return noisy.numpy().reshape(p.shape)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -54,28 +55,22 @@ def flash_helical(
             "no such focal spot", where="focal_spot", expected=" or ".join(_FLASH_SHIFTS),
             got=focal_spot,
         )  # fmt: skip
-    row_pitch = 0.6 * 1085.6 / 595.0
-    feed = _feed(length, pitch, table, 64 * 0.6)
-    z = _heights(length, feed, views_per_rotation)
+    way = _way(length, pitch, table, views_per_rotation, collimation=64 * 0.6)
     states = np.array(_FLASH_SHIFTS[focal_spot])
-    shifts = states[np.arange(len(z)) % len(states)]
+    shifts = states[np.arange(len(way["z"])) % len(states)]
     return HelicalScan(
-        angles=np.arange(len(z)) * (2 * math.pi / views_per_rotation),
-        z=z,
+        **way,
         src_iso=595.0,
         src_det=1085.6,
         n_rows=64,
         n_cols=736,
-        row_pitch=row_pitch,
+        row_pitch=0.6 * 1085.6 / 595.0,
         col_pitch=1.285839,
-        views_per_rotation=views_per_rotation,
         col_offset=-1.125,
         shift_angle=shifts[:, 0],
         shift_z=shifts[:, 1],
         shift_radius=shifts[:, 2],
         focal_spot=focal_spot,
-        stated_pitch=pitch,
-        patient_position="HFS",
     )
 
 
@@ -92,22 +87,15 @@ def discovery_helical(*, length: float, pitch: float = 1.0, table: str = "in") -
     >>> discovery_helical(length=40.0, table="out").col_offset
     0.25
     """
-    row_pitch = 40.0 / 64 * 949.0 / 541.0
-    feed = _feed(length, pitch, table, 40.0)
-    z = _heights(length, feed, 984)
     return HelicalScan(
-        angles=np.arange(len(z)) * (2 * math.pi / 984),
-        z=z,
+        **_way(length, pitch, table, 984, collimation=40.0),
         src_iso=541.0,
         src_det=949.0,
         n_rows=64,
         n_cols=888,
-        row_pitch=row_pitch,
+        row_pitch=40.0 / 64 * 949.0 / 541.0,
         col_pitch=1.0239,
-        views_per_rotation=984,
         col_offset=0.25,
-        stated_pitch=pitch,
-        patient_position="HFS",
     )
 
 
@@ -118,16 +106,22 @@ SCANNERS: dict[str, Callable[..., HelicalScan]] = {
 """Geometries by name; all take length, pitch and table."""
 
 
-def _feed(length: float, pitch: float, table: str, collimation: float) -> float:
+def _way(
+    length: float, pitch: float, table: str, views_per_rotation: int, *, collimation: float
+) -> dict[str, Any]:
+    """Angles and heights of the views, about z = 0, of a patient who lies head first, supine."""
     for name, value in (("length", length), ("pitch", pitch)):
         if not 0.0 < float(value) < 1e5:
             raise DataError(f"{name} is not positive", where=name, got=value)
     if table not in ("in", "out"):
         raise DataError("no such table direction", where="table", expected="in or out", got=table)
-    return pitch * collimation * (-1.0 if table == "in" else 1.0)
-
-
-def _heights(length: float, feed: float, views_per_rotation: int) -> np.ndarray:
+    feed = pitch * collimation * (-1.0 if table == "in" else 1.0)
     views = max(round(length / abs(feed) * views_per_rotation), 1) + 1
-    way = np.arange(views) * feed / views_per_rotation
-    return way - way.mean()
+    z = np.arange(views) * feed / views_per_rotation
+    return {
+        "angles": np.arange(views) * (2 * math.pi / views_per_rotation),
+        "z": z - z.mean(),
+        "views_per_rotation": views_per_rotation,
+        "stated_pitch": pitch,
+        "patient_position": "HFS",
+    }

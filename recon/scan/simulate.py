@@ -21,16 +21,9 @@ __all__ = ["SampledViews", "simulate_scan"]
 class SampledViews(NoisyViews):
     """Measurements of noise-free line integrals."""
 
-    def noisy(self, p: torch.Tensor, photons: np.ndarray, first_view: int) -> torch.Tensor:
+    def noisy(self, p: torch.Tensor, **keys: Any) -> torch.Tensor:
         """Count quanta behind the object."""
-        return sample_transmission(
-            p,
-            photons=photons,
-            electronic_noise=self.electronic_noise,
-            seed=self.seed,
-            first_view=first_view,
-            image=self.stream,
-        )
+        return sample_transmission(p, **keys)
 
 
 def simulate_scan(

@@ -48,10 +48,10 @@ def test_curve_of_a_linear_layer_is_the_closed_form():
     assert all(c <= t for c, t in zip(curve.consistency, curve.tolerance))
     unseen = starts - low_pass(starts[:, None])[:, 0]
     apart = float(unseen.double().var(0).mean().sqrt())
-    for row in curve.rows():
+    for tolerance, sd in zip(curve.tolerance, curve.sd, strict=True):
         # each seen component keeps at most its residual, and those differ between samples
-        most = (apart**2 + (row["tolerance"] * 1.2) ** 2) ** 0.5
-        assert apart * (1 - CURVE) < row["sd"] < most
+        most = (apart**2 + (tolerance * 1.2) ** 2) ** 0.5
+        assert apart * (1 - CURVE) < sd < most
     assert curve.sd == sorted(curve.sd)
     assert curve.sd[0] < curve.sd_at(curve.consistency[1]) == pytest.approx(curve.sd[1])
 

@@ -8,13 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from analysis.lesions.lesion import FINE_HU, Lesion, contrast_recovery, hiding_cost, lesion_likeness
-from analysis.observers.human import (
-    dense_dog_channels,
-    linear_detectability,
-    observe,
-    train_cho,
-    train_npw,
-)
+from analysis.observers.human import dense_dog_channels, observe, train_cho, train_npw
 from analysis.observers.ideal import auc, detectability
 from recon.errors import DataError
 from recon.geometry import ImageGrid
@@ -47,6 +41,12 @@ def covariance(blur):
         return torch.from_numpy(100.0 * twice)
 
     return times
+
+
+def linear_detectability(template, signal, covariance):
+    """d' of any linear observer in Gaussian noise, ``wᵀs / √(wᵀ Σ w)``, from images (H, W)."""
+    spread = (template.double() * covariance(template[None])[0].double()).sum()
+    return float((template.double() * signal.double()).sum() / spread.sqrt())
 
 
 @pytest.mark.parametrize("blur", [0.0, 1.0])

@@ -13,10 +13,10 @@ from viewer_run import COLS, ROWS, SPACING, made
 
 import analysis.talk.figures
 from analysis.data.phantom_pairs import WorkingPoint
-from analysis.figures.images import SOFT_TISSUE
+from analysis.figures.images import SOFT_TISSUE, sheet
 from analysis.runs.store import Run, read_run, write_run
 from analysis.talk.arrows import SMOOTHING_MM, largest_differences
-from analysis.talk.cover import NETWORKS, cover_figure, cover_of_run, cover_slice, trained_on
+from analysis.talk.cover import NETWORKS, cover_figure, cover_of_run, cover_slice, trained
 from analysis.talk.figures import (
     LAYERS,
     denoising_figure,
@@ -24,7 +24,8 @@ from analysis.talk.figures import (
     of_run,
     target_domain_figure,
 )
-from analysis.talk.sheet import Panel, sheet
+from analysis.talk.sheet import Panel
+from ctxai.files.modules import load_module
 from recon.errors import DataError
 
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=32)
@@ -207,20 +208,23 @@ def few_slices(monkeypatch):
 
 
 def test_both_networks_start_the_same_see_their_anatomy_and_are_kept(tmp_path, few_slices):
-    def train(anatomy, steps=2):
-        return trained_on(
-            anatomy, folder=tmp_path, steps=steps, point=POINT, seed=4, progress=False
-        )
+    def train(steps=2):
+        return trained(tmp_path, steps=steps, point=POINT, seed=4, progress=False)
 
-    networks = {name: train(anatomy) for name, anatomy in NETWORKS.items()}
+    networks = train()
+    assert list(networks) == list(NETWORKS)
+    for name, anatomy in NETWORKS.items():
+        _, facts = load_module(tmp_path / f"{name.lower()}.safetensors")
+        assert facts["preset"]["anatomies"] == [anatomy]
     weights = [torch.cat([p.flatten() for p in f.parameters()]) for f in networks.values()]
     # two steps of Adam at a rate of 4e-5 and then 1e-3 move no weight by more than both together
     assert 0 < (weights[0] - weights[1]).abs().max() < 2 * 2 * 1e-3
-    again = train("thorax")
-    for old, new in zip(networks["T-Net"].parameters(), again.parameters(), strict=True):
-        assert torch.equal(old, new)
+    again = train()
+    for name, network in networks.items():
+        for old, new in zip(network.parameters(), again[name].parameters(), strict=True):
+            assert torch.equal(old, new)
     with pytest.raises(DataError, match=r"its steps differs.*train again"):
-        train("thorax", steps=3)
+        train(steps=3)
 
     pieces = [cover_slice(anatomy, point=POINT, seed=4) for anatomy in ("thorax", "abdomen")]
     noise = [(p.x - p.y)[(p.y > -200) & (p.y < 200)].std() for p in pieces]

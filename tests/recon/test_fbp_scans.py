@@ -1,4 +1,4 @@
-"""R⁻¹ of short, long and truncated scans, and scans that have none."""
+"""R⁻¹ of short and long scans, and scans that have none."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,9 @@ import torch
 from ellipse_truth import BODY, MU_WATER, fan_sinogram, raster
 from fbp_scenes import (
     GRID,
-    SCENES,
     circle,
     disc,
     even_part,
-    relative,
     rmse_inside,
     signed,
     small_fan,
@@ -19,7 +17,6 @@ from tolerances import FBP
 
 from recon.errors import DataError
 from recon.fbp.redundancy import redundancy_weights
-from recon.fbp.truncation import extrapolate, widened
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam
 from recon.operator import operator
 from recon.units import mu_to_hu
@@ -33,9 +30,9 @@ def scan(views, *, first=0.0, turn=1, **changes):
     return FanBeam(angles=first + turn * np.arange(views) * (2 * np.pi / 1152), **values)
 
 
-def measured_hu(geometry, **options):
+def measured_hu(geometry):
     sinogram = torch.from_numpy(fan_sinogram(BODY, geometry, 3).astype(np.float32))
-    return mu_to_hu(operator(geometry, MEDIUM).fbp(sinogram, **options), MU_WATER).double().numpy()
+    return mu_to_hu(operator(geometry, MEDIUM).fbp(sinogram), MU_WATER).double().numpy()
 
 
 @pytest.fixture(scope="module")
@@ -90,42 +87,6 @@ def test_the_weights_of_one_line_sum_to_one():
         np.testing.assert_allclose(weights[inside] + partner, 1.0, atol=1e-3)
     assert weights.min() >= 0
     assert weights.max() <= 1 + 1e-12
-
-
-def test_a_body_wider_than_the_detector(medium_truth):
-    geometry = scan(1152, n_cols=300)
-    radius = 0.9 * 595 * np.sin(150 * 1.2858 / 1085.6)
-    inside = even_part(MEDIUM) & disc(MEDIUM, 0, 0, radius)
-    cut = (measured_hu(geometry) - medium_truth)[inside]
-    continued = (measured_hu(geometry, extrapolated=True) - medium_truth)[inside]
-    assert cut.mean() > 100  # what it is good for
-    assert abs(continued.mean()) < FBP["truncated, bias [HU]"]
-    assert continued.std() < FBP["truncated, sd [HU]"]
-
-
-@pytest.mark.parametrize("geometry", list(SCENES.values())[:3] + list(SCENES.values())[-1:])
-def test_continued_projections_of_an_object_within_the_detector_change_nothing(geometry):
-    A, wide = operator(geometry, GRID), widened(geometry)
-    assert wide.n_cols > geometry.n_cols
-    np.testing.assert_allclose(
-        np.intersect1d(wide.columns.round(9), geometry.columns.round(9)), geometry.columns.round(9)
-    )
-    p = A(torch.rand(17, *GRID.shape, generator=torch.Generator().manual_seed(1)))
-    p[..., :4] = 0
-    p[..., -4:] = 0
-    extra = (wide.n_cols - geometry.n_cols) // 2
-    assert torch.equal(extrapolate(p, geometry)[..., extra:-extra], p)
-    assert extrapolate(p, geometry)[..., :extra].abs().max() == 0
-    assert relative(A.fbp(p, extrapolated=True), A.fbp(p)) < FBP["transform"]
-    assert A.fbp(p[:, None], extrapolated=True).shape == (17, 1, *GRID.shape)
-
-
-def test_no_gradient_flows_through_a_continuation():
-    A = operator(SCENES["arc"], GRID)
-    p = torch.ones(36, 40, requires_grad=True)
-    with pytest.raises(DataError, match=r"no gradient.*detach"):
-        A.fbp(p, extrapolated=True)
-    assert torch.isfinite(A.fbp(p.detach(), extrapolated=True)).all()
 
 
 def test_gradcheck_of_a_short_scan():

@@ -36,7 +36,6 @@ for geometry in (arc, flat, parallel):
     assert torch.isfinite(mu.grad).all()
     for window in ("hann", recon.fbp.windows.Kernel(mtf50=0.8, mtf10=1.4), lambda f: 1 - f):
         assert torch.isfinite(A.fbp(p.detach(), window)).all()
-    assert torch.isfinite(A.fbp(p.detach(), extrapolated=True)).all()
     assert A.backend in ("numba", "reference") and A.reason and repr(A)
     for wrong in (mu.to("meta"), mu.detach().numpy(), mu[0, 0]):
         try:
@@ -81,7 +80,7 @@ for geometry in (arc, flat, parallel, flash_axial(8)):
     assert astra.projection_geometry(geometry)["Vectors"].shape[0] == len(geometry.angles)
     assert repr(geometry) and hash(geometry) == hash(geometry)
     try:
-        tomosipo.from_tomosipo(*tomosipo.to_tomosipo(geometry, grid))
+        tomosipo.to_tomosipo(geometry, grid)
     except (BackendUnavailable, DataError) as error:
         assert str(error)
 assert astra.volume_geometry(grid)["GridSliceCount"] == 1

@@ -147,15 +147,14 @@ class EllipsePhantom:
                 "too few rays per column", where="subrays", expected=">= 1", got=subrays
             )
         self._check_inside_source_circle(geometry)
-        angles = np.asarray(geometry.angles, dtype=np.float64)
-        total = np.zeros((angles.size, geometry.n_cols))
+        total = np.zeros(geometry.shape)
         for k in range(subrays):
-            tilt, t = _column_rays(geometry, (k + 0.5) / subrays - 0.5)
-            for first in range(0, angles.size, _VIEWS_AT_ONCE):
+            within = (k + 0.5) / subrays - 0.5  # columns off the middle of each
+            theta, t = replace(geometry, col_offset=geometry.col_offset + within).rays()
+            for first in range(0, len(total), _VIEWS_AT_ONCE):
                 views = slice(first, first + _VIEWS_AT_ONCE)
-                theta = angles[views, None] + tilt
                 for ellipse in self.ellipses:
-                    total[views] += ellipse.value * ellipse.chord(theta, t)
+                    total[views] += ellipse.value * ellipse.chord(theta[views], t)
         return (total / subrays).astype(np.float32)
 
     def raster(self, grid: ImageGrid, supersample: int = 8) -> NDArray[np.float32]:
@@ -213,19 +212,6 @@ class EllipsePhantom:
                 expected=f"all of it within {geometry.src_iso:g} mm of the isocentre",
                 got=f"{reach:g} mm",
             )
-
-
-def _column_rays(
-    geometry: FanBeam | ParallelBeam, within: float
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Angle θ - β and distance t of each column's ray, ``within`` columns off its centre."""
-    column = np.arange(geometry.n_cols) - (geometry.n_cols - 1) / 2
-    offset = (column + geometry.col_offset + within) * geometry.col_pitch
-    if not isinstance(geometry, FanBeam):
-        return np.zeros(geometry.n_cols), offset
-    on_arc = geometry.detector == "arc"
-    gamma = offset / geometry.src_det if on_arc else np.arctan2(offset, geometry.src_det)
-    return gamma, geometry.src_iso * np.sin(gamma)
 
 
 def _points(count: int, spacing: float, centre: float, supersample: int) -> NDArray[np.floating]:

@@ -123,13 +123,9 @@ def _great_vessels(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, phase
     aorta = blob(
         (x + rng.uniform(6.0, 13.0), front - radius - 1.5), (radius, radius), rng=rng, rough=0.03
     )
-    cava = blob(
-        (x - rng.uniform(17.0, 22.0), front - rng.uniform(6.0, 10.0)),
-        (rng.uniform(10.0, 14.0), rng.uniform(7.0, 10.0)),
-        rng.uniform(-0.4, 0.4),
-        rng=rng,
-        rough=0.05,
-    )
+    place = (x - rng.uniform(17.0, 22.0), front - rng.uniform(6.0, 10.0))
+    axes = (rng.uniform(10.0, 14.0), rng.uniform(7.0, 10.0))
+    cava = blob(place, axes, rng.uniform(-0.4, 0.4), rng=rng, rough=0.05)
     for vessel, blood in ((aorta, phase.blood), (cava, phase.vein)):
         canvas.paint(grown(vessel, 2.5), -98.0)
         canvas.paint(grown(vessel, 0.8), 45.0)
@@ -159,22 +155,10 @@ def _bowel(
 ) -> None:  # fmt: skip
     if level > 0.3:
         if level > 0.55:
-            colon(
-                canvas,
-                rng,
-                trunk.at(-0.76, rng.uniform(-0.1, 0.2)),
-                rng.uniform(20.0, 30.0),
-                phase.wall,
-                room,
-            )
-        colon(
-            canvas,
-            rng,
-            trunk.at(0.82, rng.uniform(0.0, 0.25)),
-            rng.uniform(12.0, 20.0),
-            phase.wall,
-            room,
-        )
+            right = trunk.at(-0.76, rng.uniform(-0.1, 0.2))
+            colon(canvas, rng, right, rng.uniform(20.0, 30.0), phase.wall, room)
+        left = trunk.at(0.82, rng.uniform(0.0, 0.25))
+        colon(canvas, rng, left, rng.uniform(12.0, 20.0), phase.wall, room)
     if level > 0.2:
         for u in rng.uniform(-0.55, 0.65, rng.integers(2, 6)):
             height = -0.82 + 0.25 * u * u + rng.uniform(-0.04, 0.04)

@@ -83,16 +83,10 @@ def liver(
     hilum = trunk.at(-0.22 - 0.25 * low, -0.12)
     for direction in np.pi + np.array([-1.0, -0.4, 0.15, 0.7]) + 0.2 * rng.standard_normal(4):
         branches += tree(
-            rng,
-            hilum,
-            direction,
-            length=rng.uniform(22.0, 40.0),
-            width=rng.uniform(5.0, 10.0) * (1 - 0.5 * low),
-            generations=4,
-            spread=0.8,
-            thinnest=1.2,
+            rng, hilum, direction, length=rng.uniform(22.0, 40.0),
+            width=rng.uniform(5.0, 10.0) * (1 - 0.5 * low), generations=4, spread=0.8, thinnest=1.2,
             visible=0.6,
-        )
+        )  # fmt: skip
     branches += scattered(
         rng, trunk.at(-0.55, -0.1), trunk.at(0.45, 0.7), count=26, width=(1.5, 5.5)
     )
@@ -162,26 +156,12 @@ def kidneys(
             if abs(level - centre_level) < 0.2:
                 sinus.append(put(hilum))
             canvas.paint(sinus, -85.0 + 8.0 * canvas.field(3.0), within=room)
-            pelvis = put(
-                tube(
-                    arc(
-                        [
-                            (-side * size * 3.0, 3.0),
-                            (-side * size * 14.0, 1.0),
-                            (-side * size * 26.0, 4.0),
-                        ]
-                    ),
-                    [2.0, 4.0, 3.0],
-                )
-            )
-            canvas.paint(pelvis, rng.choice([12.0, phase.vein]), within=room)
-            calices = [
-                put(o)
-                for o in scattered(
-                    rng, (-side * size * 4.0, 0.0), (8.0, 7.0), count=5, width=(2.0, 4.0)
-                )
-            ]
-            canvas.paint(calices, 20.0, within=room)
+            pelvis = arc(np.array([(3.0, 3.0), (14.0, 1.0), (26.0, 4.0)]) * [-side * size, 1.0])
+            filling = rng.choice([12.0, phase.vein])
+            canvas.paint(put(tube(pelvis, [2.0, 4.0, 3.0])), filling, within=room)
+            middle = (-side * size * 4.0, 0.0)
+            calices = scattered(rng, middle, (8.0, 7.0), count=5, width=(2.0, 4.0))
+            canvas.paint([put(o) for o in calices], 20.0, within=room)
         if abs(level - centre_level) < 0.2:
             root = np.array([x + side * 16.0, y - 26.0])
             end = put(np.array([[-side * size * 16.0, -4.0]]))[0]

@@ -24,14 +24,8 @@ def cerebrum(
     white = _WHITE + 0.8 * canvas.field(3.0) + 0.9 * canvas.field(24.0) - 2.5 * age
     canvas.paint(brain, grey)
     for side in (-1.0, 1.0):
-        core = blob(
-            (side * 0.48 * width, 0.0),
-            (0.40 * width, 0.84 * length),
-            rng=rng,
-            rough=0.10,
-            lobes=14,
-            power=2.3,
-        )
+        place, axes = (side * 0.48 * width, 0.0), (0.40 * width, 0.84 * length)
+        core = blob(place, axes, rng=rng, rough=0.10, lobes=14, power=2.3)
         canvas.paint(core, white, within=inside)
     folds, widths = [], []
     count = len(brain)
@@ -88,25 +82,16 @@ def _deep_nuclei(
     if level > 0.66:
         return
     for side in (-1.0, 1.0):
-        nuclei = (
-            blob(
-                (side * 0.17 * width, -0.26 * length), (6.0, 11.0), side * 0.25, rng=rng, rough=0.08
-            ),
-            blob(
-                (side * 0.36 * width, -0.12 * length), (8.0, 17.0), -side * 0.25, rng=rng, rough=0.1
-            ),
-            blob(
-                (side * 0.17 * width, 0.08 * length), (9.5, 14.0), -side * 0.35, rng=rng, rough=0.08
-            ),
-        )
+        nuclei = [
+            blob((side * x * width, y * length), axes, side * turn, rng=rng, rough=rough)
+            for x, y, axes, turn, rough in (
+                (0.17, -0.26, (6.0, 11.0), 0.25, 0.08),
+                (0.36, -0.12, (8.0, 17.0), -0.25, 0.1),
+                (0.17, 0.08, (9.5, 14.0), -0.35, 0.08),
+            )
+        ]
         canvas.paint(nuclei, grey + 1.5)
-        insula = arc(
-            [
-                (side * 0.53 * width, -0.32 * length),
-                (side * 0.5 * width, -0.1 * length),
-                (side * 0.54 * width, 0.12 * length),
-            ]
-        )
+        insula = arc(np.array([(0.53, -0.32), (0.5, -0.1), (0.54, 0.12)]) * [side * width, length])
         canvas.paint(tube(insula, 5.0), grey)
 
 
@@ -116,28 +101,11 @@ def _sylvian(
 ) -> None:  # fmt: skip
     for side in (-1.0, 1.0):
         w = (1.2 + 3.5 * age) * rng.uniform(0.7, 1.3)
-        trunk = arc(
-            np.array(
-                [
-                    (side * 1.02 * width, -0.18 * length),
-                    (side * 0.78 * width, -0.16 * length),
-                    (side * 0.6 * width, -0.1 * length),
-                    (side * 0.6 * width, 0.1 * length),
-                    (side * 0.66 * width, 0.2 * length),
-                ]
-            )
-            + 1.5 * rng.standard_normal((5, 2))
-        )
+        places = np.array([(1.02, -0.18), (0.78, -0.16), (0.6, -0.1), (0.6, 0.1), (0.66, 0.2)])
+        trunk = arc(places * [side * width, length] + 1.5 * rng.standard_normal((5, 2)))
         canvas.paint(tube(trunk, [w, w, 1.6 * w, 1.2 * w, 0.6 * w]), _CSF, within=inside)
-        branch = arc(
-            np.array(
-                [
-                    (side * 0.6 * width, -0.1 * length),
-                    (side * 0.58 * width, -0.26 * length),
-                    (side * 0.64 * width, -0.36 * length),
-                ]
-            )
-        )
+        places = np.array([(0.6, -0.1), (0.58, -0.26), (0.64, -0.36)])
+        branch = arc(places * [side * width, length])
         canvas.paint(tube(branch, [1.3 * w, w, 0.5 * w]), _CSF, within=inside)
 
 
@@ -149,70 +117,36 @@ def _ventricles(
     size = (0.7 + 1.1 * age) * rng.uniform(0.8, 1.2)
     if level > 0.58:
         for side in (-1.0, 1.0):
-            body = arc(
-                [
-                    (side * 8.0, -0.36 * length),
-                    (side * 7.0, -0.05 * length),
-                    (side * 12.0, 0.18 * length),
-                    (side * 20.0, 0.38 * length),
-                ]
-            )
+            places = np.array([(8.0, -0.36), (7.0, -0.05), (12.0, 0.18), (20.0, 0.38)])
+            body = arc(places * [side, length])
             canvas.paint(tube(body, np.array([2.5, 7.0, 7.5, 8.0, 3.0]) * size), _CSF - 1.0)
         septum = tube(np.array([[0.0, -0.3 * length], [0.0, 0.1 * length]]), 1.2)
         canvas.paint(septum, 30.0)
         return
     for side in (-1.0, 1.0):
-        horn = arc(
-            [
-                (side * 13.0, -0.42 * length),
-                (side * 7.0, -0.3 * length),
-                (side * 2.5, -0.15 * length),
-            ]
-        )
+        horn = arc(np.array([(13.0, -0.42), (7.0, -0.3), (2.5, -0.15)]) * [side, length])
         canvas.paint(tube(horn, np.array([4.0, 7.5, 3.0]) * size), _CSF - 1.0)
         if level > 0.36:
-            atrium = arc(
-                [
-                    (side * 18.0, 0.2 * length),
-                    (side * 25.0, 0.3 * length),
-                    (side * 25.0, 0.45 * length),
-                    (side * 21.0, 0.58 * length),
-                ]
-            )
+            places = np.array([(18.0, 0.2), (25.0, 0.3), (25.0, 0.45), (21.0, 0.58)])
+            atrium = arc(places * [side, length])
             canvas.paint(tube(atrium, np.array([3.0, 8.0, 6.0, 2.0]) * size), _CSF - 1.0)
             if rng.random() < 0.6:
                 plexus = blob((side * 24.0, 0.33 * length), (2.2, 3.0), rng=rng, rough=0.25)
                 canvas.paint(plexus, rng.uniform(90.0, 350.0), opacity=0.9)
-    slit = tube(
-        np.array([[0.0, -0.12 * length], [0.0, 0.14 * length]]),
-        [2.0 * size, 3.0 * size, 1.5 * size],
-    )
+    slit = tube([(0.0, -0.12 * length), (0.0, 0.14 * length)], [2 * size, 3 * size, 1.5 * size])
     canvas.paint(slit, _CSF)
     if level < 0.42:
-        points = [
-            (a, r)
-            for a, r in zip(
-                np.linspace(0.0, 2 * np.pi, 10, endpoint=False), np.tile([15.0, 8.0], 5)
-            )
-        ]
-        star = spline(
-            [(r * np.cos(a + 0.94), r * np.sin(a + 0.94) - 0.02 * length) for a, r in points]
-        )
+        turn = np.linspace(0.0, 2 * np.pi, 10, endpoint=False) + 0.94
+        points = np.tile([15.0, 8.0], 5)[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        star = spline(points - [0.0, 0.02 * length])
         canvas.paint(star, _CSF + 2.0, opacity=0.9)
         stem = blob((0.0, 0.14 * length), (17.0, 13.0), rng=rng, rough=0.06, power=2.4)
         canvas.paint(stem, _GREY - 4.0)
-        canvas.paint(
-            tube(
-                arc([(-13.0, 0.31 * length), (0.0, 0.27 * length), (13.0, 0.31 * length)]),
-                [1.0, 3.0, 1.0],
-            ),
-            _CSF,
-        )
+        cistern = arc([(-13.0, 0.31 * length), (0.0, 0.27 * length), (13.0, 0.31 * length)])
+        canvas.paint(tube(cistern, [1.0, 3.0, 1.0]), _CSF)
     elif rng.random() < 0.6:
-        canvas.paint(
-            blob((rng.uniform(-1.0, 1.0), 0.2 * length), (2.4, 2.0), rng=rng, rough=0.2),
-            rng.uniform(120.0, 420.0),
-        )
+        pineal = blob((rng.uniform(-1.0, 1.0), 0.2 * length), (2.4, 2.0), rng=rng, rough=0.2)
+        canvas.paint(pineal, rng.uniform(120.0, 420.0))
 
 
 def _midline(
@@ -241,14 +175,10 @@ def _lesion(
     inside: NDArray[np.float32],
 ) -> None:
     """An old infarct, or a fresh haemorrhage with oedema around it."""
-    place = (
-        rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 0.7) * width,
-        rng.uniform(-0.5, 0.6) * length,
-    )
-    size = rng.uniform(5.0, 16.0)
-    core = blob(
-        place, (size, size * rng.uniform(0.6, 1.0)), rng.uniform(0.0, 3.0), rng=rng, rough=0.2
-    )
+    x = rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 0.7) * width
+    place, size = (x, rng.uniform(-0.5, 0.6) * length), rng.uniform(5.0, 16.0)
+    axes = (size, size * rng.uniform(0.6, 1.0))
+    core = blob(place, axes, rng.uniform(0.0, 3.0), rng=rng, rough=0.2)
     fresh = rng.random() < 0.5
     canvas.paint(grown(core, 4.0), 22.0, within=inside, opacity=0.8)
     canvas.paint(core, (66.0 if fresh else 14.0) + 2.0 * canvas.field(3.0), within=inside)

@@ -52,16 +52,10 @@ def _lung_vessels(chest: Chest, side: float, air: NDArray[np.float32], name: str
     vessels: list[Outline] = []
     for turn in np.linspace(-1.4, 1.4, 5) + 0.2 * rng.standard_normal(5):
         vessels += tree(
-            rng,
-            hilum + 6.0 * rng.standard_normal(2),
-            outward + turn,
-            length=rng.uniform(16.0, 30.0),
-            width=thick * rng.uniform(0.5, 1.0),
-            generations=6,
-            spread=0.7,
-            thinnest=0.7,
-            visible=0.72,
-        )
+            rng, hilum + 6.0 * rng.standard_normal(2), outward + turn,
+            length=rng.uniform(16.0, 30.0), width=thick * rng.uniform(0.5, 1.0), generations=6,
+            spread=0.7, thinnest=0.7, visible=0.72,
+        )  # fmt: skip
     centre = trunk.at(side * 0.58, 0.05)
     reach = (0.45 * trunk.half_width, 0.95 * trunk.half_depth)
     for count, width, opacity in (

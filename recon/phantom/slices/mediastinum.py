@@ -79,13 +79,8 @@ def heart(chest: Chest, outside: Outline) -> None:
         chamber = blob(chest.at(place), (a * s, b * s), angle, rng=rng, rough=0.12, lobes=5)
         canvas.paint(chamber, blood + 3.0 * canvas.field(7.0), within=inside)
     for place, lean in (((-14.0, 0.26), 0.5), ((40.0, 0.69), -0.4), ((46.0, 0.2), 0.2)):
-        groove = blob(
-            chest.at(place),
-            (rng.uniform(4.0, 9.0), rng.uniform(2.0, 4.0)),
-            lean,
-            rng=rng,
-            rough=0.3,
-        )
+        axes = (rng.uniform(4.0, 9.0), rng.uniform(2.0, 4.0))
+        groove = blob(chest.at(place), axes, lean, rng=rng, rough=0.3)
         canvas.paint(groove, -85.0, within=canvas.mask(sac), opacity=0.9)
         artery = scattered(rng, chest.at(place), (4.0, 2.0), count=1, width=(2.0, 3.5))
         canvas.paint(artery, chest.blood)
@@ -98,9 +93,9 @@ def pulmonary_arteries(chest: Chest) -> None:
     """Paint the pulmonary bifurcation, ascending aorta, cava and main bronchi."""
     canvas, rng, s = chest.canvas, chest.rng, chest.scale
     lung_blood = chest.blood * (rng.uniform(0.9, 1.4) if chest.contrast else 1.0)
-    trunk_at, bend = chest.at((24.0, 0.33)), chest.at((20.0, 0.52))
-    right = arc(np.stack([trunk_at, bend, chest.at((-8.0, 0.6)), chest.at((-46.0, 0.62))]))
-    left = arc(np.stack([trunk_at, chest.at((34.0, 0.52)), chest.at((50.0, 0.66))]))
+    trunk_at = chest.at((24.0, 0.33))
+    right = arc(chest.at([(24.0, 0.33), (20.0, 0.52), (-8.0, 0.6), (-46.0, 0.62)]))
+    left = arc(chest.at([(24.0, 0.33), (34.0, 0.52), (50.0, 0.66)]))
     for outline in (tube(right, [26.0 * s, 22.0 * s, 18.0 * s]), tube(left, [24.0 * s, 17.0 * s])):
         chest.vessel(outline, lung_blood)
     chest.vessel(blob(trunk_at, (14.0 * s, 13.0 * s), rng=rng, rough=0.05), lung_blood)
@@ -110,7 +105,7 @@ def pulmonary_arteries(chest: Chest) -> None:
     airways = []
     for side in (-1.0, 1.0):
         path = [(side * 9.0, 0.78), (side * 28.0, 0.76), (side * 46.0, 0.8)]
-        airways.append(tube(arc([chest.at(p) for p in path]), [12.0, 10.0, 8.0]))
+        airways.append(tube(arc(chest.at(path)), [12.0, 10.0, 8.0]))
     if rng.random() < 0.5:
         airways.append(blob(chest.at((0.0, 0.78)), (13.0, 7.5)))
     chest.airway(airways, 1.4)
@@ -129,16 +124,13 @@ def arch(chest: Chest, level: float) -> None:
     """Paint the aortic arch, or the vessels that rise from it, with trachea and nodes."""
     canvas, rng = chest.canvas, chest.rng
     if level > 0.12:
-        path = np.stack(
-            [chest.at(p) for p in ((-8.0, 0.36), (10.0, 0.45), (24.0, 0.66), (26.0, 0.88))]
-        )
+        path = chest.at([(-8.0, 0.36), (10.0, 0.45), (24.0, 0.66), (26.0, 0.88)])
         chest.vessel(tube(arc(path), [26.0, 28.0, 26.0, 23.0]))
     else:
         for place, radius in (((-12.0, 0.42), 7.0), ((7.0, 0.46), 4.5), ((22.0, 0.62), 5.5)):
-            chest.vessel(
-                blob(chest.at(place), (radius, radius * rng.uniform(0.9, 1.1)), rng=rng, rough=0.04)
-            )
-        vein = np.stack([chest.at(p) for p in ((30.0, 0.22), (8.0, 0.24), (-18.0, 0.34))])
+            axes = (radius, radius * rng.uniform(0.9, 1.1))
+            chest.vessel(blob(chest.at(place), axes, rng=rng, rough=0.04))
+        vein = chest.at([(30.0, 0.22), (8.0, 0.24), (-18.0, 0.34)])
         chest.vessel(tube(arc(vein), [7.0, 8.0, 9.0]))
     chest.vessel(blob(chest.at((-24.0, 0.44)), (8.5, 7.0), 0.5, rng=rng, rough=0.05))
     radius = rng.uniform(8.0, 10.0)
@@ -152,23 +144,12 @@ def arch(chest: Chest, level: float) -> None:
 def behind_the_heart(chest: Chest, name: str) -> None:
     """Paint descending aorta, oesophagus and azygos vein."""
     canvas, rng, (x, y) = chest.canvas, chest.rng, chest.trunk.spine
-    gullet = blob(
-        (x + rng.uniform(0.0, 8.0), y - rng.uniform(25.0, 29.0)),
-        (8.5, 5.5),
-        0.3,
-        rng=rng,
-        rough=0.1,
-    )
-    if name == "heart" or name == "hila":
+    place = (x + rng.uniform(0.0, 8.0), y - rng.uniform(25.0, 29.0))
+    gullet = blob(place, (8.5, 5.5), 0.3, rng=rng, rough=0.1)
+    if name in ("heart", "hila"):
         radius = rng.uniform(10.5, 13.5)
-        chest.vessel(
-            blob(
-                (x + rng.uniform(19.0, 24.0), y - rng.uniform(10.0, 15.0)),
-                (radius,) * 2,
-                rng=rng,
-                rough=0.03,
-            )
-        )
+        place = (x + rng.uniform(19.0, 24.0), y - rng.uniform(10.0, 15.0))
+        chest.vessel(blob(place, (radius, radius), rng=rng, rough=0.03))
     canvas.paint(gullet, 42.0)
     if rng.random() < 0.5:
         canvas.paint(blob(gullet.mean(axis=0), (3.0, 1.6), 0.3), -700.0)

@@ -47,7 +47,8 @@ def vertebra(
     canal = np.array([0.5 * rng.uniform(20.0, 25.0), 0.5 * rng.uniform(15.0, 18.0)])
     back = cy + 0.5 * depth
     canal_y = back + canal[1] - 0.5
-    tip = canal_y + canal[1] + rng.uniform(24.0, 34.0)
+    behind = canal_y + canal[1]  # the canal
+    tip = behind + rng.uniform(24.0, 34.0)
     arch: list[Outline] = []
     for side in (-1.0, 1.0):
         root = (cx + side * 0.38 * width, back - 5.0)
@@ -57,35 +58,23 @@ def vertebra(
         else:
             end = (cx + side * rng.uniform(29.0, 35.0), canal_y + rng.uniform(8.0, 15.0))
         arch.append(tube(arc([root, joint]), [9.0, 8.0]))
-        arch.append(
-            tube(arc([joint, ((joint[0] + end[0]) / 2, joint[1] + 1), end]), [9.0, 7.0, 7.5])
-        )
-        lamina = [
-            joint,
-            (cx + side * 9.0, canal_y + canal[1] + 2.0),
-            (cx, canal_y + canal[1] + 5.0),
-        ]
+        process = [joint, ((joint[0] + end[0]) / 2, joint[1] + 1), end]
+        arch.append(tube(arc(process), [9.0, 7.0, 7.5]))
+        lamina = [joint, (cx + side * 9.0, behind + 2.0), (cx, behind + 5.0)]
         arch.append(tube(arc(lamina), [9.0, 7.0, 8.0]))
         if lumbar:
-            arch.append(
-                blob((joint[0] + side * 3.0, joint[1] + 6.0), (7.5, 8.5), rng=rng, rough=0.1)
-            )
+            facet = (joint[0] + side * 3.0, joint[1] + 6.0)
+            arch.append(blob(facet, (7.5, 8.5), rng=rng, rough=0.1))
     sway = rng.uniform(-2.0, 2.0)
-    spine = [
-        (cx, canal_y + canal[1] + 3.0),
-        (cx + sway / 2, (tip + canal_y + canal[1]) / 2),
-        (cx + sway, tip),
-    ]
+    spine = [(cx, behind + 3.0), (cx + sway / 2, (tip + canal_y + canal[1]) / 2), (cx + sway, tip)]
     arch.append(tube(arc(spine), [9.0, 6.5, 5.5, 8.0]))
     cortex, marrow = rng.uniform(520.0, 760.0), rng.uniform(130.0, 260.0)
     bone(canvas, arch, shell=1.6, cortex=cortex, marrow=marrow + 90.0)
     if lumbar:
         for side in (-1.0, 1.0):
             x = cx + side * (canal[0] + 9.0)
-            gap = arc(
-                [(x - side * 3.0, canal_y + 0.5), (x, canal_y + 5.0), (x - side, canal_y + 11.0)]
-            )
-            canvas.paint(tube(gap, 1.1), 60.0)
+            gap = [(x - side * 3.0, canal_y + 0.5), (x, canal_y + 5.0), (x - side, canal_y + 11.0)]
+            canvas.paint(tube(arc(gap), 1.1), 60.0)
     canvas.paint(blob((cx, canal_y), canal, power=2.4), -70.0)
     sac = blob((cx, canal_y - 0.5), canal * [0.8, 0.82], rng=rng, rough=0.05)
     canvas.paint(sac, 18.0)
@@ -142,13 +131,8 @@ def sternum(canvas: Canvas, rng: np.random.Generator, centre: ArrayLike) -> None
     """Paint the breastbone at ``centre`` [mm]."""
     axes = (rng.uniform(15.0, 23.0), rng.uniform(5.0, 6.5))
     outline = blob(centre, axes, rng=rng, rough=0.12, power=2.8)
-    bone(
-        canvas,
-        outline,
-        shell=1.2,
-        cortex=rng.uniform(380.0, 520.0),
-        marrow=rng.uniform(90.0, 170.0),
-    )
+    cortex, marrow = rng.uniform(380.0, 520.0), rng.uniform(90.0, 170.0)
+    bone(canvas, outline, shell=1.2, cortex=cortex, marrow=marrow)
 
 
 def scapula(

@@ -92,11 +92,8 @@ def _breasts(chest: Chest) -> None:
         )
         canvas.paint(breast, 20.0, within=outside)
         canvas.paint(grown(breast, -2.0), fat_texture(canvas), within=outside)
-        canvas.paint(
-            grown(trunk.body, -2.0),
-            fat_texture(canvas),
-            within=outside * canvas.mask(grown(breast, 4.0)),
-        )
+        near = outside * canvas.mask(grown(breast, 4.0))
+        canvas.paint(grown(trunk.body, -2.0), fat_texture(canvas), within=near)
         gland = np.clip(canvas.field(7.0) + 0.5 * canvas.field(3.0), -1.0, 1.2) * 70.0 - 40.0
         core = grown(breast, -rng.uniform(8.0, 13.0))
         canvas.paint(core, gland, within=outside, opacity=0.85)
@@ -107,36 +104,20 @@ def _chest_wall(chest: Chest, cage: Outline, high: float) -> None:
     canvas, rng, trunk = chest.canvas, chest.rng, chest.trunk
     inside = canvas.mask(trunk.wall)
     plane = grown(cage, 6.0)
-    for first, last in (
-        (-1.3, -0.5),
-        (-0.4, 0.9),
-        (np.pi - 0.9, np.pi + 0.4),
-        (np.pi + 0.5, np.pi + 1.3),
-    ):
+    right = (np.pi - 0.9, np.pi + 0.4), (np.pi + 0.5, np.pi + 1.3)
+    for first, last in ((-1.3, -0.5), (-0.4, 0.9), *right):
         line = stretch(plane, first, last)
         canvas.paint(tube(line, [0.5, 2.6 + 2.0 * rng.random(), 2.2, 0.5]), -85.0, within=inside)
         if high > 0.2:
             line = stretch(grown(cage, 15.0), first + 0.1, last - 0.1)
             canvas.paint(tube(line, [0.3, 2.2, 0.3]), -80.0, within=inside, opacity=high)
-    armpit = [
-        blob(
-            (side * (trunk.half_width + 12.0), trunk.middle - 18.0), (9.0, 26.0), rng=rng, rough=0.2
-        )
-        for side in (-1.0, 1.0)
-    ]
+    armpits = [(side * (trunk.half_width + 12.0), trunk.middle - 18.0) for side in (-1.0, 1.0)]
+    fat = [blob(place, (9.0, 26.0), rng=rng, rough=0.2) for place in armpits]
     if high > 0.3:
-        canvas.paint(armpit, fat_texture(canvas), within=inside)
-        nodes = [
-            o
-            for side in (-1.0, 1.0)
-            for o in scattered(
-                rng,
-                (side * (trunk.half_width + 12.0), trunk.middle - 18.0),
-                (6.0, 20.0),
-                count=7,
-                width=(2.0, 6.0),
-            )
-        ]
+        canvas.paint(fat, fat_texture(canvas), within=inside)
+        nodes: list[Outline] = []
+        for place in armpits:
+            nodes += scattered(rng, place, (6.0, 20.0), count=7, width=(2.0, 6.0))
         canvas.paint(nodes, 45.0, within=inside)
     intercostal = grown(cage, -3.0)
     line = stretch(intercostal, -1.2, np.pi + 1.2)
@@ -148,11 +129,5 @@ def _heads_of_ribs(chest: Chest) -> None:
     rng, (x, y) = chest.rng, chest.trunk.spine
     for side in (-1.0, 1.0):
         if rng.random() < 0.6:
-            path = arc(
-                [
-                    (x + side * 18.0, y + 9.0),
-                    (x + side * 30.0, y + 17.0),
-                    (x + side * 44.0, y + 21.0),
-                ]
-            )
+            path = arc(np.array([(18.0, 9.0), (30.0, 17.0), (44.0, 21.0)]) * [side, 1.0] + [x, y])
             bone(chest.canvas, tube(path, [9.0, 6.5, 7.0]), shell=1.3, cortex=650.0, marrow=240.0)

@@ -157,12 +157,8 @@ def back_muscles(
     middle = deep - half - 3.0
     inside = canvas.mask(grown(trunk.wall, -2.5))
     for side in (-1.0, 1.0):
-        bed = blob(
-            (x0 + side * 0.5 * wide, middle + 1.0),
-            (0.56 * wide, half + 3.0),
-            side * 0.14,
-            power=2.5,
-        )
+        place, axes = (x0 + side * 0.5 * wide, middle + 1.0), (0.56 * wide, half + 3.0)
+        bed = blob(place, axes, side * 0.14, power=2.5)
         canvas.paint(bed, fat_texture(canvas, -90.0), within=inside)
     for side in (-1.0, 1.0):
         place = (x0 + side * 0.62 * wide, middle + 0.08 * half)
@@ -182,22 +178,12 @@ def back_muscles(
             faint = rng.uniform(0.1, 0.6) * (0.4 + marbling)
             canvas.paint(tube(cleft, [0.3, 1.3, 0.3]), -40.0, within=inside, opacity=faint)
         if lumbar:
-            flank = blob(
-                (x0 + side * 66.0, y0 + 20.0),
-                (17.0, 9.0),
-                side * 0.6,
-                rng=rng,
-                rough=0.08,
-                power=2.3,
-            )
+            place = (x0 + side * 66.0, y0 + 20.0)
+            flank = blob(place, (17.0, 9.0), side * 0.6, rng=rng, rough=0.08, power=2.3)
             canvas.paint(grown(flank, 1.5), -90.0, within=inside)
             canvas.paint(flank, muscle, within=inside)
-            psoas = blob(
-                (x0 + side * rng.uniform(34.0, 38.0), y0 + rng.uniform(2.0, 7.0)),
-                (rng.uniform(13.0, 19.0), rng.uniform(17.0, 24.0)),
-                -side * 0.35,
-                rng=rng,
-                rough=0.06,
-            )
+            place = (x0 + side * rng.uniform(34.0, 38.0), y0 + rng.uniform(2.0, 7.0))
+            axes = (rng.uniform(13.0, 19.0), rng.uniform(17.0, 24.0))
+            psoas = blob(place, axes, -side * 0.35, rng=rng, rough=0.06)
             canvas.paint(grown(psoas, 1.8), -95.0)
             canvas.paint(psoas, muscle, organ=True)
