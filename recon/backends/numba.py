@@ -20,8 +20,6 @@ from .rays import PAD, RayTable, trace
 
 __all__ = ["NumbaBackend"]
 
-_GROUP = 16  # views that walk through one band of the image together
-_BAND = 16  # image lines of a band: 16 × 517 × 64 bytes stay in a 1 MB cache
 _TURNED = 4  # images of which four turns fill the lanes
 _TILE = 16  # side of a backprojection tile [pixels]
 
@@ -55,7 +53,9 @@ class NumbaBackend:
     def __init__(self, geometry: Geometry, grid: ImageGrid) -> None:
         self.geometry = geometry
         self.grid = grid
-        self.table: RayTable = trace(geometry, grid)
+        table: RayTable = trace(geometry, grid)
+        self._runs = joseph.Runs(*np.ascontiguousarray(table.runs.T))
+        self._rays = joseph.Rays(table.start, table.slope, table.length, table.first, table.end)
         self._plans: dict[tuple[bool, bool], _Fbp] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -119,10 +119,10 @@ class NumbaBackend:
         sense = -1 if angles[-1] > angles[0] else 1
         return np.rot90(images, sense * quarters, axes=(1, 2))
 
-    def _image_room(self, width: int, make: Callable) -> tuple[np.ndarray, np.ndarray]:
+    def _image_room(self, width: int, make: Callable) -> joseph.Copies:
         rows, cols = self.grid.shape
         border = 2 * PAD + 1
-        return (
+        return joseph.Copies(
             make((rows, cols + border, width), np.float32),
             make((cols, rows + border, width), np.float32),
         )
@@ -138,16 +138,12 @@ class NumbaBackend:
                 out[:, part] = parts[q * len(images) : (q + 1) * len(images)]
             return
         tag = lanes(width_for(len(images)))
-        rows, cols = self._image_room(len(tag), np.empty)
-        joseph.pack_image(tag, len(rows), images, rows)
-        joseph.pack_cols(tag, len(cols), rows, cols)
-        table = self.table
-        groups = -(-len(table.runs) // _GROUP)
-        joseph.project(
-            tag, groups, rows.reshape(-1), cols.reshape(-1), rows[0].size, cols[0].size,
-            table.runs, table.start, table.slope, table.length, table.first, table.end, _GROUP,
-            _BAND, out, room=_GROUP * self.geometry.n_cols * len(tag),
-        )  # fmt: skip
+        copies = self._image_room(len(tag), np.empty)
+        joseph.pack_image(tag, len(copies.along_rows), images, copies.along_rows)
+        joseph.pack_cols(tag, len(copies.along_cols), copies)
+        groups = -(-len(self._runs.views) // joseph.GROUP)
+        room = joseph.GROUP * self.geometry.n_cols * len(tag)
+        joseph.project(tag, groups, copies, self._runs, self._rays, out, room=room)
 
     def _back_project(self, sinograms: np.ndarray, out: np.ndarray) -> None:
         if len(sinograms) <= _TURNED and self._quarter is not None:
@@ -161,16 +157,12 @@ class NumbaBackend:
                 out += self._turn(turned[q * count : (q + 1) * count], -q)
             return
         tag = lanes(width_for(len(sinograms)))
-        table = self.table
-        packed = np.empty((table.count, len(tag)), np.float32)
-        joseph.pack_rays(tag, len(table.runs), sinograms, table.runs, table.length, packed)
-        rows, cols = self._image_room(len(tag), np.zeros)
-        bands = -(-len(rows) // _BAND) - (-len(cols) // _BAND)
-        joseph.back_project(
-            tag, bands, packed.reshape(-1), table.runs, table.start, table.slope, table.first,
-            table.end, _BAND, rows[0].size, cols[0].size, rows.reshape(-1), cols.reshape(-1),
-        )  # fmt: skip
-        joseph.fold_image(tag, len(rows), rows, cols, out)
+        packed = np.empty((len(self._rays.start), len(tag)), np.float32)
+        joseph.pack_rays(tag, len(self._runs.views), sinograms, self._runs, self._rays, packed)
+        copies = self._image_room(len(tag), np.zeros)
+        bands = sum(-(-len(lines) // joseph.BAND) for lines in copies)
+        joseph.back_project(tag, bands, packed, self._runs, self._rays, copies)
+        joseph.fold_image(tag, len(copies.along_rows), copies, out)
 
     def _plan(self, window: Window, extrapolated: bool = False) -> _Fbp:
         """Plan and tables of the FBP; made when first asked for, since some scans have none."""
