@@ -21,7 +21,6 @@ from .rays import PAD, RayTable, trace
 __all__ = ["NumbaBackend"]
 
 _TURNED = 4  # images of which four turns fill the lanes
-_TILE = 16  # side of a backprojection tile [pixels]
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,9 @@ class _Fbp:
     """A plan with its tables as the kernels take them."""
 
     plan: FbpPlan
-    lines: tuple[np.ndarray, ...]
-    rebinning: tuple | None
+    samples: ramp_filter.Samples
+    lines: parallel_fbp.PixelLines
+    rebinning: parallel_fbp.FanTables | None
     weights: np.ndarray | None
     filters: dict[Window, FilterTables] = field(default_factory=dict)
 
@@ -172,7 +172,7 @@ class NumbaBackend:
             views, cols = plan.geometry.shape
             table, rebinning = plan.rebinning, None
             if table is not None:
-                rebinning = (
+                rebinning = parallel_fbp.FanTables(
                     views + plan.spare,
                     cols,
                     table.view_first,
@@ -184,7 +184,14 @@ class NumbaBackend:
             weights = plan.weights
             self._plans[kind] = _Fbp(
                 plan=plan,
-                lines=tuple(part.astype(np.float32) for part in plan.pixel_lines(self.grid)),
+                samples=ramp_filter.Samples(
+                    len(plan.theta), plan.n_t, plan.fine_first, plan.n_fine
+                ),
+                lines=parallel_fbp.PixelLines(
+                    plan.n_fine,
+                    plan.share,
+                    *(part.astype(np.float32) for part in plan.pixel_lines(self.grid)),
+                ),
                 rebinning=rebinning,
                 weights=None if weights is None else weights.astype(np.float32),
             )
@@ -205,18 +212,13 @@ class NumbaBackend:
             fan = parallel.reshape(-1)
             parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
             parallel_fbp.rebin(
-                tag, count, fan, *fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
+                tag, count, fan, fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
             )
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
-        ramp_filter.filter_views(
-            tag, parallel.reshape(-1), count, plan.n_t, tables.twiddle, tables.whole, tables.half,
-            plan.fine_first, plan.n_fine, filtered,
-        )  # fmt: skip
-        tiles = -(-out.shape[1] // _TILE) * -(-out.shape[2] // _TILE)
-        parallel_fbp.back_project(
-            tag, tiles, filtered, plan.n_fine, *fbp.lines, plan.share, _TILE, out,
-            room=_TILE * _TILE * len(tag),
-        )  # fmt: skip
+        ramp_filter.filter_views(tag, parallel.reshape(-1), fbp.samples, tables, filtered)
+        tile = parallel_fbp.TILE
+        tiles = -(-out.shape[1] // tile) * -(-out.shape[2] // tile)
+        parallel_fbp.back_project(tag, tiles, filtered, fbp.lines, out, room=tile * tile * len(tag))
 
     def _fbp_transpose(
         self, images: np.ndarray, out: np.ndarray, fbp: _Fbp, tables: FilterTables
@@ -226,26 +228,16 @@ class NumbaBackend:
         packed = np.empty((*images.shape[1:], len(tag)), np.float32)
         parallel_fbp.pack(tag, len(packed), images, packed)
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
-        parallel_fbp.back_project_transpose(
-            tag, -(-count // 8), packed.reshape(-1), *images.shape[1:], plan.n_fine, *fbp.lines,
-            plan.share, filtered,
-        )  # fmt: skip
+        blocks = -(-count // parallel_fbp.VIEWS)
+        parallel_fbp.back_project_transpose(tag, blocks, packed, fbp.lines, filtered)
         parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
-        ramp_filter.filter_transpose(
-            tag, filtered, count, plan.n_t, tables.twiddle, tables.whole, tables.half,
-            plan.fine_first, plan.n_fine, parallel.reshape(-1),
-        )  # fmt: skip
+        ramp_filter.filter_transpose(tag, filtered, fbp.samples, tables, parallel.reshape(-1))
         views, cols = self.geometry.shape
         if fbp.rebinning is not None:
-            fan = np.empty((views + plan.spare, cols, len(tag)), np.float32)
-            total, _, view_first, view_weight, col_first, col_weight, half = fbp.rebinning
+            fan = np.empty((fbp.rebinning.views, cols, len(tag)), np.float32)
             shifted = np.empty(fan.size, np.float32)
-            parallel_fbp.rebin_transpose(
-                tag, count, parallel.reshape(-1), cols, col_first, col_weight, half, shifted
-            )
-            parallel_fbp.shift_views(
-                tag, total, shifted, total, cols, view_first, view_weight, fan.reshape(-1)
-            )
+            parallel_fbp.rebin_transpose(tag, count, parallel.reshape(-1), fbp.rebinning, shifted)
+            parallel_fbp.shift_views(tag, len(fan), shifted, fbp.rebinning, fan.reshape(-1))
             parallel = fan[:views]
         parallel_fbp.unpack(tag, views, parallel, out)
         if fbp.weights is not None:

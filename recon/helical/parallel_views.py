@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from ..backends.ramp_filter import filter_tables, filter_views
+from ..backends.ramp_filter import Samples, filter_tables, filter_views
 from ..errors import DataError
 from ..fbp.windows import Window
 from ..scan.scan import VIEWS_AT_ONCE, LineIntegrals
@@ -128,12 +128,14 @@ class ParallelStream:
             self._ring, first, fraction, self._taps, len(plan.states), s, state.col_first,
             state.col_weight, state.cone, self._parallel[:blocks],
         )  # fmt: skip
-        ramp, tables = plan.filter, self._tables
+        ramp = plan.filter
         filter_views(
-            LANES, self._parallel[:blocks].reshape(-1), blocks, ramp.n_t, tables.twiddle,
-            tables.whole, tables.half, ramp.fine_first, ramp.n_fine,
+            LANES,
+            self._parallel[:blocks].reshape(-1),
+            Samples(blocks, ramp.n_t, ramp.fine_first, ramp.n_fine),
+            self._tables,
             self._filtered[:blocks].reshape(-1),
-        )  # fmt: skip
+        )
         slots = numbers % self.room
         _sum_rows(self._filtered[:blocks], plan.weights, slots, s, self.rows)
         angles = plan.theta(numbers, s)[:, None] - state.fine_off
