@@ -198,7 +198,9 @@ def filter_transpose(
 ) -> None:  # fmt: skip
     """Transpose of :func:`filter_views`."""
     room = 4 * len(tables.twiddle) * len(tag)
-    _filter_transpose(tag, (int(samples.views) + 1) // 2, filtered, samples, tables, views, room=room)
+    _filter_transpose(
+        tag, (int(samples.views) + 1) // 2, filtered, samples, tables, views, room=room
+    )
 
 
 @kernel
