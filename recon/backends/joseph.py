@@ -89,13 +89,13 @@ def pack_image(
     count, _, cols = images.shape
     width = len(tag)
     for i in range(first, last):  # image rows of this task
-        for j in range(cols):
+        for j in range(cols):  # pixels of the row
             for b in range(count):  # lanes that hold an image, then those that do not
                 along_rows[i, j + 2, b] = images[b, i, j]
-            for b in range(count, width):
+            for b in range(count, width):  # lanes without an image
                 along_rows[i, j + 2, b] = 0.0
         for j in (0, 1, cols + 2, cols + 3, cols + 4):  # the border
-            for b in range(width):
+            for b in range(width):  # lanes
                 along_rows[i, j, b] = 0.0
 
 
@@ -106,11 +106,11 @@ def pack_cols(tag, room: f32[::1], first: i64, last: i64, copies: Copies):
     rows = along_rows.shape[0]
     width = len(tag)
     for j in range(first, last):  # image columns of this task
-        for i in range(rows):
-            for b in range(width):
+        for i in range(rows):  # pixels of the column
+            for b in range(width):  # lanes
                 along_cols[j, i + 2, b] = along_rows[i, j + 2, b]
         for i in (0, 1, rows + 2, rows + 3, rows + 4):  # the border
-            for b in range(width):
+            for b in range(width):  # lanes
                 along_cols[j, i, b] = 0.0
 
 
@@ -120,8 +120,8 @@ def fold_image(tag, room: f32[::1], first: i64, last: i64, copies: Copies, image
     along_rows, along_cols = copies
     count, _, cols = images.shape
     for i in range(first, last):  # image rows of this task
-        for j in range(cols):
-            for b in range(count):
+        for j in range(cols):  # pixels of the row
+            for b in range(count):  # lanes that hold an image
                 images[b, i, j] = along_rows[i, j + 2, b] + along_cols[j, i + 2, b]
 
 
@@ -155,14 +155,14 @@ def project(
         run0, run1 = g * GROUP, min(len(runs.views), (g + 1) * GROUP)
         at = i64(0)  # of the ray in sums [floats]
         lines = i64(0)  # of the longest copy that the group walks through
-        for r in range(run0, run1):
-            for _ in range(runs.first_col[r], runs.end_col[r]):
+        for r in range(run0, run1):  # runs of the group
+            for _ in range(runs.first_col[r], runs.end_col[r]):  # rays of neighbouring columns
                 store(sums, at, zero(tag))
                 at += width
             lines = max(lines, len(copies.along_rows if runs.axis[r] == 0 else copies.along_cols))
         for low in range(0, lines, BAND):  # bands of image lines, each read once for the group
             at = i64(0)
-            for r in range(run0, run1):
+            for r in range(run0, run1):  # runs of the group
                 image = copies.along_rows if runs.axis[r] == 0 else copies.along_cols
                 ray = runs.first_ray[r]
                 for _ in range(runs.first_col[r], runs.end_col[r]):  # rays of neighbouring columns
@@ -185,8 +185,8 @@ def project(
         for r in range(run0, run1):  # from sums of samples to line integrals
             view, col0, ray = runs.views[r], runs.first_col[r], runs.first_ray[r]
             columns = runs.end_col[r] - col0
-            for b in range(count):
-                for c in range(columns):
+            for b in range(count):  # lanes that hold an image
+                for c in range(columns):  # detector columns of the run
                     out[b, view, col0 + c] = sums[at + c * width + b] * rays.length[ray + c]
             at += columns * width
 
@@ -202,9 +202,9 @@ def pack_rays(
     for r in range(first, last):  # runs of this task
         view, col0, ray = runs.views[r], runs.first_col[r], runs.first_ray[r]
         for c in range(runs.end_col[r] - col0):  # columns of the run
-            for b in range(count):
+            for b in range(count):  # lanes that hold a sinogram
                 packed[ray + c, b] = sinograms[b, view, col0 + c] * rays.length[ray + c]
-            for b in range(count, width):
+            for b in range(count, width):  # lanes without one
                 packed[ray + c, b] = 0.0
 
 
@@ -221,7 +221,7 @@ def back_project(
         image = copies.along_rows if axis == 0 else copies.along_cols
         line = image.shape[1] * width
         low = (task if axis == 0 else task - bands_rows) * BAND
-        for r in range(len(runs.views)):
+        for r in range(len(runs.views)):  # runs of all views that walk along this axis
             if runs.axis[r] != axis:
                 continue
             ray = runs.first_ray[r]

@@ -92,7 +92,7 @@ class NumbaBackend:
     ) -> torch.Tensor:
         source = np.ascontiguousarray(stack.detach().numpy())
         out = np.zeros((len(source), *shape), np.float32)
-        for low in range(0, len(source), WIDTHS[-1]):
+        for low in range(0, len(source), WIDTHS[-1]):  # images, as many as there are lanes
             job(source[low : low + WIDTHS[-1]], out[low : low + WIDTHS[-1]])
         return torch.from_numpy(out)
 
@@ -133,7 +133,7 @@ class NumbaBackend:
             views, columns = self.geometry.shape
             parts = np.zeros((len(turned), views // 4, columns), np.float32)
             self._quarter._project(turned, parts)
-            for q in range(4):
+            for q in range(4):  # quarter turns
                 part = slice(q * views // 4, (q + 1) * views // 4)
                 out[:, part] = parts[q * len(images) : (q + 1) * len(images)]
             return
@@ -153,7 +153,7 @@ class NumbaBackend:
             self._quarter._back_project(
                 np.ascontiguousarray(parts).reshape(4 * count, views // 4, cols), turned
             )
-            for q in range(4):
+            for q in range(4):  # quarter turns
                 out += self._turn(turned[q * count : (q + 1) * count], -q)
             return
         tag = lanes(width_for(len(sinograms)))

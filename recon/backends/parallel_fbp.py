@@ -65,11 +65,11 @@ def pack(tag, room: f32[::1], first: i64, last: i64, stack: f32[:, :, ::1], pack
     """Copy (B, n, m) to (n, m, L), by n; lanes beyond B are zero."""
     count, _, m = stack.shape
     for i in range(first, last):  # views, or rows of pixels, of this task
-        for b in range(count):
-            for j in range(m):
+        for b in range(count):  # lanes that hold an image
+            for j in range(m):  # samples, or pixels
                 packed[i, j, b] = stack[b, i, j]
         for b in range(count, len(tag)):  # lanes without an image
-            for j in range(m):
+            for j in range(m):  # samples, or pixels
                 packed[i, j, b] = 0.0
 
 
@@ -80,8 +80,8 @@ def unpack(
     """Copy (n, m, L) to (B, n, m), by n."""
     count, _, m = stack.shape
     for i in range(first, last):  # views, or rows of pixels, of this task
-        for b in range(count):
-            for j in range(m):
+        for b in range(count):  # lanes that hold an image
+            for j in range(m):  # samples, or pixels
                 stack[b, i, j] = packed[i, j, b]
 
 
@@ -95,7 +95,7 @@ def rebin(
     row = room  # one view (cols·L), parallel but with its samples where the columns are
     for k in range(first, last):  # parallel views of this task
         for side in range(2 if tables.half > 0 else 1):  # the view itself and the opposite one
-            for d in range(tables.cols):
+            for d in range(tables.cols):  # fan columns
                 total = zero(tag)
                 for tap in range(4):  # fan views around the angle of column d
                     view = (k + side * tables.half + tables.view_first[d] + tap) % tables.views
@@ -124,7 +124,7 @@ def rebin_transpose(
     for k in range(first, last):  # parallel views of this task
         for side in range(2 if tables.half > 0 else 1):  # the view itself and the opposite one
             row = (k + side * tables.half) * tables.cols
-            for d in range(tables.cols):
+            for d in range(tables.cols):  # fan columns
                 store(shifted, (row + d) * width, zero(tag))
             for m in range(n_t):  # samples, at equal distances in t
                 value = load(tag, flat, (k * n_t + m) * width)
@@ -141,7 +141,7 @@ def shift_views(
     """Transpose of :func:`rebin` along the views: shifted views to fan views (views·cols·L)."""
     width = i64(len(tag))
     for view in range(first, last):  # fan views of this task
-        for d in range(tables.cols):
+        for d in range(tables.cols):  # fan columns
             total = zero(tag)
             for tap in range(4):  # parallel views that took something from this ray
                 k = (view - tables.view_first[d] - tap) % tables.views
@@ -181,17 +181,17 @@ def back_project(
     for task in range(first, last):  # tiles, row by row
         i0, j0 = (task // across) * TILE, (task % across) * TILE
         i1, j1 = min(rows, i0 + TILE), min(cols, j0 + TILE)
-        for at in range(0, TILE * TILE * width, width):
+        for at in range(0, TILE * TILE * width, width):  # pixels of the tile
             store(sums, at, zero(tag))
         for k0 in range(0, views, VIEWS):  # parallel views, as many as stay in the cache
             k1 = min(views, k0 + VIEWS)
             even = k1 - ((k1 - k0) & 1)
             for i in range(i0, i1):  # rows of pixels
                 at = i64((i - i0) * TILE) * width
-                for j in range(j0, j1):
+                for j in range(j0, j1):  # pixels of the row
                     # two sums, so that a view need not wait for the one before it
                     total, other = load(tag, sums, at), zero(tag)
-                    for k in range(k0, even, 2):
+                    for k in range(k0, even, 2):  # views, two a turn
                         total = _add_sample(tag, total, filtered, lines, k, i, j)
                         other = _add_sample(tag, other, filtered, lines, k + 1, i, j)
                     if even < k1:
@@ -199,8 +199,8 @@ def back_project(
                     store(sums, at, add(total, other))
                     at += width
         for b in range(count):  # from lanes to images
-            for i in range(i0, i1):
-                for j in range(j0, j1):
+            for i in range(i0, i1):  # rows of pixels
+                for j in range(j0, j1):  # pixels of the row
                     at = ((i - i0) * TILE + j - j0) * width + b
                     images[b, i, j] = sums[at] * lines.share
 
@@ -216,11 +216,11 @@ def back_project_transpose(
     n_fine, views = lines.n_fine, len(lines.a)
     for block in range(first, last):  # blocks of parallel views
         k0, k1 = block * VIEWS, min(views, block * VIEWS + VIEWS)
-        for p in range(k0 * n_fine, k1 * n_fine):
+        for p in range(k0 * n_fine, k1 * n_fine):  # fine samples of the block
             store(filtered, p * width, zero(tag))
         for i in range(rows):  # rows of pixels, each read once for the block
-            for k in range(k0, k1):
-                for j in range(cols):
+            for k in range(k0, k1):  # views of the block
+                for j in range(cols):  # pixels of the row
                     value = scale(load(tag, packed, (i * cols + j) * width), lines.share)
                     n, w = _place(lines, k, i, j)
                     p = (k * n_fine + n) * width

@@ -92,7 +92,7 @@ def _forward(tag, re, im, n, twiddle):
     size = n
     odd = True
     m = n
-    while m > 1:
+    while m > 1:  # halve n until 1 is left
         m //= 2
         odd = not odd
     # odd is true for a power of 4; otherwise one stage of radix 2 comes first
@@ -110,7 +110,7 @@ def _forward(tag, re, im, n, twiddle):
     while size > 1:  # stages: four transforms of a quarter of the size from each
         quarter = size // 4
         step = n // size
-        for block in range(0, n, size):
+        for block in range(0, n, size):  # blocks of samples
             for j in range(quarter):  # quadruples of samples, a quarter of the block apart
                 p0 = (block + j) * width
                 p1 = p0 + quarter * width
@@ -145,7 +145,7 @@ def _inverse(tag, re, im, n, twiddle):
     while size <= n:  # stages: one transform of four times the size from four
         quarter = size // 4
         step = n // size
-        for block in range(0, n, size):
+        for block in range(0, n, size):  # blocks of samples
             for j in range(quarter):  # quadruples of samples, a quarter of the block apart
                 p0 = (block + j) * width
                 p1 = p0 + quarter * width
@@ -257,12 +257,12 @@ def _filter_transpose(
     for pair in range(first, last):  # two parallel views a time
         k = 2 * pair
         two = k + 1 < count
-        for m in range(n):
+        for m in range(n):  # samples along t, and zeros
             store(sr, m * width, zero(tag))
             store(si, m * width, zero(tag))
         for part in range(2):  # whole steps, half steps
             table = tables.whole if part == 0 else tables.half
-            for m in range(n):
+            for m in range(n):  # the same, for this part
                 store(re, m * width, zero(tag))
                 store(im, m * width, zero(tag))
             for f in range((part - fine_first) % 2, n_fine, 2):  # every other fine sample

@@ -164,7 +164,7 @@ def starvation(p, out, exposure, stream):  # type: ignore[no-untyped-def]
             mean = n0 * math.exp(-p[i, v, r])
             term, total = math.exp(-mean), 0.0
             if mean < 4.0 * last + 100.0:  # above, P(count ≤ last) < 1e-25
-                for count in range(last + 1):
+                for count in range(last + 1):  # quanta up to the floor
                     total += term * below[count]
                     term *= mean / (count + 1.0)
             out[i, v, r] = total

@@ -146,7 +146,7 @@ def backproject(
         radius2=f32(plan.radius**2),
         tiles=round_tiles(grid, plan.radius),
     )
-    for j in angles:
+    for j in angles:  # parallel angles modulo 180°
         numbers, sign = turns_of(j, first, stop, plan.half)
         if len(numbers) == 0:
             continue
@@ -176,7 +176,7 @@ def _backproject(tag, registers, turns, fan, detector, rise, voxels, out):
         weight = np.empty(16 * blocks, np.float32)
         i0, j0 = voxels.tiles[task, 0], voxels.tiles[task, 1]
         for i in range(i0, min(i0 + TILE, len(y))):  # rows of pixels
-            for j in range(j0, min(j0 + TILE, len(x))):
+            for j in range(j0, min(j0 + TILE, len(x))):  # pixels of the row
                 if x[j] * x[j] + y[i] * y[i] > voxels.radius2:
                     continue
                 for b in range(16 * blocks):  # slices
@@ -226,6 +226,6 @@ def _backproject(tag, registers, turns, fan, detector, rise, voxels, out):
                                 edge(registers, detector.running, heights, down, step, rise),
                             )
                             store(weight, b, add(load(tag, weight, b), seen))
-                for b in range(16 * blocks):
+                for b in range(16 * blocks):  # slices
                     if weight[b] > f32(1e-6):
                         out[i, j, b] += turns.step * total[b] / weight[b]

@@ -60,7 +60,7 @@ def _clip(builder: Any, value: Any, low: Any, high: Any) -> Any:
 def _pick(builder: Any, table: Any, index: Any, registers: int) -> Any:
     """Elements ``index`` of a table of up to 8 registers, by the processor's own shuffle."""
     parts = []
-    for k in range(registers):
+    for k in range(registers):  # registers of 16 rows
         place = builder.gep(table, [ir.Constant(ir.IntType(64), 16 * k)])
         part = builder.load(builder.bitcast(place, _FLOATS.as_pointer()))
         part.align = 4
@@ -74,7 +74,7 @@ def _pick(builder: Any, table: Any, index: Any, registers: int) -> Any:
         builder.call(shuffle, (parts[k], index, parts[k + 1])) for k in range(0, len(parts), 2)
     ]
     bit = 32
-    while len(parts) > 1:
+    while len(parts) > 1:  # halves, by one bit of the index each
         upper = builder.icmp_signed("!=", builder.and_(index, _integers(bit)), _integers(0))
         parts = [builder.select(upper, parts[k + 1], parts[k]) for k in range(0, len(parts), 2)]
         bit *= 2
@@ -85,7 +85,7 @@ def _gather(builder: Any, table: Any, index: Any, registers: int) -> Any:
     """The same, one element after the other."""
     index = builder.and_(index, _integers(16 * registers - 1))
     out = ir.Constant(_FLOATS, ir.Undefined)
-    for k in range(16):
+    for k in range(16):  # lanes
         lane = ir.Constant(ir.IntType(32), k)
         at = builder.zext(builder.extract_element(index, lane), ir.IntType(64))
         out = builder.insert_element(out, builder.load(builder.gep(table, [at])), lane)

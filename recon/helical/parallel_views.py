@@ -101,13 +101,13 @@ class ParallelStream:
     def advance(self, stop: int) -> None:
         """Make all angles before ``stop``."""
         stride = len(self.plan.states)
-        while self.next < stop:
+        while self.next < stop:  # parallel angles, some at once
             numbers = np.arange(self.next, min(self.next + _AT_ONCE, stop))
             places = [self._places(numbers, s) for s in range(stride)]
             low = min(int(first.min()) for first, _ in places) * stride
             high = (max(int(first.max()) for first, _ in places) + TAPS) * stride
             self._load(low, min(high, self.plan.geometry.shape[0]))
-            for s, (first, fraction) in enumerate(places):
+            for s, (first, fraction) in enumerate(places):  # focal-spot states
                 self._make(numbers, s, first, fraction)
             self.next += len(numbers)
 
@@ -147,7 +147,7 @@ class ParallelStream:
         total = self.plan.geometry.shape[0]
         backward = self.plan.geometry.angles[0] > self.plan.geometry.angles[-1]
         self._read = max(self._read, low)
-        while self._read < high:
+        while self._read < high:  # views, some at once, in the order of growing angle
             stop = min(self._read + VIEWS_AT_ONCE, high)
             if backward:
                 views = self._source[total - stop : total - self._read][::-1]
@@ -187,8 +187,8 @@ def _transpose(views, first, ring):
     room = ring.shape[0]
     for k in nb.prange(n):  # views, in the order of growing angle
         for c0 in range(0, cols, 16):  # detector columns, 16 a time: a cache line of each row
-            for r in range(rows):
-                for c in range(c0, min(c0 + 16, cols)):
+            for r in range(rows):  # detector rows
+                for c in range(c0, min(c0 + 16, cols)):  # detector columns
                     ring[(first + k) % room, c, r] = views[k, r, c]
 
 
@@ -216,7 +216,7 @@ def _rebin(ring, along_views, along_columns, parallel):
                 col_weight[m, 0], col_weight[m, 1], col_weight[m, 2], col_weight[m, 3],
             )  # fmt: skip
             for b in range(registers):  # detector rows, 16 in a register
-                for lane in range(16):
+                for lane in range(16):  # detector rows
                     r = 16 * b + lane
                     value = w0 * fan[c, r] + w1 * fan[c + 1, r]
                     value += w2 * fan[c + 2, r] + w3 * fan[c + 3, r]

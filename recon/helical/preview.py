@@ -77,13 +77,14 @@ def preview_slabs(
     columns = _Columns(per_mm, g.row_pitch / g.src_det)
     middle = (g.n_rows - 1) / 2 - g.row_offset + 0.5 - g.shift_z / g.row_pitch
     reach = max(abs(g.feed) / 2, g.collimation / 2) + thickness
+    # slices, some at once
     for start in tqdm(range(0, len(z), _AT_ONCE), desc="preview", disable=not progress):
         part = slice(start, min(start + _AT_ONCE, len(z)))
         low, high = z[part][0] - reach, z[part][-1] + reach
         near = np.flatnonzero((g.source_z >= low) & (g.source_z <= high))
         sums = np.zeros((part.stop - part.start, turn, g.n_cols), np.float32)
         weights = np.zeros_like(sums)
-        for first in range(int(near[0]), int(near[-1]) + 1, 64):
+        for first in range(int(near[0]), int(near[-1]) + 1, 64):  # views, some at once
             stop = min(first + min(64, turn), int(near[-1]) + 1)
             views = np.ascontiguousarray(scan.line_integrals[first:stop], dtype=np.float32)
             seen = _Views(views, member[first:stop], g.source_z[first:stop], middle[first:stop])
