@@ -42,6 +42,7 @@ ROOMS = {  # from the ground up: a room may use those that stand before it
 }
 MOST_ROOMS = {"recon": 19, "ctxai": 11, "analysis": 20}
 MOST_ARROWS = 163  # of all three packages
+MOST_POSITIONAL = 10  # arguments of one function
 
 
 def module_of(path: Path, root: Path) -> str:
@@ -195,6 +196,21 @@ def test_the_rooms_are_held_together_by_few_arrows() -> None:
 
 def test_names_are_taken_from_where_they_are_made() -> None:
     assert passed_on(ROOT, *PACKAGES, "scripts") == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_function_takes_many_positional_arguments(package: str) -> None:
+    functions = [
+        (path, node)
+        for path, _, _ in sources(ROOT, package)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    ]
+    many = {
+        f"{path.relative_to(ROOT)}:{node.lineno}": len(node.args.posonlyargs + node.args.args)
+        for path, node in functions
+    }
+    assert {place: n for place, n in many.items() if n > MOST_POSITIONAL} == {}
 
 
 def test_the_walk_sees_what_is_wrong(tmp_path: Path) -> None:

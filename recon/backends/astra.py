@@ -119,7 +119,7 @@ class AstraBackend(TorchFbp):
         """Line integrals (B, views, cols) of images (B, rows, cols)."""
         images = images.detach().contiguous()
         out = images.new_empty(len(images), *self.geometry.shape)
-        for image, sinogram in zip(images, out):
+        for image, sinogram in zip(images, out):  # images, one at a time
             self._projectors.direct_FP(self._projector, image[None], out=sinogram[None])
         return out
 
@@ -127,7 +127,7 @@ class AstraBackend(TorchFbp):
         """Transpose of :meth:`forward`; approximate unless the detector is an arc."""
         sinograms = sinograms.detach().contiguous()
         out = sinograms.new_empty(len(sinograms), *self.grid.shape)
-        for sinogram, image in zip(sinograms, out):
+        for sinogram, image in zip(sinograms, out):  # sinograms, one at a time
             self._projectors.direct_BP(self._projector, sinogram[None], out=image[None])
         return out
 

@@ -19,10 +19,7 @@ from .rays import PAD, RayTable, trace
 
 __all__ = ["NumbaBackend"]
 
-_GROUP = 16  # views that walk through one band of the image together
-_BAND = 16  # image lines of a band: 16 × 517 × 64 bytes stay in a 1 MB cache
 _TURNED = 4  # images of which four turns fill the lanes
-_TILE = 16  # side of a backprojection tile [pixels]
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,9 @@ class _Fbp:
     """A plan with its tables as the kernels take them."""
 
     plan: FbpPlan
-    lines: tuple[np.ndarray, ...]
-    rebinning: tuple | None
+    samples: ramp_filter.Samples
+    lines: parallel_fbp.PixelLines
+    rebinning: parallel_fbp.FanTables | None
     weights: np.ndarray | None
     filters: dict[Window, FilterTables] = field(default_factory=dict)
 
@@ -54,7 +52,9 @@ class NumbaBackend:
     def __init__(self, geometry: Geometry, grid: ImageGrid) -> None:
         self.geometry = geometry
         self.grid = grid
-        self.table: RayTable = trace(geometry, grid)
+        table: RayTable = trace(geometry, grid)
+        self._runs = joseph.Runs(*np.ascontiguousarray(table.runs.T))
+        self._rays = joseph.Rays(table.start, table.slope, table.length, table.first, table.end)
         self._plans: dict[bool, _Fbp] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -89,7 +89,7 @@ class NumbaBackend:
     ) -> torch.Tensor:
         source = np.ascontiguousarray(stack.detach().numpy())
         out = np.zeros((len(source), *shape), np.float32)
-        for low in range(0, len(source), WIDTHS[-1]):
+        for low in range(0, len(source), WIDTHS[-1]):  # images, as many as there are lanes
             job(source[low : low + WIDTHS[-1]], out[low : low + WIDTHS[-1]])
         return torch.from_numpy(out)
 
@@ -116,10 +116,10 @@ class NumbaBackend:
         sense = -1 if angles[-1] > angles[0] else 1
         return np.rot90(images, sense * quarters, axes=(1, 2))
 
-    def _image_room(self, width: int, make: Callable) -> tuple[np.ndarray, np.ndarray]:
+    def _image_room(self, width: int, make: Callable) -> joseph.Copies:
         rows, cols = self.grid.shape
         border = 2 * PAD + 1
-        return (
+        return joseph.Copies(
             make((rows, cols + border, width), np.float32),
             make((cols, rows + border, width), np.float32),
         )
@@ -130,21 +130,17 @@ class NumbaBackend:
             views, columns = self.geometry.shape
             parts = np.zeros((len(turned), views // 4, columns), np.float32)
             self._quarter._project(turned, parts)
-            for q in range(4):
+            for q in range(4):  # quarter turns
                 part = slice(q * views // 4, (q + 1) * views // 4)
                 out[:, part] = parts[q * len(images) : (q + 1) * len(images)]
             return
         tag = lanes(width_for(len(images)))
-        rows, cols = self._image_room(len(tag), np.empty)
-        joseph.pack_image(tag, len(rows), images, rows)
-        joseph.pack_cols(tag, len(cols), rows, cols)
-        table = self.table
-        groups = -(-len(table.runs) // _GROUP)
-        joseph.project(
-            tag, groups, rows.reshape(-1), cols.reshape(-1), rows[0].size, cols[0].size,
-            table.runs, table.start, table.slope, table.length, table.first, table.end, _GROUP,
-            _BAND, out, room=_GROUP * self.geometry.n_cols * len(tag),
-        )  # fmt: skip
+        copies = self._image_room(len(tag), np.empty)
+        joseph.pack_image(tag, len(copies.along_rows), images, copies.along_rows)
+        joseph.pack_cols(tag, len(copies.along_cols), copies)
+        groups = -(-len(self._runs.views) // joseph.GROUP)
+        room = joseph.GROUP * self.geometry.n_cols * len(tag)
+        joseph.project(tag, groups, copies, self._runs, self._rays, out, room=room)
 
     def _back_project(self, sinograms: np.ndarray, out: np.ndarray) -> None:
         if len(sinograms) <= _TURNED and self._quarter is not None:
@@ -154,20 +150,16 @@ class NumbaBackend:
             self._quarter._back_project(
                 np.ascontiguousarray(parts).reshape(4 * count, views // 4, cols), turned
             )
-            for q in range(4):
+            for q in range(4):  # quarter turns
                 out += self._turn(turned[q * count : (q + 1) * count], -q)
             return
         tag = lanes(width_for(len(sinograms)))
-        table = self.table
-        packed = np.empty((table.count, len(tag)), np.float32)
-        joseph.pack_rays(tag, len(table.runs), sinograms, table.runs, table.length, packed)
-        rows, cols = self._image_room(len(tag), np.zeros)
-        bands = -(-len(rows) // _BAND) - (-len(cols) // _BAND)
-        joseph.back_project(
-            tag, bands, packed.reshape(-1), table.runs, table.start, table.slope, table.first,
-            table.end, _BAND, rows[0].size, cols[0].size, rows.reshape(-1), cols.reshape(-1),
-        )  # fmt: skip
-        joseph.fold_image(tag, len(rows), rows, cols, out)
+        packed = np.empty((len(self._rays.start), len(tag)), np.float32)
+        joseph.pack_rays(tag, len(self._runs.views), sinograms, self._runs, self._rays, packed)
+        copies = self._image_room(len(tag), np.zeros)
+        bands = sum(-(-len(lines) // joseph.BAND) for lines in copies)
+        joseph.back_project(tag, bands, packed, self._runs, self._rays, copies)
+        joseph.fold_image(tag, len(copies.along_rows), copies, out)
 
     def _plan(self, window: Window) -> _Fbp:
         """Plan and tables of the FBP; made when first asked for, since some scans have none."""
@@ -177,7 +169,7 @@ class NumbaBackend:
             views, cols = plan.geometry.shape
             table, rebinning = plan.rebinning, None
             if table is not None:
-                rebinning = (
+                rebinning = parallel_fbp.FanTables(
                     views + plan.spare,
                     cols,
                     table.view_first,
@@ -189,7 +181,14 @@ class NumbaBackend:
             weights = plan.weights
             self._plans[interleave] = _Fbp(
                 plan=plan,
-                lines=tuple(part.astype(np.float32) for part in plan.pixel_lines(self.grid)),
+                samples=ramp_filter.Samples(
+                    len(plan.theta), plan.n_t, plan.fine_first, plan.n_fine
+                ),
+                lines=parallel_fbp.PixelLines(
+                    plan.n_fine,
+                    plan.share,
+                    *(part.astype(np.float32) for part in plan.pixel_lines(self.grid)),
+                ),
                 rebinning=rebinning,
                 weights=None if weights is None else weights.astype(np.float32),
             )
@@ -208,18 +207,13 @@ class NumbaBackend:
             fan = parallel.reshape(-1)
             parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
             parallel_fbp.rebin(
-                tag, count, fan, *fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
+                tag, count, fan, fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
             )
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
-        ramp_filter.filter_views(
-            tag, parallel.reshape(-1), count, plan.n_t, tables.twiddle, tables.whole, tables.half,
-            plan.fine_first, plan.n_fine, filtered,
-        )  # fmt: skip
-        tiles = -(-out.shape[1] // _TILE) * -(-out.shape[2] // _TILE)
-        parallel_fbp.back_project(
-            tag, tiles, filtered, plan.n_fine, *fbp.lines, plan.share, _TILE, out,
-            room=_TILE * _TILE * len(tag),
-        )  # fmt: skip
+        ramp_filter.filter_views(tag, parallel.reshape(-1), fbp.samples, tables, filtered)
+        tile = parallel_fbp.TILE
+        tiles = -(-out.shape[1] // tile) * -(-out.shape[2] // tile)
+        parallel_fbp.back_project(tag, tiles, filtered, fbp.lines, out, room=tile * tile * len(tag))
 
     def _fbp_transpose(
         self, images: np.ndarray, out: np.ndarray, fbp: _Fbp, tables: FilterTables
@@ -229,26 +223,16 @@ class NumbaBackend:
         packed = np.empty((*images.shape[1:], len(tag)), np.float32)
         parallel_fbp.pack(tag, len(packed), images, packed)
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
-        parallel_fbp.back_project_transpose(
-            tag, -(-count // 8), packed.reshape(-1), *images.shape[1:], plan.n_fine, *fbp.lines,
-            plan.share, filtered,
-        )  # fmt: skip
+        blocks = -(-count // parallel_fbp.VIEWS)
+        parallel_fbp.back_project_transpose(tag, blocks, packed, fbp.lines, filtered)
         parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
-        ramp_filter.filter_transpose(
-            tag, filtered, count, plan.n_t, tables.twiddle, tables.whole, tables.half,
-            plan.fine_first, plan.n_fine, parallel.reshape(-1),
-        )  # fmt: skip
+        ramp_filter.filter_transpose(tag, filtered, fbp.samples, tables, parallel.reshape(-1))
         views, cols = self.geometry.shape
         if fbp.rebinning is not None:
-            fan = np.empty((views + plan.spare, cols, len(tag)), np.float32)
-            total, _, view_first, view_weight, col_first, col_weight, half = fbp.rebinning
+            fan = np.empty((fbp.rebinning.views, cols, len(tag)), np.float32)
             shifted = np.empty(fan.size, np.float32)
-            parallel_fbp.rebin_transpose(
-                tag, count, parallel.reshape(-1), cols, col_first, col_weight, half, shifted
-            )
-            parallel_fbp.shift_views(
-                tag, total, shifted, total, cols, view_first, view_weight, fan.reshape(-1)
-            )
+            parallel_fbp.rebin_transpose(tag, count, parallel.reshape(-1), fbp.rebinning, shifted)
+            parallel_fbp.shift_views(tag, len(fan), shifted, fbp.rebinning, fan.reshape(-1))
             parallel = fan[:views]
         parallel_fbp.unpack(tag, views, parallel, out)
         if fbp.weights is not None:

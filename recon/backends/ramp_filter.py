@@ -5,10 +5,14 @@ Two views are the real and the imaginary part of one complex transform, since th
 real. The forward transform (decimation in frequency, radix 4) leaves the spectrum in digit-reversed
 order, the response is kept in that order, and the inverse (its mirror image) restores the natural
 one, so that nothing is ever reordered. See Van Loan, Computational Frameworks for the Fast Fourier
-Transform (1992), chapters 1 and 2.
+Transform (1992), chapters 1 and 2; the ramp's response is that of Kak and Slaney (1988), equation
+61, see :func:`recon.fbp.plan.ramp_response`.
+
+A view of ``n_t`` samples becomes ``n_fine`` samples at half their distance: those at whole steps by
+one response, those half-way between them by the other one.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -18,19 +22,30 @@ from ..engine.simd import add, fma, load, scale, store, sub, zero
 from ..fbp.plan import FbpPlan, fine_responses
 from ..fbp.windows import Window
 
-__all__ = ["FilterTables", "filter_tables", "filter_transpose", "filter_views"]
+__all__ = ["FilterTables", "Samples", "filter_tables", "filter_transpose", "filter_views"]
 
 f32 = nb.float32
 i64 = nb.int64
 
 
-@dataclass(frozen=True)
-class FilterTables:
-    """Twiddle factors, and the two responses in digit-reversed order, as (n, 2) float32."""
+class FilterTables(NamedTuple):
+    """Twiddle factors, and the responses at whole and half steps in digit-reversed order, (n, 2).
 
-    twiddle: np.ndarray
-    whole: np.ndarray
-    half: np.ndarray
+    The twiddle factors are ``exp(-2πi·k/n)``; the two columns are real and imaginary parts.
+    """
+
+    twiddle: f32[:, ::1]
+    whole: f32[:, ::1]  # [1/mm], divided by n
+    half: f32[:, ::1]
+
+
+class Samples(NamedTuple):
+    """How many views and samples there are."""
+
+    views: i64
+    n_t: i64  # samples of a view before the filter
+    fine_first: i64  # where the first sample after it lies, in half steps from the first before it
+    n_fine: i64  # samples of a view after the filter
 
 
 def _digit_reversed(n: int) -> np.ndarray:
@@ -63,6 +78,7 @@ def filter_tables(plan: FbpPlan, window: Window) -> FilterTables:
 
 @nb.njit(inline="always")
 def _turn(re, im, factor_re, factor_im):
+    """The complex product of (re, im), one number in each lane, and one factor for all of them."""
     return (
         fma(scale(re, factor_re), im, -factor_im),
         fma(scale(im, factor_re), re, factor_im),
@@ -71,17 +87,18 @@ def _turn(re, im, factor_re, factor_im):
 
 @nb.njit
 def _forward(tag, re, im, n, twiddle):
+    """Transform n complex numbers (n·L) in place; the spectrum is in digit-reversed order."""
     width = i64(len(tag))
     size = n
     odd = True
     m = n
-    while m > 1:
+    while m > 1:  # halve n until 1 is left
         m //= 2
         odd = not odd
     # odd is true for a power of 4; otherwise one stage of radix 2 comes first
     if not odd:
         half = n // 2
-        for j in range(half):
+        for j in range(half):  # pairs of samples, half the length apart
             p, q = j * width, (j + half) * width
             ar, ai, br, bi = load(tag, re, p), load(tag, im, p), load(tag, re, q), load(tag, im, q)
             store(re, p, add(ar, br))
@@ -90,11 +107,11 @@ def _forward(tag, re, im, n, twiddle):
             store(re, q, xr)
             store(im, q, xi)
         size = half
-    while size > 1:
+    while size > 1:  # stages: four transforms of a quarter of the size from each
         quarter = size // 4
         step = n // size
-        for block in range(0, n, size):
-            for j in range(quarter):
+        for block in range(0, n, size):  # blocks of samples
+            for j in range(quarter):  # quadruples of samples, a quarter of the block apart
                 p0 = (block + j) * width
                 p1 = p0 + quarter * width
                 p2 = p1 + quarter * width
@@ -122,13 +139,14 @@ def _forward(tag, re, im, n, twiddle):
 
 @nb.njit
 def _inverse(tag, re, im, n, twiddle):
+    """Undo :func:`_forward`, but for the factor n, by its steps in reverse."""
     width = i64(len(tag))
     size = i64(4)
-    while size <= n:
+    while size <= n:  # stages: one transform of four times the size from four
         quarter = size // 4
         step = n // size
-        for block in range(0, n, size):
-            for j in range(quarter):
+        for block in range(0, n, size):  # blocks of samples
+            for j in range(quarter):  # quadruples of samples, a quarter of the block apart
                 p0 = (block + j) * width
                 p1 = p0 + quarter * width
                 p2 = p1 + quarter * width
@@ -153,9 +171,9 @@ def _inverse(tag, re, im, n, twiddle):
                 store(re, p3, add(tr, vi))
                 store(im, p3, sub(ti, vr))
         size *= 4
-    if size == 2 * n:
+    if size == 2 * n:  # not a power of 4: the stage of radix 2 comes last
         half = n // 2
-        for j in range(half):
+        for j in range(half):  # pairs of samples, half the length apart
             p, q = j * width, (j + half) * width
             ar, ai = load(tag, re, p), load(tag, im, p)
             br, bi = _turn(load(tag, re, q), load(tag, im, q), twiddle[j, 0], -twiddle[j, 1])
@@ -166,61 +184,59 @@ def _inverse(tag, re, im, n, twiddle):
 
 
 def filter_views(
-    tag: tuple[int, ...], views: np.ndarray, count: int, n_t: int, twiddle: np.ndarray,
-    whole: np.ndarray, half: np.ndarray, first: int, n_fine: int, filtered: np.ndarray,
+    tag: tuple[int, ...], views: np.ndarray, samples: Samples, tables: FilterTables,
+    filtered: np.ndarray,
 ) -> None:  # fmt: skip
     """Views (K·t·L) to filtered views (K·fine·L): whole steps and the half-steps between them."""
-    _filter(
-        tag, -(-count // 2), views, count, n_t, twiddle, whole, half, first, n_fine, filtered,
-        room=4 * len(twiddle) * len(tag),
-    )  # fmt: skip
+    room = 4 * len(tables.twiddle) * len(tag)
+    _filter(tag, (int(samples.views) + 1) // 2, views, samples, tables, filtered, room=room)
 
 
 def filter_transpose(
-    tag: tuple[int, ...], filtered: np.ndarray, count: int, n_t: int, twiddle: np.ndarray,
-    whole: np.ndarray, half: np.ndarray, first: int, n_fine: int, views: np.ndarray,
+    tag: tuple[int, ...], filtered: np.ndarray, samples: Samples, tables: FilterTables,
+    views: np.ndarray,
 ) -> None:  # fmt: skip
     """Transpose of :func:`filter_views`."""
+    room = 4 * len(tables.twiddle) * len(tag)
     _filter_transpose(
-        tag, -(-count // 2), filtered, count, n_t, twiddle, whole, half, first, n_fine, views,
-        room=4 * len(twiddle) * len(tag),
-    )  # fmt: skip
+        tag, (int(samples.views) + 1) // 2, filtered, samples, tables, views, room=room
+    )
 
 
 @kernel
 def _filter(
-    tag, room: f32[::1], first: i64, last: i64, views: f32[::1], count: i64, n_t: i64,
-    twiddle: f32[:, ::1], whole: f32[:, ::1], half: f32[:, ::1], fine_first: i64, n_fine: i64,
-    filtered: f32[::1],
+    tag, room: f32[::1], first: i64, last: i64, views: f32[::1], samples: Samples,
+    tables: FilterTables, filtered: f32[::1],
 ):  # fmt: skip
     width = i64(len(tag))
-    n = len(twiddle)
+    count, n_t, fine_first, n_fine = samples
+    n = len(tables.twiddle)
     part_size = n * width
-    re, im = room[:part_size], room[part_size : 2 * part_size]
-    sr, si = room[2 * part_size : 3 * part_size], room[3 * part_size :]
-    for pair in range(first, last):
+    re, im = room[:part_size], room[part_size : 2 * part_size]  # the filtered signal
+    sr, si = room[2 * part_size : 3 * part_size], room[3 * part_size :]  # the spectrum
+    for pair in range(first, last):  # two parallel views a time
         k = 2 * pair
         two = k + 1 < count
-        for m in range(n_t):
+        for m in range(n_t):  # samples along t
             store(sr, m * width, load(tag, views, (k * n_t + m) * width))
             if two:
                 store(si, m * width, load(tag, views, ((k + 1) * n_t + m) * width))
             else:
                 store(si, m * width, zero(tag))
-        for m in range(n_t, n):
+        for m in range(n_t, n):  # zeros, so that the convolution does not come round
             store(sr, m * width, zero(tag))
             store(si, m * width, zero(tag))
-        _forward(tag, sr, si, n, twiddle)
-        for part in range(2):
-            table = whole if part == 0 else half
-            for m in range(n):
+        _forward(tag, sr, si, n, tables.twiddle)
+        for part in range(2):  # whole steps, half steps
+            table = tables.whole if part == 0 else tables.half
+            for m in range(n):  # frequencies, in digit-reversed order
                 xr, xi = _turn(
                     load(tag, sr, m * width), load(tag, si, m * width), table[m, 0], table[m, 1]
                 )
                 store(re, m * width, xr)
                 store(im, m * width, xi)
-            _inverse(tag, re, im, n, twiddle)
-            for f in range((part - fine_first) % 2, n_fine, 2):
+            _inverse(tag, re, im, n, tables.twiddle)
+            for f in range((part - fine_first) % 2, n_fine, 2):  # every other fine sample
                 m = ((fine_first + f) // 2) % n
                 store(filtered, (k * n_fine + f) * width, load(tag, re, m * width))
                 if two:
@@ -229,33 +245,33 @@ def _filter(
 
 @kernel
 def _filter_transpose(
-    tag, room: f32[::1], first: i64, last: i64, filtered: f32[::1], count: i64, n_t: i64,
-    twiddle: f32[:, ::1], whole: f32[:, ::1], half: f32[:, ::1], fine_first: i64, n_fine: i64,
-    views: f32[::1],
+    tag, room: f32[::1], first: i64, last: i64, filtered: f32[::1], samples: Samples,
+    tables: FilterTables, views: f32[::1],
 ):  # fmt: skip
     width = i64(len(tag))
-    n = len(twiddle)
+    count, n_t, fine_first, n_fine = samples
+    n = len(tables.twiddle)
     part_size = n * width
-    re, im = room[:part_size], room[part_size : 2 * part_size]
-    sr, si = room[2 * part_size : 3 * part_size], room[3 * part_size :]
-    for pair in range(first, last):
+    re, im = room[:part_size], room[part_size : 2 * part_size]  # the fine samples' signal
+    sr, si = room[2 * part_size : 3 * part_size], room[3 * part_size :]  # the sum of spectra
+    for pair in range(first, last):  # two parallel views a time
         k = 2 * pair
         two = k + 1 < count
-        for m in range(n):
+        for m in range(n):  # samples along t, and zeros
             store(sr, m * width, zero(tag))
             store(si, m * width, zero(tag))
-        for part in range(2):
-            table = whole if part == 0 else half
-            for m in range(n):
+        for part in range(2):  # whole steps, half steps
+            table = tables.whole if part == 0 else tables.half
+            for m in range(n):  # the same, for this part
                 store(re, m * width, zero(tag))
                 store(im, m * width, zero(tag))
-            for f in range((part - fine_first) % 2, n_fine, 2):
+            for f in range((part - fine_first) % 2, n_fine, 2):  # every other fine sample
                 m = ((fine_first + f) // 2) % n
                 store(re, m * width, load(tag, filtered, (k * n_fine + f) * width))
                 if two:
                     store(im, m * width, load(tag, filtered, ((k + 1) * n_fine + f) * width))
-            _forward(tag, re, im, n, twiddle)
-            for m in range(n):
+            _forward(tag, re, im, n, tables.twiddle)
+            for m in range(n):  # frequencies, in digit-reversed order; the response's conjugate
                 xr, xi = _turn(
                     load(tag, re, m * width),
                     load(tag, im, m * width),
@@ -264,8 +280,8 @@ def _filter_transpose(
                 )
                 store(sr, m * width, add(load(tag, sr, m * width), xr))
                 store(si, m * width, add(load(tag, si, m * width), xi))
-        _inverse(tag, sr, si, n, twiddle)
-        for m in range(n_t):
+        _inverse(tag, sr, si, n, tables.twiddle)
+        for m in range(n_t):  # samples along t
             store(views, (k * n_t + m) * width, load(tag, sr, m * width))
             if two:
                 store(views, ((k + 1) * n_t + m) * width, load(tag, si, m * width))

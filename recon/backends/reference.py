@@ -39,6 +39,7 @@ class ReferenceBackend(TorchFbp):
         along_rows, start, slope, length = (
             torch.from_numpy(part[view]).to(device) for part in self._lines
         )
+        # rays that walk along rows, then along columns
         for axis, steps, width in ((0, rows, cols), (1, cols, rows)):
             columns = torch.nonzero(along_rows == (axis == 0)).flatten()
             step = torch.arange(steps, device=device, dtype=torch.float64)
@@ -60,7 +61,8 @@ class ReferenceBackend(TorchFbp):
             for turned in (images, images.transpose(1, 2))
         ]
         out = images.new_zeros(len(images), *self.geometry.shape)
-        for view in range(self.geometry.shape[0]):
+        for view in range(self.geometry.shape[0]):  # views
+            # their rays, axis by axis
             for axis, columns, length, index, weight in self._samples_of(view, images.device):
                 value = interpolated_sums(tables[axis], index, weight.to(images.dtype))
                 out[:, view, columns] = value.T * length.to(images.dtype)
@@ -75,7 +77,8 @@ class ReferenceBackend(TorchFbp):
             sinograms.new_zeros(count, rows * (cols + border)),
             sinograms.new_zeros(count, cols * (rows + border)),
         ]
-        for view in range(self.geometry.shape[0]):
+        for view in range(self.geometry.shape[0]):  # views
+            # their rays, axis by axis
             for axis, columns, length, index, weight in self._samples_of(view, sinograms.device):
                 weight = weight.to(sinograms.dtype)
                 value = (sinograms[:, view, columns] * length.to(weight.dtype))[..., None]

@@ -131,13 +131,13 @@ class TorchFbp:
         fan = torch.nn.functional.pad(measured, (0, 0, 0, plan.spare))
         weight = as_tensor(table.view_weight).to(fan.dtype)
         shifted = torch.zeros_like(fan)
-        for tap in range(4):
+        for tap in range(4):  # fan views
             index = self._view_index(fan, table, tap)
             shifted = shifted + weight[:, tap] * fan.gather(1, index)
         rows = len(plan.theta)
         parallel = fan.new_zeros(len(fan), rows, plan.n_t)
-        for side, first in self._sides(table):
-            for tap in range(4):
+        for side, first in self._sides(table):  # the view itself and the opposite one
+            for tap in range(4):  # columns around a sample
                 taken = shifted[:, first : first + rows][
                     ..., as_tensor(table.col_first[side] + tap)
                 ]
@@ -153,15 +153,15 @@ class TorchFbp:
         views, cols = self.geometry.shape
         shifted = parallel.new_zeros(len(parallel), views + plan.spare, cols)
         rows = parallel.shape[1]
-        for side, first in self._sides(table):
-            for tap in range(4):
+        for side, first in self._sides(table):  # the view itself and the opposite one
+            for tap in range(4):  # columns around a sample
                 weight = as_tensor(table.col_weight[side, :, tap]).to(parallel.dtype)
                 shifted[:, first : first + rows].index_add_(
                     2, as_tensor(table.col_first[side] + tap), parallel * weight
                 )
         fan = torch.zeros_like(shifted)
         weight = as_tensor(table.view_weight).to(parallel.dtype)
-        for tap in range(4):
+        for tap in range(4):  # parallel views
             index = self._view_index(fan, table, tap)
             fan.scatter_add_(1, index, shifted * weight[:, tap])
         return fan[:, :views]
@@ -173,6 +173,7 @@ class TorchFbp:
         rows, cols = self.grid.shape
         i = torch.arange(rows, device=like.device, dtype=torch.float64)[:, None]
         j = torch.arange(cols, device=like.device, dtype=torch.float64)[None, :]
+        # parallel views
         for a, b, c in zip(*(part.tolist() for part in plan.pixel_lines(self.grid))):
             t = (a * j + b * i + c).flatten()
             index = t.floor()
@@ -184,7 +185,7 @@ class TorchFbp:
         table = filtered.permute(1, 2, 0).contiguous()
         step = max(1, _SAMPLES_AT_ONCE // (rows * cols))
         samples = self._samples(plan, filtered)
-        for views in table.split(step):
+        for views in table.split(step):  # parallel views, some at once
             index, weight = zip(*itertools.islice(samples, len(views)))
             place = torch.arange(len(views), device=table.device) * plan.n_fine
             left = torch.stack(index, 1) + place
@@ -194,7 +195,7 @@ class TorchFbp:
     def _back_project_transpose(self, images: torch.Tensor, plan: FbpPlan) -> torch.Tensor:
         filtered = images.new_zeros(len(images), len(plan.theta), plan.n_fine)
         flat = images.flatten(1) * plan.share
-        for k, (index, weight) in enumerate(self._samples(plan, images)):
+        for k, (index, weight) in enumerate(self._samples(plan, images)):  # parallel views
             row = images.new_zeros(len(images), plan.n_fine)
             row.index_add_(1, index, flat * (1 - weight))
             row.index_add_(1, index + 1, flat * weight)

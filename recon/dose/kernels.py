@@ -1,13 +1,15 @@
 """The noise model ray by ray, on all cores: what :mod:`recon.dose` runs over a batch of images.
 
-Every kernel takes line integrals p and an array ``out`` ``(images, views, rays)``, the quanta N0 as
-flat values with a stride for each of these axes (0 where they are broadcast), the dose fraction,
-σe, and what keys the random numbers: seed, first image, draw, first view and first ray.
+Every kernel takes line integrals p and an array ``out`` ``(images, views, rays)``, the
+:class:`Exposure` and what keys the random numbers, the :class:`Stream`. Each view of each image is
+a job of its own; within it, loops over the rays of a row are kept apart, so that they fill SIMD
+lanes. All readings are in quanta.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -15,7 +17,7 @@ from numba import njit, prange
 from .streams import normal_pair, stream_key
 from .vectors import exponential, logarithm, nearest, normals, row_words
 
-__all__ = ["FLOOR_QUANTA", "sample", "starvation", "thin"]
+__all__ = ["FLOOR_QUANTA", "Exposure", "Stream", "sample", "starvation", "thin"]
 
 FLOOR_QUANTA = 1.0
 """Smallest reading [quanta] whose logarithm is taken; lower ones (also negative) are set to it."""
@@ -30,8 +32,29 @@ QUANTA = 3
 MOST = 200  # P(count > 200) < 1e-50 for a mean of 50: ends the sum's rounding tail
 
 
+class Exposure(NamedTuple):
+    """What the rays are measured with; N0 lies in steps that are 0 where it is broadcast."""
+
+    quanta: np.ndarray  # (n,) N0 without an object
+    per_image: int  # places from one image's N0 to the next
+    per_view: int
+    per_ray: int
+    fraction: float  # dose fraction a, of N0
+    sigma: float  # σe, electronic noise [quanta]
+
+
+class Stream(NamedTuple):
+    """Which random numbers the rays get: those of this seed, from these numbers on."""
+
+    seed: np.uint64
+    image: int
+    draw: int
+    first_view: int
+    first_ray: int
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
-def sample(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view, first_ray):  # type: ignore[no-untyped-def]
+def sample(p, out, exposure, stream):  # type: ignore[no-untyped-def]
     """A measurement of each ray: Poisson quanta and electronic noise, from one block of words each.
 
     Two words make the normal numbers of the quanta and of the electronics, two the quanta of a ray
@@ -40,34 +63,35 @@ def sample(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_vi
     Math. Softw. 42 (2016) 7, equation for Q_N2).
     """
     images, views, rays = p.shape
-    for job in prange(images * views):
+    quanta, per_image, per_view, per_ray, fraction, sigma = exposure
+    for job in prange(images * views):  # a view of an image each
         i, v = job // views, job % views
-        k0, k1 = stream_key(seed, image + i, draw)
+        key = stream_key(stream.seed, stream.image + i, stream.draw)
         words = np.empty((4, rays), np.int64)
-        row_words(first_ray, first_view + v, QUANTA, k0, k1, words[0], words[1], words[2], words[3])
+        row_words(stream.first_ray, stream.first_view + v, QUANTA, key, words)
         z, electronic = np.empty(rays), np.empty(rays)
         n0, mean, y = np.empty(rays), np.empty(rays), np.empty(rays)
         normals(words[0], words[1], z, electronic)
-        for r in range(rays):
-            n0[r] = fraction * quanta[i * strides[0] + v * strides[1] + r * strides[2]]
+        for r in range(rays):  # quanta that set out, and the exponent of the transmission
+            n0[r] = fraction * quanta[i * per_image + v * per_view + r * per_ray]
             y[r] = max(-float(p[i, v, r]), -700.0)
         exponential(y, mean)
         many_quanta(n0, z, mean, y)
-        for r in range(rays):
+        for r in range(rays):  # rays with few quanta: drawn again, exactly
             if mean[r] < EXACT_BELOW:
                 y[r] = few_quanta(mean[r], words[2, r], words[3, r])
         reading(n0, sigma, electronic, y)
         logarithm(y, mean)
-        for r in range(rays):
+        for r in range(rays):  # from shares of N0 to line integrals
             out[i, v, r] = -mean[r]
 
 
 @njit(cache=True, error_model="numpy")
 def many_quanta(n0, z, mean, y):  # type: ignore[no-untyped-def]
     """Multiply the transmission in ``mean`` by n0, and set y to its Poisson quantile at z sd."""
-    for r in range(len(y)):
+    for r in range(len(y)):  # rays: from transmission to expected quanta
         mean[r] *= n0[r]
-    for r in range(len(y)):
+    for r in range(len(y)):  # rays: from expected to found quanta, a whole number
         root = math.sqrt(mean[r])
         cubic = z[r] * (1.0 / 36.0 + z[r] * z[r] * (1.0 / 72.0)) / root
         quantile = mean[r] + root * z[r] + (1.0 / 3.0 + z[r] * z[r] * (1.0 / 6.0)) - cubic
@@ -77,9 +101,9 @@ def many_quanta(n0, z, mean, y):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def reading(n0, sigma, electronic, y):  # type: ignore[no-untyped-def]
     """Add electronic noise to the quanta in y and make them shares of n0, above the floor."""
-    for r in range(len(y)):
+    for r in range(len(y)):  # rays, in quanta
         y[r] = max(y[r] + sigma * electronic[r], FLOOR_QUANTA)
-    for r in range(len(y)):
+    for r in range(len(y)):  # rays: from quanta to shares of N0
         y[r] /= n0[r]
 
 
@@ -89,7 +113,7 @@ def few_quanta(mean: float, high: int, low: int) -> float:
     uniform = (float((high << 20) | (low >> 12)) + 0.5) * 2.0**-52
     term = total = math.exp(-mean)
     count = 0
-    while uniform > total and count < MOST:
+    while uniform > total and count < MOST:  # counts, until their chances add up to the number
         count += 1
         term *= mean / count
         total += term
@@ -97,19 +121,23 @@ def few_quanta(mean: float, high: int, low: int) -> float:
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def thin(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view, first_ray):  # type: ignore[no-untyped-def]
-    """Each measured ray at a fraction of its exposure: the noise that is missing, added."""
+def thin(p, out, exposure, stream):  # type: ignore[no-untyped-def]
+    """Each measured ray at a fraction of its exposure: the noise that is missing, added.
+
+    ``y_a = a·y + N(0, a(1-a)·y + (1-a²)·σe²)``, see :func:`recon.dose.noise.insert_noise`.
+    """
     images, views, rays = p.shape
+    quanta, per_image, per_view, per_ray, fraction, sigma = exposure
     quantum = fraction * (1.0 - fraction)
     electronic = (1.0 - fraction * fraction) * sigma * sigma
-    for job in prange(images * views):
+    for job in prange(images * views):  # a view of an image each
         i, v = job // views, job % views
-        k0, k1 = stream_key(seed, image + i, draw)
-        view = first_view + v
+        k0, k1 = stream_key(stream.seed, stream.image + i, stream.draw)
+        view = stream.first_view + v
         spare = 0.0
-        for r in range(rays):
-            ray = first_ray + r
-            n0 = quanta[i * strides[0] + v * strides[1] + r * strides[2]]
+        for r in range(rays):  # in quanta; two rays share a pair of normal numbers
+            ray = stream.first_ray + r
+            n0 = quanta[i * per_image + v * per_view + r * per_ray]
             y = n0 * math.exp(-p[i, v, r])
             if r == 0 or ray % 2 == 0:
                 noise, spare = normal_pair(ray // 2, view, k0, k1)
@@ -120,22 +148,23 @@ def thin(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def starvation(p, out, quanta, strides, fraction, sigma, seed, image, draw, first_view, first_ray):  # type: ignore[no-untyped-def]
+def starvation(p, out, exposure, stream):  # type: ignore[no-untyped-def]
     """Chance of each ray to read no more than the floor."""
     images, views, rays = p.shape
+    quanta, per_image, per_view, per_ray, fraction, sigma = exposure
     last = int(FLOOR_QUANTA + 8.0 * sigma)  # beyond 8 σe the electronic noise does not reach back
     below = np.ones(last + 1)
-    for count in range(last + 1):
+    for count in range(last + 1):  # quanta: chance that the electronics read them as the floor
         if sigma > 0.0:
             below[count] = 0.5 * math.erfc((count - FLOOR_QUANTA) / (sigma * math.sqrt(2.0)))
-    for job in prange(images * views):
+    for job in prange(images * views):  # a view of an image each
         i, v = job // views, job % views
-        for r in range(rays):
-            n0 = fraction * quanta[i * strides[0] + v * strides[1] + r * strides[2]]
+        for r in range(rays):  # the Poisson chance of each count, times the electronics' chance
+            n0 = fraction * quanta[i * per_image + v * per_view + r * per_ray]
             mean = n0 * math.exp(-p[i, v, r])
             term, total = math.exp(-mean), 0.0
             if mean < 4.0 * last + 100.0:  # above, P(count ≤ last) < 1e-25
-                for count in range(last + 1):
+                for count in range(last + 1):  # quanta up to the floor
                     total += term * below[count]
                     term *= mean / (count + 1.0)
             out[i, v, r] = total

@@ -97,7 +97,9 @@ def insert_noise(
             got=dose_fraction,
             remedy="noise can be added to a measurement but not taken from it",
         )
-    rays = Rays(p, photons, electronic_noise, seed, first_view, image, draw)
+    rays = Rays(
+        p, photons, electronic_noise, seed=seed, first_view=first_view, image=image, draw=draw
+    )
     if fraction == 1.0:
         return p.detach().clone()
     return rays.run(thin, fraction)
@@ -160,7 +162,10 @@ def sample_transmission(
     >>> bool((noisy[2] == third).all())
     True
     """
-    rays = Rays(p, photons, electronic_noise, seed, first_view, image, draw, first_ray)
+    rays = Rays(
+        p, photons, electronic_noise, seed=seed, first_view=first_view, first_ray=first_ray,
+        image=image, draw=draw,
+    )  # fmt: skip
     return rays.run(sample, 1.0) if rays.p.device.type == "cpu" else rays.run_on_device()
 
 
@@ -191,6 +196,6 @@ def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> f
     >>> round(starved_rays(p, photons=1e5, electronic_noise=0.0), 3)
     0.5
     """
-    rays = Rays(p, photons, electronic_noise, 0, 0, 0, 0)
+    rays = Rays(p, photons, electronic_noise, seed=0)
     chance = rays.run(starvation, 1.0)
     return float(chance.double().mean())

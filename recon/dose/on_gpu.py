@@ -35,7 +35,7 @@ def philox_words(
     """
     x0, x1 = ray, view
     x2, x3 = torch.zeros_like(ray), torch.full_like(ray, purpose)
-    for _ in range(10):
+    for _ in range(10):  # rounds of the cipher
         # int64 products wrap, and their bits are those of the unsigned product
         product0, product1 = x0 * 0xD2511F53, x2 * 0xCD9E8D57
         x0, x2 = ((product1 >> 32) & _LOW) ^ x1 ^ k0, ((product0 >> 32) & _LOW) ^ x3 ^ k1
@@ -60,7 +60,7 @@ def sample_on_device(
     view = torch.arange(first_view, first_view + views, device=p.device)[None, :, None]
     out = torch.empty_like(p)
     step = max(1, _RAYS_AT_ONCE // (views * rays))
-    for low in range(0, len(p), step):
+    for low in range(0, len(p), step):  # images, some at once
         part = p[low : low + step]
         keys = torch.tensor(
             [stream_key(np.uint64(seed), image + low + i, draw) for i in range(len(part))],
@@ -90,7 +90,7 @@ def _few_quanta(mean: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> to
     uniform = (((high << 20) | (low >> 12)).double() + 0.5) * 2.0**-52
     term = torch.exp(-mean)
     total, count = term.clone(), torch.zeros_like(mean)
-    for k in range(1, MOST + 1):
+    for k in range(1, MOST + 1):  # counts, until their chances add up to the number
         above = uniform > total
         if not bool(above.any()):
             break

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..errors import DataError
+from .kernels import Exposure, Stream
 from .on_gpu import sample_on_device
 from .streams import stream_index
 
@@ -29,11 +30,12 @@ class Rays:
         p: torch.Tensor,
         photons: Any,
         electronic_noise: float,
+        *,
         seed: int,
-        first_view: int,
-        image: int,
-        draw: int,
+        first_view: int = 0,
         first_ray: int = 0,
+        image: int = 0,
+        draw: int = 0,
     ) -> None:
         self.p = _checked_line_integrals(p)
         n0 = _checked_photons(photons)
@@ -79,15 +81,12 @@ class Rays:
         """What a kernel of :mod:`recon.dose.kernels` makes of each ray, in the shape of p."""
         p = self.p.detach().cpu().contiguous()
         out = torch.empty_like(p)
+        per_image, per_view, per_ray = self.strides
         kernel(
             p.numpy().reshape(self.shape),
             out.numpy().reshape(self.shape),
-            self.quanta,
-            self.strides,
-            fraction,
-            self.sigma,
-            np.uint64(self.seed),
-            *self.stream,
+            Exposure(self.quanta, per_image, per_view, per_ray, fraction, self.sigma),
+            Stream(np.uint64(self.seed), *self.stream),
         )
         return out.to(self.p.device)
 

@@ -41,7 +41,7 @@ def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[in
     x0, x1 = np.uint32(c0), np.uint32(c1)
     x2, x3 = np.uint32(c2), np.uint32(c3)
     key0, key1 = np.uint32(k0), np.uint32(k1)
-    for _ in range(10):
+    for _ in range(10):  # rounds of the cipher
         product0 = np.uint64(0xD2511F53) * np.uint64(x0)
         product1 = np.uint64(0xCD9E8D57) * np.uint64(x2)
         x0, x2 = (
@@ -85,7 +85,7 @@ def normal_pair(ray: int, view: int, k0: int, k1: int) -> tuple[float, float]:
     The polar method of G. Marsaglia and T. A. Bray, SIAM Review 6 (1964) 260–264.
     """
     block = 0
-    while True:
+    while True:  # points of the square, until one lies in the unit circle
         u, v = uniform_pair(ray, view, block, _NORMAL, k0, k1)
         block += 1
         u = 2.0 * u - 1.0

@@ -33,6 +33,7 @@ from .threads import share
 __all__ = ["Kernel", "kernel"]
 
 _C = {types.int64: ctypes.c_int64, types.int32: ctypes.c_int32, types.float32: ctypes.c_float}
+_GROUPS: Any = (types.NamedTuple, types.NamedUniTuple)
 _LIBRARY = {"memset", "memcpy", "memmove", "bzero"}  # all that a kernel may call
 _config: Any = numba.config
 _lock = threading.Lock()
@@ -79,8 +80,48 @@ class _Array(NamedTuple):
     ndim: int
 
 
+class _Group(NamedTuple):
+    """What an argument that groups others must be."""
+
+    structure: Any
+    members: list[Any]
+
+
 class _NotAlone(RuntimeError):
     """A function that cannot run without numba."""
+
+
+def _types_of(annotated: Any) -> list[Any]:
+    """Numba's types of the arguments of a function, or of the fields of a NamedTuple."""
+    return [
+        types.BaseTuple.from_types(_types_of(kind), kind) if isinstance(kind, type) else kind
+        for kind in inspect.get_annotations(annotated).values()
+    ]
+
+
+def _kind_of(kind: Any) -> Any:
+    """What is asked of an argument of one of numba's types."""
+    if isinstance(kind, _GROUPS):
+        return _Group(kind.instance_class, [_kind_of(member) for member in kind.types])
+    if isinstance(kind, types.Array):
+        return _Array(np.dtype(kind.dtype.name), kind.ndim)
+    return float if isinstance(kind, types.Float) else int
+
+
+def _structures(kinds: list[Any]) -> list[Any]:
+    """The NamedTuples among the arguments, and among their members."""
+    groups = [kind for kind in kinds if isinstance(kind, _Group)]
+    return [part for g in groups for part in (g.structure, *_structures(g.members))]
+
+
+def _c_types_of(kind: Any) -> list[Any]:
+    """Types of the machine code's arguments that stand for one of the function's."""
+    if isinstance(kind, _GROUPS):
+        return [part for member in kind.types for part in _c_types_of(member)]
+    if isinstance(kind, types.Array):  # owner, parent, items, bytes of one, data, shape, strides
+        sizes = [ctypes.c_int64] * (2 + 2 * kind.ndim)
+        return [ctypes.c_void_p, ctypes.c_void_p, *sizes[:2], ctypes.c_void_p, *sizes[2:]]
+    return [_C[kind]]
 
 
 class Kernel:
@@ -88,7 +129,8 @@ class Kernel:
 
     The function's own arguments are (tag, room, first, last, *arguments): it does the tasks
     ``first ≤ task < last``, with ``room`` floats of its own. Arrays and numbers are annotated with
-    numba's types; an argument that is not what its annotation says is a TypeError.
+    numba's types, and what belongs together with a NamedTuple whose fields are annotated so. An
+    argument that is not what its annotation says is a TypeError.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -96,13 +138,8 @@ class Kernel:
             raise TypeError(f"{function.__qualname__} depends on what its file does not tell")
         functools.update_wrapper(self, function)
         self._function = function
-        self._types = list(inspect.get_annotations(function).values())
-        self._kinds = [
-            _Array(np.dtype(kind.dtype.name), kind.ndim)
-            if isinstance(kind, types.Array)
-            else (float if isinstance(kind, types.Float) else int)
-            for kind in self._types
-        ]
+        self._types = _types_of(function)
+        self._kinds = [_kind_of(kind) for kind in self._types]
         self._calls: dict[int, Callable[..., Any]] = {}
 
     def __call__(self, tag: tuple[int, ...], tasks: int, *arguments: Any, room: int = 0) -> None:
@@ -124,12 +161,18 @@ class Kernel:
         share(tasks, work)
 
     def _flat(self, kinds: list[Any], arguments: tuple[Any, ...]) -> list[Any]:
-        """Arguments as numba hands them over: of an array, its parts."""
+        """Arguments as numba hands them over: of an array, its parts; of a group, its members."""
         flat: list[Any] = []
         name = self._function.__qualname__
         if len(kinds) != len(arguments):
             raise TypeError(f"{name} takes {len(kinds)} arguments, not {len(arguments)}")
         for kind, value in zip(kinds, arguments):
+            if isinstance(kind, _Group):  # numba hands over its members one after the other
+                if not isinstance(value, kind.structure):
+                    expected, found = kind.structure.__name__, type(value).__name__
+                    raise TypeError(f"{name}: {expected} expected, not {found}")
+                flat += self._flat(kind.members, value)
+                continue
             if not isinstance(kind, _Array):
                 flat.append(kind(value))
                 continue
@@ -147,11 +190,7 @@ class Kernel:
         """Types of the machine code's arguments; the first two are where it leaves its result."""
         flat: list[Any] = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * width]
         for kind in self._types:
-            if isinstance(kind, types.Array):
-                flat += [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-                flat += [ctypes.c_void_p, *[ctypes.c_int64] * (2 * kind.ndim)]
-            else:
-                flat.append(_C[kind])
+            flat += _c_types_of(kind)
         return flat
 
     def _loaded(self, width: int) -> Callable[..., Any]:
@@ -182,8 +221,9 @@ class Kernel:
 
     def _name(self, width: int) -> str:
         """Name of the machine code, with a digest of all that it is made from."""
-        source = inspect.getsourcefile(self._function) or __file__
-        files = [Path(source), Path(__file__), Path(__file__).with_name("simd.py")]
+        made_of: list[Any] = [self._function, *_structures(self._kinds)]
+        sources = dict.fromkeys(inspect.getsourcefile(part) or __file__ for part in made_of)
+        files = [*map(Path, sources), Path(__file__), Path(__file__).with_name("simd.py")]
         recipe = [file.read_bytes() for file in files]
         recipe += [repr((_processor(), numba.__version__, llvmlite.__version__)).encode()]
         digest = hashlib.sha256(b"\0".join(recipe)).hexdigest()[:16]

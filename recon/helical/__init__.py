@@ -185,8 +185,8 @@ def reconstruct(
         parts = reconstruct_slabs(
             scan, plan, grid, heights[order], thickness, window, device=where, progress=progress
         )
-    for places, mu in parts:
-        for number, image in zip(order[places], mu):
+    for places, mu in parts:  # slabs of slices
+        for number, image in zip(order[places], mu):  # slices
             images[number] = np.where(inside, mu_to_hu(image, scan.mu_water), AIR_HU)
     return images
 

@@ -70,7 +70,7 @@ def complete_range(plan: HelicalPlan) -> tuple[float, float]:
         np.cos(gamma) - chord
     )
     ends = []
-    for number in (0, plan.count - 1):
+    for number in (0, plan.count - 1):  # the first and the last parallel angle
         beta = plan.theta(np.array([number]), 0)
         ends.append(float(np.interp(beta, plan.states[0].angles, _heights(plan))[0]))
     low, high = min(ends), max(ends)

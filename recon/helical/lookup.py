@@ -7,15 +7,16 @@ of instructions. Elsewhere the elements are loaded one by one, with the same res
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..engine.simd import Vector, lanes
+from ..engine.simd import lanes
 
-__all__ = ["LANES", "edge", "table_tag", "table_width"]
+__all__ = ["LANES", "Rise", "edge", "table_tag", "table_width"]
 
 LANES = lanes(16)
 """Tag of the kernels: 16 slices at once."""
@@ -59,7 +60,7 @@ def _clip(builder: Any, value: Any, low: Any, high: Any) -> Any:
 def _pick(builder: Any, table: Any, index: Any, registers: int) -> Any:
     """Elements ``index`` of a table of up to 8 registers, by the processor's own shuffle."""
     parts = []
-    for k in range(registers):
+    for k in range(registers):  # registers of 16 rows
         place = builder.gep(table, [ir.Constant(ir.IntType(64), 16 * k)])
         part = builder.load(builder.bitcast(place, _FLOATS.as_pointer()))
         part.align = 4
@@ -73,7 +74,7 @@ def _pick(builder: Any, table: Any, index: Any, registers: int) -> Any:
         builder.call(shuffle, (parts[k], index, parts[k + 1])) for k in range(0, len(parts), 2)
     ]
     bit = 32
-    while len(parts) > 1:
+    while len(parts) > 1:  # halves, by one bit of the index each
         upper = builder.icmp_signed("!=", builder.and_(index, _integers(bit)), _integers(0))
         parts = [builder.select(upper, parts[k + 1], parts[k]) for k in range(0, len(parts), 2)]
         bit *= 2
@@ -84,49 +85,54 @@ def _gather(builder: Any, table: Any, index: Any, registers: int) -> Any:
     """The same, one element after the other."""
     index = builder.and_(index, _integers(16 * registers - 1))
     out = ir.Constant(_FLOATS, ir.Undefined)
-    for k in range(16):
+    for k in range(16):  # lanes
         lane = ir.Constant(ir.IntType(32), k)
         at = builder.zext(builder.extract_element(index, lane), ir.IntType(64))
         out = builder.insert_element(out, builder.load(builder.gep(table, [at])), lane)
     return out
 
 
+class Rise(NamedTuple):
+    """How the running sum goes on from row to row.
+
+    Between two entries it rises by ``clip(gain·u + shift, 0, 1)`` of their difference, with u the
+    way from the one to the other, 0 … 1: a sample stands for ``1/gain`` of a row, in its middle.
+    """
+
+    top: np.float32  # the last row's number, where the table ends [rows]
+    gain: np.float32
+    shift: np.float32
+
+
 @intrinsic
 def edge(
-    _: Any, tag: Any, registers: Any, table: Any, at: Any, z: Any, first: Any, start: Any,
-    step: Any, top: Any, gain: Any, shift: Any,
+    _: Any, registers: Any, table: Any, heights: Any, start: Any, step: Any, rise: Any
 ) -> Any:  # fmt: skip
-    """Running sums at the row coordinates ``start + step · z[first:first+16]``.
+    """Running sums at the row coordinates ``start + step·heights``, clipped to 0 … top.
 
-    ``edge(tag, registers, table, at, z, first, start, step, top, gain, shift)``: the table begins
-    at ``table[at]``. The coordinate is clipped to 0 … top; between two entries the sum rises by
-    ``clip(gain·u + shift, 0, 1)`` of their difference, with u the way from the one to the other.
+    ``edge(registers, table, heights, start, step, rise)``: ``table`` are the running sums of one
+    ray (table,), ``heights`` a vector of 16 places along z [mm], ``start`` [rows] and ``step``
+    [rows/mm] take them to rows, and ``rise`` is a :class:`Rise`.
     """
-    kind = Vector(len(tag))
     count = len(registers)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def pointer(which: int, index: Any) -> Any:
-            data = context.make_array(signature.args[which])(context, builder, args[which]).data
-            return builder.gep(data, [index])
-
-        heights = builder.load(builder.bitcast(pointer(4, args[5]), _FLOATS.as_pointer()))
-        heights.align = 4
-        row = builder.fmul(heights, _splat(builder, args[7]), flags=_FAST)
-        row = builder.fadd(row, _splat(builder, args[6]), flags=_FAST)
-        row = _clip(builder, row, _vector(0.0), _splat(builder, args[8]))
+        _, table, heights, start, step, rise = args
+        top, gain, shift = (builder.extract_value(rise, k) for k in range(3))
+        row = builder.fmul(heights, _splat(builder, step), flags=_FAST)
+        row = builder.fadd(row, _splat(builder, start), flags=_FAST)
+        row = _clip(builder, row, _vector(0.0), _splat(builder, top))
         index = builder.fptosi(row, _INTS)
         way = builder.fsub(row, builder.sitofp(index, _FLOATS), flags=_FAST)
-        way = builder.fmul(way, _splat(builder, args[9]), flags=_FAST)
-        way = builder.fadd(way, _splat(builder, args[10]), flags=_FAST)
+        way = builder.fmul(way, _splat(builder, gain), flags=_FAST)
+        way = builder.fadd(way, _splat(builder, shift), flags=_FAST)
         way = _clip(builder, way, _vector(0.0), _vector(1.0))
         wide = "+avx512f" in context.codegen().magic_tuple()[2] and count <= _WIDEST
         look_up = _pick if wide else _gather
-        data = pointer(2, args[3])
+        data = context.make_array(signature.args[1])(context, builder, table).data
         low = look_up(builder, data, index, count)
         high = look_up(builder, data, builder.add(index, _integers(1)), count)
-        rise = builder.fmul(builder.fsub(high, low, flags=_FAST), way, flags=_FAST)
-        return builder.fadd(low, rise, flags=_FAST)
+        part = builder.fmul(builder.fsub(high, low, flags=_FAST), way, flags=_FAST)
+        return builder.fadd(low, part, flags=_FAST)
 
-    f32, i64 = types.float32, types.int64
-    return kind(tag, registers, table, i64, z, i64, f32, f32, f32, f32, f32), build
+    return heights(registers, table, heights, types.float32, types.float32, rise), build

@@ -9,10 +9,12 @@ up over the rows. The running sums stay in a second ring for as long as slices n
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba as nb
 import numpy as np
 
-from ..backends.ramp_filter import filter_tables, filter_views
+from ..backends.ramp_filter import Samples, filter_tables, filter_views
 from ..errors import DataError
 from ..fbp.windows import Window
 from ..scan.scan import VIEWS_AT_ONCE, LineIntegrals
@@ -99,13 +101,13 @@ class ParallelStream:
     def advance(self, stop: int) -> None:
         """Make all angles before ``stop``."""
         stride = len(self.plan.states)
-        while self.next < stop:
+        while self.next < stop:  # parallel angles, some at once
             numbers = np.arange(self.next, min(self.next + _AT_ONCE, stop))
             places = [self._places(numbers, s) for s in range(stride)]
             low = min(int(first.min()) for first, _ in places) * stride
             high = (max(int(first.max()) for first, _ in places) + TAPS) * stride
             self._load(low, min(high, self.plan.geometry.shape[0]))
-            for s, (first, fraction) in enumerate(places):
+            for s, (first, fraction) in enumerate(places):  # focal-spot states
                 self._make(numbers, s, first, fraction)
             self.next += len(numbers)
 
@@ -124,16 +126,17 @@ class ParallelStream:
         plan, state = self.plan, self.plan.states[s]
         registers = plan.table // 16
         blocks = len(numbers) * registers
-        _rebin(
-            self._ring, first, fraction, self._taps, len(plan.states), s, state.col_first,
-            state.col_weight, state.cone, self._parallel[:blocks],
-        )  # fmt: skip
-        ramp, tables = plan.filter, self._tables
+        along_views = _AlongViews(first, fraction, self._taps, len(plan.states), s)
+        along_columns = _AlongColumns(state.col_first, state.col_weight, state.cone)
+        _rebin(self._ring, along_views, along_columns, self._parallel[:blocks])
+        ramp = plan.filter
         filter_views(
-            LANES, self._parallel[:blocks].reshape(-1), blocks, ramp.n_t, tables.twiddle,
-            tables.whole, tables.half, ramp.fine_first, ramp.n_fine,
+            LANES,
+            self._parallel[:blocks].reshape(-1),
+            Samples(blocks, ramp.n_t, ramp.fine_first, ramp.n_fine),
+            self._tables,
             self._filtered[:blocks].reshape(-1),
-        )  # fmt: skip
+        )
         slots = numbers % self.room
         _sum_rows(self._filtered[:blocks], plan.weights, slots, s, self.rows)
         angles = plan.theta(numbers, s)[:, None] - state.fine_off
@@ -144,7 +147,7 @@ class ParallelStream:
         total = self.plan.geometry.shape[0]
         backward = self.plan.geometry.angles[0] > self.plan.geometry.angles[-1]
         self._read = max(self._read, low)
-        while self._read < high:
+        while self._read < high:  # views, some at once, in the order of growing angle
             stop = min(self._read + VIEWS_AT_ONCE, high)
             if backward:
                 views = self._source[total - stop : total - self._read][::-1]
@@ -159,43 +162,61 @@ class ParallelStream:
             self._read = stop
 
 
+class _AlongViews(NamedTuple):
+    """How a parallel ray is interpolated from the views of its focal-spot state."""
+
+    first: np.ndarray  # (angles, cols) first of the state's views that each column takes
+    fraction: np.ndarray  # (angles, cols) way between two views, which row of the taps
+    taps: np.ndarray  # (fractions, 8) weights
+    stride: int  # views from one of the state to the next: the number of states
+    state: int
+
+
+class _AlongColumns(NamedTuple):
+    """How a parallel ray is interpolated from the columns, and weighted by its cone angle."""
+
+    first: np.ndarray  # (t,) first of the four columns that each sample takes
+    weight: np.ndarray  # (t, 4)
+    cone: np.ndarray  # (t, table) cosine of the cone angle of each detector row
+
+
 @nb.njit(parallel=True, cache=True)
 def _transpose(views, first, ring):
     """Copy views (n, rows, cols) to (cols, rows) each, into a ring."""
     n, rows, cols = views.shape
     room = ring.shape[0]
-    for k in nb.prange(n):
-        for c0 in range(0, cols, 16):
-            for r in range(rows):
-                for c in range(c0, min(c0 + 16, cols)):
+    for k in nb.prange(n):  # views, in the order of growing angle
+        for c0 in range(0, cols, 16):  # detector columns, 16 a time: a cache line of each row
+            for r in range(rows):  # detector rows
+                for c in range(c0, min(c0 + 16, cols)):  # detector columns
                     ring[(first + k) % room, c, r] = views[k, r, c]
 
 
 @nb.njit(parallel=True, cache=True, error_model="numpy")
-def _rebin(
-    ring, first, fraction, taps, stride, state, col_first, col_weight, cone, parallel
-):  # fmt: skip
+def _rebin(ring, along_views, along_columns, parallel):
     """Parallel views (angles·registers, t, 16) of one state, all rows of a ray at once."""
+    first, fraction, taps, stride, state = along_views
+    col_first, col_weight, cone = along_columns
     room, cols, table = ring.shape
     count = first.shape[0]
     registers = table // 16
     n_t = len(col_first)
-    for j in nb.prange(count):
+    for j in nb.prange(count):  # parallel angles
         fan = np.empty((cols, table), np.float32)
-        for c in range(cols):
+        for c in range(cols):  # detector columns: rays at this angle, not yet at equal distances
             fan[c] = np.float32(0.0)
-            for tap in range(taps.shape[1]):
+            for tap in range(taps.shape[1]):  # views of the state
                 weight = taps[fraction[j, c], tap]
                 view = ring[((first[j, c] + tap) * stride + state) % room, c]
-                for r in range(table):
+                for r in range(table):  # detector rows
                     fan[c, r] += weight * view[r]
-        for m in range(n_t):
+        for m in range(n_t):  # samples at equal distances in t
             c = col_first[m]
             w0, w1, w2, w3 = (
                 col_weight[m, 0], col_weight[m, 1], col_weight[m, 2], col_weight[m, 3],
             )  # fmt: skip
-            for b in range(registers):
-                for lane in range(16):
+            for b in range(registers):  # detector rows, 16 in a register
+                for lane in range(16):  # detector rows
                     r = 16 * b + lane
                     value = w0 * fan[c, r] + w1 * fan[c + 1, r]
                     value += w2 * fan[c + 2, r] + w3 * fan[c + 3, r]
@@ -208,10 +229,10 @@ def _sum_rows(filtered, weights, slots, state, rows):
     table = len(weights)
     registers = table // 16
     fine = filtered.shape[1]
-    for j in nb.prange(len(slots)):
+    for j in nb.prange(len(slots)):  # parallel angles
         out = rows[slots[j], state]
-        for f in range(fine):
+        for f in range(fine):  # fine samples along t
             total = np.float32(0.0)
-            for r in range(table):
+            for r in range(table):  # detector rows; entry r is the sum of those before it
                 out[f, r] = total
                 total += weights[r] * filtered[j * registers + r // 16, f, r % 16]

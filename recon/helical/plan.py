@@ -128,6 +128,7 @@ def row_weights(rows: int) -> np.ndarray:
 def measured_radius(geometry: HelicalScan) -> float:
     """Radius of the field of view, within which every ray in the plane is measured [mm]."""
     reach = []
+    # the first view of each focal-spot state
     for state in np.unique(geometry.states, return_index=True)[1]:
         t = _fan(geometry, int(state))[1]
         reach.append(min(-t[0], t[-1]))
@@ -212,7 +213,7 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     fine = t_first + (fine_first + np.arange(ramp.n_fine)) * pitch / 2
     table = table_width(g.n_rows)
     states = []
-    for views, (off, t_of, length, foot) in zip(members, fans):
+    for views, (off, t_of, length, foot) in zip(members, fans):  # focal-spot states
         columns = np.arange(g.n_cols)
         # beyond the outermost columns the detector goes on for half a column, then there is air
         column = _extended(t, t_of, columns)
@@ -267,6 +268,7 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
 def _extended(at: np.ndarray, nodes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Interpolate linearly, and go on with the outermost slopes."""
     out = np.interp(at, nodes, values)
+    # below and above the nodes
     for beyond, a, b in ((at < nodes[0], 0, 1), (at > nodes[-1], -1, -2)):
         slope = (values[a] - values[b]) / (nodes[a] - nodes[b])
         out = np.where(beyond, values[a] + slope * (at - nodes[a]), out)

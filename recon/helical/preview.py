@@ -13,6 +13,7 @@ over the slice thickness. The spot's own height counts, its flight in the plane 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -25,8 +26,6 @@ from ..operator import operator
 from ..scan.scan import Scan
 
 __all__ = ["preview_slabs"]
-
-f32 = nb.float32
 
 _AT_ONCE = 16  # slices
 _LEAST = 1e-3  # weight of a row at the edge of the detector, where no other saw the slice
@@ -75,50 +74,75 @@ def preview_slabs(
     member = np.rint((g.angles - g.angles[0]) / step).astype(np.int64) % turn
     # heights on the detector of 1 mm above the axis, in rows
     per_mm = g.src_det / (g.src_iso * np.cos(g.fan_angles)) / g.row_pitch
+    columns = _Columns(per_mm, g.row_pitch / g.src_det)
     middle = (g.n_rows - 1) / 2 - g.row_offset + 0.5 - g.shift_z / g.row_pitch
     reach = max(abs(g.feed) / 2, g.collimation / 2) + thickness
+    # slices, some at once
     for start in tqdm(range(0, len(z), _AT_ONCE), desc="preview", disable=not progress):
         part = slice(start, min(start + _AT_ONCE, len(z)))
         low, high = z[part][0] - reach, z[part][-1] + reach
         near = np.flatnonzero((g.source_z >= low) & (g.source_z <= high))
         sums = np.zeros((part.stop - part.start, turn, g.n_cols), np.float32)
         weights = np.zeros_like(sums)
-        for first in range(int(near[0]), int(near[-1]) + 1, 64):
+        for first in range(int(near[0]), int(near[-1]) + 1, 64):  # views, some at once
             stop = min(first + min(64, turn), int(near[-1]) + 1)
             views = np.ascontiguousarray(scan.line_integrals[first:stop], dtype=np.float32)
-            _collect(
-                views, member[first:stop], g.source_z[first:stop], middle[first:stop], per_mm,
-                g.row_pitch / g.src_det, z[part], thickness / 2, reach, _LEAST, sums, weights,
-            )  # fmt: skip
+            seen = _Views(views, member[first:stop], g.source_z[first:stop], middle[first:stop])
+            _collect(seen, columns, _Slices(z[part], thickness / 2, reach), sums, weights)
         fans = torch.from_numpy(sums / np.maximum(weights, np.float32(1e-9)))
         yield part, inverse.fbp(fans, window).numpy()
 
 
+class _Views(NamedTuple):
+    """Views as they are measured, and where they were taken."""
+
+    line_integrals: np.ndarray  # (n, rows, cols)
+    member: np.ndarray  # (n,) place of each in its turn
+    source_z: np.ndarray  # (n,) height of the focal spot [mm]
+    middle: np.ndarray  # (n,) row coordinate of the spot's own height; the first edge is 0 [rows]
+
+
+class _Columns(NamedTuple):
+    """What 1 mm above the axis is on the detector."""
+
+    per_mm: np.ndarray  # (cols,) [rows per mm]
+    slope: float  # tangent of the cone angle that one row stands for
+
+
+class _Slices(NamedTuple):
+    """The slices that are collected for."""
+
+    z: np.ndarray  # (slices,) [mm]
+    half: float  # half a slice's thickness [mm]
+    reach: float  # farthest that a slice may lie from the spot [mm]
+
+
 @nb.njit(parallel=True, cache=True, error_model="numpy")
-def _collect(
-    views, member, source_z, middle, per_mm, slope, z, half, reach, least, sums, weights
-):  # fmt: skip
-    """Add what views (n, rows, cols) see of the slices to their fans (slices, turn, cols)."""
-    n, rows, cols = views.shape
-    for k in nb.prange(n):  # within a turn no two views have the same place
+def _collect(views, columns, slices, sums, weights):
+    """Add what views see of the slices to their fans (slices, turn, cols)."""
+    n, rows, cols = views.line_integrals.shape
+    z = slices.z
+    for k in nb.prange(n):  # views: within a turn no two have the same place
+        member = views.member[k]
         running = np.empty(rows + 1)
-        for c in range(cols):
+        for c in range(cols):  # detector columns
+            per_mm = columns.per_mm[c]
             running[0] = 0.0
-            for r in range(rows):
-                running[r + 1] = running[r] + views[k, r, c]
-            for i in range(len(z)):
-                climb = z[i] - source_z[k]
-                if abs(climb) > reach:
+            for r in range(rows):  # detector rows, from the largest z down
+                running[r + 1] = running[r] + views.line_integrals[k, r, c]
+            for i in range(len(z)):  # slices
+                climb = z[i] - views.source_z[k]
+                if abs(climb) > slices.reach:
                     continue
-                row = middle[k] - climb * per_mm[c]
-                wide = max(half * per_mm[c], 0.5)
+                row = views.middle[k] - climb * per_mm
+                wide = max(slices.half * per_mm, 0.5)
                 ends = 0.0
                 low = min(max(row - wide, 0.0), rows - 1.0)
                 high = max(min(row + wide, float(rows)), low + 1.0)
-                for end, sign in ((high, 1.0), (low, -1.0)):
+                for end, sign in ((high, 1.0), (low, -1.0)):  # both edges of the slice, in rows
                     at = min(int(end), rows - 1)
                     ends += sign * (running[at] + (end - at) * (running[at + 1] - running[at]))
-                weight = max(1.0 - abs(row - rows / 2) / (rows / 2), least)
-                v = climb * per_mm[c] * slope
-                sums[i, member[k], c] += weight * ends / (high - low) / np.sqrt(1.0 + v * v)
-                weights[i, member[k], c] += weight
+                weight = max(1.0 - abs(row - rows / 2) / (rows / 2), _LEAST)
+                v = climb * per_mm * columns.slope
+                sums[i, member, c] += weight * ends / (high - low) / np.sqrt(1.0 + v * v)
+                weights[i, member, c] += weight

@@ -30,9 +30,9 @@ def slabs(plan: HelicalPlan, z: np.ndarray, thickness: float, room: float = _ROO
     angle = len(plan.states) * plan.filter.n_fine * plan.table * 4
     parts = []
     start = 0
-    while start < len(z):
+    while start < len(z):  # slices in growing order, slab by slab
         stop = min(start + _BLOCK, len(z))
-        while stop < len(z) and stop - start < _MOST:
+        while stop < len(z) and stop - start < _MOST:  # blocks of slices, while they fit
             more = min(stop + _BLOCK, len(z))
             first, last = angles_that_see(plan, z[start] - thickness, z[more - 1] + thickness)
             if (last - first) * angle > room:
@@ -88,7 +88,7 @@ def reconstruct_slabs(
     with tqdm(
         total=len(parts) * plan.half, desc="reconstruct", unit="angle", disable=not progress
     ) as bar:
-        for part, (first, last) in zip(parts, seen):
+        for part, (first, last) in zip(parts, seen):  # slabs of slices
             stream.start(first)
             stream.advance(last)
             heights = z[part]
@@ -96,13 +96,13 @@ def reconstruct_slabs(
             shares = [range(j, min(j + _ANGLES, plan.half)) for j in range(0, plan.half, _ANGLES)]
             if device is not None:
                 slab = TorchSlab(stream, grid, heights, thickness, device)
-                for angles in shares:
+                for angles in shares:  # parallel angles
                     slab.add(first, last, angles)
                     bar.update(len(angles))
                 yield part, slab.images()
                 continue
             out = np.zeros((*grid.shape, len(padded)), np.float32)
-            for angles in shares:
+            for angles in shares:  # parallel angles
                 backproject(stream, grid, padded, thickness, first, last, angles, out)
                 bar.update(len(angles))
             yield part, np.ascontiguousarray(out[..., : len(heights)].transpose(2, 0, 1))

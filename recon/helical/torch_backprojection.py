@@ -84,7 +84,7 @@ class TorchSlab:
     def add(self, first: int, stop: int, angles: range) -> None:
         """Add the angles modulo 180°, from the parallel angles ``first`` … ``stop - 1``."""
         plan = self.stream.plan
-        for j in angles:
+        for j in angles:  # parallel angles modulo 180°
             numbers, sign = turns_of(j, first, stop, plan.half)
             if len(numbers) == 0:
                 continue
@@ -92,7 +92,7 @@ class TorchSlab:
             rows = self._tensor(self.stream.rows[slots])
             spots = self._tensor(self.stream.source_z[slots])
             theta = [float(plan.theta(numbers[:1], s)[0]) for s in range(len(plan.states))]
-            for start in range(0, len(self._x), self._chunk):
+            for start in range(0, len(self._x), self._chunk):  # voxel columns, some at once
                 part = slice(start, start + self._chunk)
                 self._add(part, rows, spots, sign, theta)
 
@@ -109,11 +109,11 @@ class TorchSlab:
         x, y = self._x[part], self._y[part]
         total = torch.zeros((len(x), len(self._z)), device=self.device)
         weight = torch.zeros_like(total)
-        for s, state in enumerate(plan.states):
+        for s, state in enumerate(plan.states):  # focal-spot states
             centre = (g.n_rows - 1) / 2 - g.row_offset + 0.5 - state.shift_z / g.row_pitch
             cosine, sine = float(np.cos(theta[s])), float(np.sin(theta[s]))
             t, along = x * cosine - y * sine, x * sine + y * cosine
-            for k in range(len(sign)):
+            for k in range(len(sign)):  # half turns that see the slices
                 m = (float(sign[k]) * t - plan.fine_first) * (2 / plan.filter.pitch)
                 n = m.long().clamp(0, plan.filter.n_fine - 2)
                 w = m - n
@@ -123,12 +123,14 @@ class TorchSlab:
                 wide = (self.thickness / 2 * scale).clamp(min=plan.least_width / 2)
                 table = _between(rows[k, s], n, w[:, None])
                 fixed = self._running.expand_as(table)
+                # both edges of the slice, in rows
                 for side, factor in ((wide, 1.0), (-wide, -1.0)):
                     row = (start + side)[:, None] - scale[:, None] * self._z
                     row = row.clamp(0.0, g.n_rows - 1.0)
                     index = row.long()
                     way = (((row - index) - 0.5) / plan.footprint + 0.5).clamp(0.0, 1.0)
                     above = (index + 1).clamp(max=plan.table - 1)
+                    # the rows' sums, and their weights'
                     for sums, values in ((total, table), (weight, fixed)):
                         low = values.gather(1, index)
                         sums += factor * (low + way * (values.gather(1, above) - low))

@@ -89,8 +89,9 @@ def differences(
         t = np.clip(t, -0.99 * np.minimum(r_i, r_j), 0.99 * np.minimum(r_i, r_j))
     theta = beta_i + np.arcsin(t / r_i)
     height = 0.5 * (g.z[i] + g.z[j])[..., None] + _HEIGHTS * g.collimation
-    here = _sample(g, order, i, theta, t, height, place.p_here, place.n_here, 0)
-    behind = _sample(g, order, j, theta + math.pi, -t, height, place.p_behind, place.n_behind, 1)
+    rays = (place.p_here, place.n_here), (place.p_behind, place.n_behind)
+    here = _sample(g, order, i, theta, t, height, rays[0], 0)
+    behind = _sample(g, order, j, theta + math.pi, -t, height, rays[1], 1)
     return here[0] - behind[0], here[1] & behind[1], here[2] + behind[2]
 
 
@@ -101,14 +102,14 @@ def _sample(
     theta: np.ndarray,
     t: np.ndarray,
     height: np.ndarray,
-    p: np.ndarray,
-    photons: np.ndarray,
+    measured: tuple[np.ndarray, np.ndarray],
     axis: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Line integral × cos(tilt) of the rays (θ, t) of views, at heights above the axis.
 
     Returns the values, whether the detector has them, and their variance by quanta.
     """
+    p, photons = measured
     turned = np.remainder(theta - g.angles[view] + math.pi, 2 * math.pi) - math.pi
     gamma = turned + np.arcsin((t - g.src_iso * np.sin(turned)) / g.src_det)
     column = gamma * g.src_det / g.col_pitch + (g.n_cols - 1) / 2 - g.col_offset

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -60,17 +61,52 @@ def test_arguments_that_are_not_what_the_machine_code_expects_are_refused(wrong,
         times(lanes(1), 4, *wrong)
 
 
+class Steps(NamedTuple):
+    factors: f32[::1]
+    count: i64
+
+
+class Line(NamedTuple):
+    x: f32[:, ::1]
+    steps: Steps
+    shift: f32
+
+
+@kernel
+def grouped(tag, room: f32[::1], first: i64, last: i64, line: Line, y: f32[:, ::1]):
+    """Rows of x, times a factor for each column and the number of steps, and shifted."""
+    for i in range(first, last):
+        for j in range(line.x.shape[1]):
+            y[i, j] = line.x[i, j] * line.steps.factors[j] * line.steps.count + line.shift
+
+
+def test_a_kernel_takes_named_tuples_of_arrays_numbers_and_named_tuples():
+    y, factors = np.zeros_like(X), np.array([1, 2, 4], np.float32)
+    grouped(lanes(1), len(X), Line(X, Steps(factors, 3), 0.5), y)
+    np.testing.assert_array_equal(y, 3 * X * factors + 0.5)
+
+
+def test_named_tuples_are_held_to_what_their_fields_state():
+    factors, y = np.ones(3, np.float32), np.zeros_like(X)
+    with pytest.raises(TypeError, match="Line expected, not tuple"):
+        grouped(lanes(1), 4, (X, Steps(factors, 3), 0.5), y)
+    with pytest.raises(TypeError, match="Steps expected, not Line"):
+        grouped(lanes(1), 4, Line(X, Line(X, factors, 3), 0.5), y)
+    with pytest.raises(TypeError, match="1-d float32 expected, not 2-d float32"):
+        grouped(lanes(1), 4, Line(X, Steps(X, 3), 0.5), y)
+
+
 def test_what_cannot_run_without_numba_runs_with_it():
     @kernel
-    def needy(tag, room: f32[::1], first: i64, last: i64, x: f32[::1]):
+    def needy(tag, room: f32[::1], first: i64, last: i64, x: f32[::1], steps: Steps):
         for i in range(first, last):
-            x[i] = i + 1
+            x[i] = i + steps.count
             if x[i] > 9:
                 print(x[i])  # needs Python
 
     x = np.zeros(5, np.float32)
     with pytest.warns(UserWarning, match="cannot stand alone"):
-        needy(lanes(1), len(x), x)
+        needy(lanes(1), len(x), x, Steps(x, 1))
     assert x.tolist() == [1, 2, 3, 4, 5]
 
 

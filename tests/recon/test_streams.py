@@ -22,9 +22,8 @@ N = 300_000
 
 @njit
 def _poissons(mean, count):
-    k0, k1 = stream_key(np.uint64(11), 0, 0)
     words = np.empty((4, count), np.int64)
-    row_words(0, 3, QUANTA, k0, k1, words[0], words[1], words[2], words[3])
+    row_words(0, 3, QUANTA, stream_key(np.uint64(11), 0, 0), words)
     z, other, means, out = np.empty(count), np.empty(count), np.full(count, mean), np.empty(count)
     normals(words[0], words[1], z, other)
     many_quanta(np.ones(count), z, means, out)

@@ -12,23 +12,44 @@ ones, each counts over the stretch that none of its successors has.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
-__all__ = ["project"]
+from ...scan.helix import HelicalScan
+
+__all__ = ["Rays", "project"]
+
+
+class Rays(NamedTuple):
+    """Where rays run: from the spot of each view to places on its detector, row by row."""
+
+    sources: np.ndarray  # (views, 3) focal spot [mm]
+    angles: np.ndarray  # (views,) [rad]
+    z: np.ndarray  # (views,) middle of the detector [mm]
+    src_iso: float  # [mm]
+    src_det: float  # [mm]
+    gamma: np.ndarray  # fan angle of each column of rays [rad]
+    height: np.ndarray  # of each row of rays above the middle of the detector, falling [mm]
+
+    @classmethod
+    def of(cls, helical: HelicalScan, gamma: np.ndarray, height: np.ndarray) -> Rays:
+        """The rays of a scan to these places on its detector."""
+        places = (helical.sources(), helical.angles, helical.z)
+        return cls(*places, helical.src_iso, helical.src_det, gamma, height)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def project(  # type: ignore[no-untyped-def]
-    table, covering, sources, angles, z, src_iso, src_det, gamma, height, sub_rows, sub_cols, out
-):  # fmt: skip
+def project(table, covering, rays, out):  # type: ignore[no-untyped-def]
     """Write the mean of the line integrals of the rays of each element to ``out``.
 
     ``table`` has the rows of `Ellipsoid.row`; with ``covering``, the last of several ellipsoids
     counts where they overlap.
     """
     views, rows, cols = out.shape
+    sources, angles, z, src_iso, src_det, gamma, height = rays
+    sub_rows, sub_cols = len(height) // rows, len(gamma) // cols  # rays of an element
     share = 1.0 / (sub_rows * sub_cols)
     for v in prange(views):
         sx, sy, sz = sources[v]
@@ -44,9 +65,9 @@ def project(  # type: ignore[no-untyped-def]
         seen = np.empty((len(table), 6))
         begin, end = np.empty(len(table)), np.empty(len(table))
         total = np.empty(rows)
-        for c in range(cols):
+        for c in range(cols):  # columns of elements
             total[:] = 0.0
-            for j in range(c * sub_cols, (c + 1) * sub_cols):
+            for j in range(c * sub_cols, (c + 1) * sub_cols):  # columns of rays
                 dx = cx + src_det * math.sin(angles[v] + gamma[j]) - sx
                 dy = cy + src_det * math.cos(angles[v] + gamma[j]) - sy
                 count = 0
@@ -62,7 +83,7 @@ def project(  # type: ignore[no-untyped-def]
                         pz = (sz - table[e, 2]) * table[e, 5]
                         seen[count] = (px, py, pz, qx, qy, table[e, 5])
                         count += 1
-                for i in range(rows * sub_rows):
+                for i in range(rows * sub_rows):  # rows of rays
                     dz = z[v] + height[i] - sz
                     covered, sum_of_parts = 0, 0.0
                     for n in range(count - 1, -1, -1):  # from the topmost

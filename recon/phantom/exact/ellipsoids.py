@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import DataError
 from ...scan.helix import HelicalScan
 from ...scan.lazy_views import LazyViews
-from .ellipsoid_rays import project
+from .ellipsoid_rays import Rays, project
 
 __all__ = ["Ellipsoid", "EllipsoidPhantom", "EllipsoidViews", "water_with_inserts"]
 
@@ -162,20 +162,9 @@ class EllipsoidPhantom:
         within = (fine % rows + 0.5) / rows - 0.5
         height = np.repeat(helical.row_heights, rows) - within * helical.row_pitch
         out = np.empty(helical.shape, dtype=np.float32)
-        project(
-            np.array([e.row() for e in self.ellipsoids]),
-            self.overlap == "replace",
-            helical.sources(),
-            helical.angles,
-            helical.z,
-            helical.src_iso,
-            helical.src_det,
-            gamma,
-            height,
-            rows,
-            cols,
-            out,
-        )
+        rays = Rays.of(helical, gamma, height)
+        table = np.array([e.row() for e in self.ellipsoids])
+        project(table, self.overlap == "replace", rays, out)
         return out
 
     def views(self, helical: HelicalScan, subrays: int | tuple[int, int] = 1) -> EllipsoidViews:

@@ -27,6 +27,7 @@ from ...errors import DataError
 from ...scan.helix import HelicalScan
 from ...scan.lazy_views import LazyViews
 from ...units import AIR_HU, hu_to_mu
+from ..exact.ellipsoid_rays import Rays
 
 __all__ = ["VoxelPhantom", "VoxelViews"]
 
@@ -134,18 +135,8 @@ class VoxelPhantom:
         rows, cols, slices = mu.shape
         counts = zip(self.centre, (cols, rows, slices), (sx, sy, sz))
         x0, y0, z0 = (c - (n - 1) / 2 * s for c, n, s in counts)
-        _project(
-            mu,
-            np.array([x0, y0, z0, sx, sy, sz]),
-            helical.sources(),
-            helical.angles,
-            helical.z,
-            helical.src_iso,
-            helical.src_det,
-            helical.fan_angles,
-            helical.row_heights,
-            out,
-        )
+        rays = Rays.of(helical, helical.fan_angles, helical.row_heights)
+        _project(mu, np.array([x0, y0, z0, sx, sy, sz]), rays, out)
         return out
 
     def _check_inside(self, helical: HelicalScan) -> None:
@@ -205,8 +196,10 @@ class VoxelViews(LazyViews):
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _project(mu, places, sources, angles, z, src_iso, src_det, gamma, height, out):  # type: ignore[no-untyped-def]
+def _project(mu, places, rays, out):  # type: ignore[no-untyped-def]
+    """Joseph's line integrals through (rows, cols, slices), all detector rows of a ray at once."""
     views, rows, cols = out.shape
+    sources, angles, z, src_iso, src_det, gamma, height = rays
     ny, nx, nz = mu.shape
     x0, y0, z0, sx, sy, sz = places
     for v in prange(views):
