@@ -11,10 +11,10 @@ from ctxai import FlowModel, WeightSet, cinn_name
 from recon.phantom import random_slice
 
 from ..data.phantom_pairs import WorkingPoint, scan
+from ..invariances.result import InvarianceResult
 from ..invariances.study import invariance_study
-from ..runs.store import Study
 from ..scanner.slice_scanner import SliceScanner, derived_seed
-from ..target_domain.study import target_domain_study
+from ..target_domain.study import TargetResult, target_domain_study
 from ..training.recipes import SETS
 
 __all__ = ["COUNTS", "demo_slice", "demo_studies"]
@@ -39,7 +39,7 @@ def demo_slice(*, seed: int, point: WorkingPoint) -> np.ndarray:
 
 def demo_studies(
     weights: WeightSet, scanner: SliceScanner, *, mas: float, seed: int, progress: bool = True
-) -> list[Study]:
+) -> list[InvarianceResult | TargetResult]:
     """All studies of the demonstration, with the layers that the set of weights holds.
 
     Parameters
@@ -53,7 +53,7 @@ def demo_studies(
     seed : int
         Of v and of all noise.
     """
-    studies = []
+    results: list[InvarianceResult | TargetResult] = []
     for (denoiser, domain), layers in SETS.items():
         f, _ = weights.load(denoiser)
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
@@ -65,12 +65,13 @@ def demo_studies(
         n = COUNTS[denoiser, domain]
         common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}
         if domain == "x":
-            study = invariance_study(
+            result = invariance_study(
                 models, scanner, projected=min(n, _PROJECTED), tolerance=_TOLERANCE, beside=beside,
                 progress=progress,
                 **common,
             )  # fmt: skip
+            results.append(result)
         else:
-            study = target_domain_study(models["output"], scanner, progress=progress, **common)
-        studies.append(study)
-    return studies
+            target = target_domain_study(models["output"], scanner, progress=progress, **common)
+            results.append(target)
+    return results

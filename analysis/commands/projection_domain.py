@@ -107,9 +107,10 @@ def projection_domain(
         )  # fmt: skip
 
     from analysis.projection_domain.pair import Pair
-    from analysis.projection_domain.words import table
     from analysis.report.page import write_report
     from analysis.report.pair_figure import projection_figure
+    from analysis.report.pair_words import table
+    from analysis.report.record import study_of
     from analysis.runs.store import mas_label, write_run
     from recon.storage import run_folder, write_atomic
 
@@ -121,18 +122,20 @@ def projection_domain(
     if other == "lesion":
         place = (grid.x[grid.shape[1] // 2], grid.y[grid.shape[0] // 2])
         lesion = Lesion(contrast=contrast, radius=radius, place=place)
-        ybar, what = scanner.y + lesion.on(grid), f"lesion of {contrast:g} HU, radius {radius:g} mm"
+        ybar = scanner.y + lesion.on(grid)
     else:
         from analysis.target_domain.study import sample_targets
 
         _, models = session.models_for(denoiser, ["output"], "y", out=out, weights=networks)
         # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
         drawn = sample_targets(models["output"], scanner, mas=exposures[0], n=sample + 1, seed=seed)
-        ybar, what = drawn[sample - 1], f"sampled ȳ {sample}"
-    studies = projection_study(
-        f, Pair(scanner, ybar, progress=True), denoiser=name, other=what, mas=exposures,
-        full_mas=full, tolerance_hu=tolerance_hu, draws=draws, lesion=lesion, seed=seed,
+        ybar = drawn[sample - 1]
+    results = projection_study(
+        f, Pair(scanner, ybar, progress=True), denoiser=name, mas=exposures,
+        full_mas=full, tolerance_hu=tolerance_hu, draws=draws, lesion=lesion,
+        sample=None if lesion else sample, seed=seed,
     )  # fmt: skip
+    studies = [study_of(result) for result in results]
     record = {
         "command": session.current().command,
         "configuration": {

@@ -20,8 +20,9 @@ from ..figures.images import (
 from ..runs.order import order_words, p_words, sample_order, sample_words
 from ..runs.store import Study
 from .pair_figure import projection_figure
+from .wording import place
 
-__all__ = ["Picture", "of_study", "place"]
+__all__ = ["Picture", "of_study"]
 
 _COLUMNS = 6
 _SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas alone
@@ -38,18 +39,6 @@ class Picture:
     draw: Callable[..., bytes]
     caption: str
     alt: str
-
-
-def place(layer: str) -> str:
-    """How a layer is called in a sentence.
-
-    Examples
-    --------
-    >>> from analysis.report.pictures import place
-    >>> place("4"), place("output")
-    ('layer 4', 'output')
-    """
-    return layer if layer.startswith(("output", "input")) else f"layer {layer}"
 
 
 def of_study(study: Study, *, scene: bool = True) -> list[Picture]:

@@ -10,7 +10,6 @@ from .running import current
 from .scene import Scene, departures, working_point
 
 if TYPE_CHECKING:
-    from analysis.runs.store import Study
     from ctxai import WeightSet
 
 __all__ = ["write_results"]
@@ -19,7 +18,7 @@ __all__ = ["write_results"]
 def write_results(
     out: Path,
     scene: Scene,
-    studies: Sequence[Study],
+    results: Sequence[Any],
     *,
     seed: int,
     configuration: dict[str, Any],
@@ -30,13 +29,15 @@ def write_results(
     All of it appears in ``out`` at once, or nothing does.
     """
     from analysis.report.page import write_report
-    from analysis.report.summary import verdicts
+    from analysis.report.record import study_of
+    from analysis.report.summary import verdicts, where
     from analysis.runs.store import mas_label, write_run
     from analysis.scanner.low_dose import low_dose_slices
     from recon import write_series
     from recon.storage import run_folder
 
     images = scene.images
+    studies = [study_of(result) for result in results]
     exposures = list(dict.fromkeys(study.mas for study in studies))
     for text in departures(scene, exposures, working_point(weights)):
         current().note(text)
@@ -77,7 +78,8 @@ def write_results(
         write_run(folder, record=record, studies=studies, seconds=current().seconds)
         write_report(folder)
     for study in studies:
-        for where, verdict in verdicts(study).items():
-            print(f"{study.denoiser}, {where}, {study.mas:g} mAs: {verdict['sentence']}")
+        for verdict in verdicts(study):
+            place = f"{study.denoiser}, {where(study, verdict)}, {study.mas:g} mAs"
+            print(f"{place}: {verdict['sentence']}")
             print(f"  {'; '.join(verdict['reasons'])}")
     print(out / "report.html")
