@@ -12,7 +12,24 @@ from .scene import Scene, departures, working_point
 if TYPE_CHECKING:
     from ctxai import WeightSet
 
-__all__ = ["write_results"]
+__all__ = ["run_record", "write_results"]
+
+
+def run_record(
+    scene: Scene, *, seed: int, configuration: dict[str, Any], weights: WeightSet
+) -> dict[str, Any]:
+    """What run.json says of the command that is running."""
+    return {
+        "command": current().command,
+        "configuration": configuration,
+        "seed": seed,
+        "inputs": scene.inputs(),
+        "weights": {
+            "recipe": weights.manifest["recipe"],
+            "sha256": weights.manifest["sha256"],
+        },
+        "notes": current().notes,
+    }
 
 
 def write_results(
@@ -31,50 +48,17 @@ def write_results(
     from analysis.report.page import write_report
     from analysis.report.record import study_of
     from analysis.report.summary import verdicts, where
-    from analysis.runs.store import mas_label, write_run
-    from analysis.scanner.low_dose import low_dose_slices
-    from recon import write_series
+    from analysis.runs.store import write_run
     from recon.storage import run_folder
 
-    images = scene.images
     studies = [study_of(result) for result in results]
     exposures = list(dict.fromkeys(study.mas for study in studies))
     for text in departures(scene, exposures, working_point(weights)):
         current().note(text)
     with run_folder(out) as folder:
         for mas in exposures:
-            write_series(
-                folder / mas_label(mas),
-                low_dose_slices(
-                    images.hu,
-                    images.spacing,
-                    mas=mas,
-                    kvp=scene.kvp,
-                    slice_thickness=images.thicknesses,
-                    seed=seed,
-                    progress=f"low-dose slices at {mas:g} mAs",
-                ),
-                like=images,
-                spacing=images.spacing,
-                slice_thickness=images.thicknesses,
-                positions=images.positions,
-                series_description=f"Simulated {mas:g} mAs",
-                kvp=scene.kvp,
-                mas=mas,
-                kernel="hann",
-                uid_seed=f"{seed}/{mas:g}",
-            )
-        record = {
-            "command": current().command,
-            "configuration": configuration,
-            "seed": seed,
-            "inputs": scene.inputs(),
-            "weights": {
-                "recipe": weights.manifest["recipe"],
-                "sha256": weights.manifest["sha256"],
-            },
-            "notes": current().notes,
-        }
+            _write_low_dose(folder, scene, mas, seed=seed)
+        record = run_record(scene, seed=seed, configuration=configuration, weights=weights)
         write_run(folder, record=record, studies=studies, seconds=current().seconds)
         write_report(folder)
     for study in studies:
@@ -83,3 +67,33 @@ def write_results(
             print(f"{place}: {verdict['sentence']}")
             print(f"  {'; '.join(verdict['reasons'])}")
     print(out / "report.html")
+
+
+def _write_low_dose(folder: Path, scene: Scene, mas: float, *, seed: int) -> None:
+    """All slices at an exposure [mAs], as a DICOM series."""
+    from analysis.runs.store import mas_label
+    from analysis.scanner.low_dose import low_dose_slices
+    from recon import write_series
+
+    images = scene.images
+    write_series(
+        folder / mas_label(mas),
+        low_dose_slices(
+            images.hu,
+            images.spacing,
+            mas=mas,
+            kvp=scene.kvp,
+            slice_thickness=images.thicknesses,
+            seed=seed,
+            progress=f"low-dose slices at {mas:g} mAs",
+        ),
+        like=images,
+        spacing=images.spacing,
+        slice_thickness=images.thicknesses,
+        positions=images.positions,
+        series_description=f"Simulated {mas:g} mAs",
+        kvp=scene.kvp,
+        mas=mas,
+        kernel="hann",
+        uid_seed=f"{seed}/{mas:g}",
+    )
