@@ -13,19 +13,7 @@ from torch import Tensor
 
 from recon import DataError
 
-__all__ = [
-    "NOISE_BANDS",
-    "Spread",
-    "apply",
-    "collapse_alarm",
-    "coverage",
-    "ideal_coverage",
-    "rms",
-    "sample_sd",
-]
-
-NOISE_BANDS = ((0.0, 0.06), (0.06, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))
-"""Radial frequencies [cycles/pixel] over which a noise power spectrum is averaged."""
+__all__ = ["Spread", "apply", "collapse_alarm", "coverage", "ideal_coverage", "rms", "sample_sd"]
 
 _CHUNK = 64
 _FEW = 0.05  # of the latent: with fewer dimensions in use, samples are nearly all the same

@@ -118,7 +118,7 @@ def study(wanted: argparse.Namespace) -> None:
                 found = studies[k].compatibility
                 row |= {
                     "n": wanted.n,
-                    "compatible": f"{found.share:.3g}",
+                    "compatible": f"{found.compatible_share:.3g}",
                     "power": f"{found.power:.3g}",
                     "power_low": f"{found.power_low:.3g}",
                     "power_high": f"{found.power_high:.3g}",

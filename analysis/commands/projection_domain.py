@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from analysis.lesions.lesion import Lesion
-    from analysis.projection_domain.result import PairResult
+    from analysis.runs.store import Study
     from analysis.scanner.slice_scanner import SliceScanner
     from analysis.session import Scene
     from ctxai import WeightSet
@@ -94,8 +94,6 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     from analysis.projection_domain.study import projection_study
 
     scanner = scene.scanner(seed=options.seed)
-    for text in session.departures(scene, exposures, session.working_point(networks)):
-        session.current().note(text)
     ybar, lesion = _other(options, networks, scanner, exposures[0], out)
     results = projection_study(
         f,
@@ -110,10 +108,10 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
         seed=options.seed,
     )
     configuration = options.configuration("projection-domain", scene, mas=exposures, full_mas=full)
-    record = session.run_record(
-        scene, seed=options.seed, weights=networks, configuration=configuration
-    )
-    _write(out, results, record)
+    session.write_results(
+        out, scene, results, seed=options.seed, weights=networks, configuration=configuration,
+        beside=_write_pictures, told=_told,
+    )  # fmt: skip
 
 
 def _denoiser(options: PairOptions, networks: WeightSet) -> tuple[Any, str]:
@@ -176,24 +174,18 @@ def _other(
     return drawn[options.sample - 1], None
 
 
-def _write(out: Path, results: Sequence[PairResult], record: dict[str, Any]) -> None:
-    """Write the run folder, and print the tables."""
-    from analysis import session
-    from analysis.report.page import write_report
+def _write_pictures(folder: Path, studies: Sequence[Study]) -> None:
     from analysis.report.pair_figure import projection_figure
-    from analysis.report.pair_words import table
-    from analysis.report.record import study_of
-    from analysis.runs.store import mas_label, write_run
-    from recon.storage import run_folder, write_atomic
+    from analysis.runs.store import mas_label
+    from recon.storage import write_atomic
 
-    studies = [study_of(result) for result in results]
-    with run_folder(out) as folder:
-        for study in studies:
-            picture = projection_figure(study, spacing=study.facts["patch"]["spacing_mm"][0])
-            write_atomic(folder / f"{mas_label(study.mas)}.png", picture)
-        write_run(folder, record=record, studies=studies, seconds=session.current().seconds)
-        write_report(folder)
     for study in studies:
-        print(table(study))
-        print(out / f"{mas_label(study.mas)}.png")
-    print(out / "report.html")
+        picture = projection_figure(study, spacing=study.facts["patch"]["spacing_mm"][0])
+        write_atomic(folder / f"{mas_label(study.mas)}.png", picture)
+
+
+def _told(out: Path, study: Study) -> str:
+    from analysis.report.pair_words import table
+    from analysis.runs.store import mas_label
+
+    return f"{table(study)}\n{out / mas_label(study.mas)}.png"

@@ -22,23 +22,12 @@ _REFERENCE = 8  # redrawn scans that are projected for comparison
 
 @dataclass(frozen=True)
 class Reference:
-    """Scans of the true anatomy, projected to the same tolerance as the samples.
+    """Scans of the true anatomy, projected to the same tolerance as the samples."""
 
-    Attributes
-    ----------
-    sd : float
-        Their standard deviation [HU].
-    change : float
-        Median ‖f(x̄) - f(x)‖ of them [HU].
-    count : int
-    tolerance : float
-        τ [HU].
-    """
-
-    sd: float
-    change: float
+    sd: float  # [HU]
+    change: float  # median ‖f(x̄) - f(x)‖ [HU]
     count: int
-    tolerance: float
+    tolerance: float  # [HU]
 
 
 class LayerEvidence:

@@ -11,9 +11,8 @@ from torch import Tensor
 from ctxai import InvarianceModel
 from recon import DataError
 
-from ..numbers import NOISE_BANDS
-
 __all__ = [
+    "BANDS",
     "LatentFigures",
     "RankHistogram",
     "fixed_features",
@@ -21,6 +20,9 @@ __all__ = [
     "noise_power_ratio",
     "rank_histogram",
 ]
+
+BANDS = ((0.0, 0.06), (0.06, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))
+"""Radial frequencies [cycles/pixel] over which a noise power spectrum is averaged."""
 
 _WIDTHS = (0.0, 1.0, 2.0, 4.0)  # pixels; from single pixels to the size of an organ's texture
 
@@ -41,7 +43,7 @@ def noise_power_ratio(samples: Tensor, noise: Tensor) -> Tensor:
     Returns
     -------
     Tensor, (5,)
-        Ratio in each of `analysis.numbers.NOISE_BANDS`; 1 if samples vary as the noise does.
+        Ratio in each of `BANDS`; 1 if samples vary as the noise does.
 
     Examples
     --------
@@ -68,9 +70,7 @@ def _band_power(images: Tensor) -> Tensor:
     deviation = (images - images.mean(0)).double().cpu() * window
     power = torch.fft.fft2(deviation).abs().square().sum(0) / (len(images) - 1)
     radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
-    return torch.stack(
-        [power[(radius >= low) & (radius < high)].mean() for low, high in NOISE_BANDS]
-    )
+    return torch.stack([power[(radius >= low) & (radius < high)].mean() for low, high in BANDS])
 
 
 def fixed_features(shape: tuple[int, int], *, count: int = 8, seed: int = 0) -> Tensor:

@@ -41,37 +41,20 @@ _INJECTIVE = 0.02  # of all dimensions: a layer with a smaller near-null space h
 class Evidence:
     """Local ground truth beside a set of samples: what the layer hardly sees around x.
 
-    Attributes
-    ----------
-    energy, gain : float
-        Of the samples' deviations x̄ - x: share of their energy in the near-null space of the
-        layer's Jacobian, and ‖J d‖/‖d‖; means over samples.
-    white_energy, white_gain : float
-        The same of white noise.
-    dimension, entries : float, int
-        Dimensions of the near-null space, and of the image.
-    count : int
-        Samples whose deviation was looked at.
-    noise_power : tuple of float
-        Noise power of the samples over that of redrawn scans, in bands; empty for one sample.
-    sd_ratio : float, optional
-        Standard deviation of the samples over that of the reference, scans of the true anatomy
-        projected to the same tolerance.
-    active, latent : int, optional
-        Dimensions of an autoencoder's latent that are in use, and all of them.
+    The reference of ``sd_ratio`` are scans of the true anatomy, projected to the same tolerance.
     """
 
-    energy: float
-    gain: float
-    white_energy: float
+    energy: float  # of the deviations x̄ - x in the near-null space of the layer's Jacobian
+    gain: float  # ‖J d‖/‖d‖ of the deviations; both are means over samples
+    white_energy: float  # the same of white noise
     white_gain: float
-    dimension: float
-    entries: int
-    count: int = 0
-    noise_power: tuple[float, ...] = ()
-    sd_ratio: float | None = None
-    active: int | None = None
-    latent: int = 0
+    dimension: float  # of the near-null space
+    entries: int  # of the image
+    count: int = 0  # of samples whose deviation was looked at
+    noise_power: tuple[float, ...] = ()  # over that of redrawn scans, in bands; () for one sample
+    sd_ratio: float | None = None  # sd of the samples over that of the reference
+    active: int | None = None  # dimensions of an autoencoder's latent that are in use,
+    latent: int = 0  # and all of them
 
     @property
     def injective(self) -> bool:
@@ -81,30 +64,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class SampleNumbers:
-    """What the samples of a layer are judged by.
+    """What the samples of a layer are judged by."""
 
-    Attributes
-    ----------
-    consistency : Spread
-        ‖f(x̄) - f(x)‖ of the samples [HU].
-    redrawn : Spread
-        The same with x̄ replaced by x with fresh noise [HU].
-    covered : float
-        Share of x's pixels inside the samples' 5–95 % band.
-    tolerance_hu : float, optional
-        The tolerance at the output that was asked for [HU].
-    feature_ratio, feature_limit : float
-        Median ‖Φ(x̄) - z‖ over that of redrawn noise, if it matters, and the most that is allowed.
-    evidence : Evidence, optional
-        What the layer hardly sees, measured.
-    """
-
-    consistency: Spread
-    redrawn: Spread
-    covered: float
-    tolerance_hu: float | None = None
-    feature_ratio: float | None = None
-    feature_limit: float = 1.0
+    consistency: Spread  # ‖f(x̄) - f(x)‖ of the samples [HU]
+    redrawn: Spread  # the same of x with fresh noise [HU]
+    covered: float  # share of x's pixels inside the samples' 5–95 % band
+    tolerance_hu: float | None = None  # at the output, if one was asked for [HU]
+    feature_ratio: float | None = None  # median ‖Φ(x̄) - z‖, redrawn noise being 1, if it matters
+    feature_limit: float = 1.0  # the most of that which is allowed
     evidence: Evidence | None = None
 
     # 0.1 %: a tolerance is met in the solver's arithmetic, distances are summed in another order
@@ -123,47 +90,23 @@ class SampleNumbers:
 
 @dataclass(frozen=True)
 class TargetNumbers:
-    """What sampled anatomies ȳ are judged by.
+    """What sampled anatomies ȳ are judged by."""
 
-    Attributes
-    ----------
-    distance : Spread
-        Mean over draws of ‖x' - f(x)‖, over the ȳ [HU].
-    null : Spread
-        The same for the true y, over groups of as many draws [HU].
-    inside : float
-        Share of the ȳ whose mean distance is no larger than the largest of the null.
-    sd_hu, covered : float
-        Standard deviation of the ȳ [HU], and the share of y's pixels inside their 5–95 % band.
-    n : int
-        Number of ȳ.
-    """
-
-    distance: Spread
-    null: Spread
-    inside: float
-    sd_hu: float
-    covered: float
-    n: int
+    distance: Spread  # over the ȳ, of the mean over draws of ‖x' - f(x)‖ [HU]
+    null: Spread  # the same of the true y, over groups of as many draws [HU]
+    inside: float  # share of the ȳ no farther from f(x) than the farthest of those groups
+    sd_hu: float  # of the ȳ [HU]
+    covered: float  # share of y's pixels inside their 5–95 % band
+    n: int  # number of ȳ
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the numbers come to.
-
-    Attributes
-    ----------
-    kind : str
-        What was found.
-    holds : bool
-        Whether the samples keep what they should; of two anatomies, whether the numbers can be.
-    spread : {"right", "too_narrow", "too_wide"}
-        Whether the samples vary as much as they could.
-    """
+    """What the numbers come to."""
 
     kind: Kind
-    holds: bool
-    spread: Width = "right"
+    holds: bool  # the samples keep what they should; of two anatomies: the numbers can be right
+    spread: Width = "right"  # whether the samples vary as much as they could
 
 
 def judge_invariances(numbers: SampleNumbers) -> Verdict:

@@ -17,34 +17,17 @@ __all__ = ["InvarianceResult", "LayerResult", "SampleSet"]
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Samples of one layer with one sampler, plain or moved onto the fibre.
-
-    Attributes
-    ----------
-    sampler : str
-    projected : bool
-    images, outputs : Tensor, (n, H, W)
-        x̄ and f(x̄) [HU].
-    distance : Tensor, (n,)
-        ‖f(x̄) - f(x)‖ [HU].
-    pulled : int
-        Samples that had to be pulled towards x.
-    layer_ratio : float, optional
-        Median ‖Φ(x̄) - z‖ over that of redrawn noise.
-    numbers : SampleNumbers
-    verdict : Verdict, optional
-        None of samples that are there for comparison alone.
-    """
+    """Samples of one layer with one sampler, plain or moved onto the fibre."""
 
     sampler: str
     projected: bool
-    images: Tensor
-    outputs: Tensor
-    distance: Tensor
-    pulled: int
-    layer_ratio: float | None
+    images: Tensor  # x̄, (n, H, W) [HU]
+    outputs: Tensor  # f(x̄), (n, H, W) [HU]
+    distance: Tensor  # ‖f(x̄) - f(x)‖, (n,) [HU]
+    pulled: int  # samples that had to be pulled towards x
+    layer_ratio: float | None  # median ‖Φ(x̄) - z‖ over that of redrawn noise
     numbers: SampleNumbers
-    verdict: Verdict | None
+    verdict: Verdict | None  # None of samples that are there for comparison alone
 
     @property
     def sd(self) -> float:
@@ -54,40 +37,25 @@ class SampleSet:
 
 @dataclass(frozen=True)
 class LayerResult:
-    """All sets of samples after one layer, and what it hides.
-
-    ``beside`` are those of another sampler; ``facts`` those of the model.
-    """
+    """All sets of samples after one layer, and what it hides."""
 
     layer: str
     sampler: str
-    facts: dict[str, Any]
+    facts: dict[str, Any]  # of the model
     evidence: LayerEvidence
     sets: list[SampleSet]
-    beside: list[SampleSet]
+    beside: list[SampleSet]  # of another sampler
 
 
 @dataclass(frozen=True)
 class InvarianceResult:
-    """One scan, the same with its noise drawn again, and samples after each layer.
-
-    Attributes
-    ----------
-    scanned : Scanned
-    redrawn_distance : Tensor, (redraws,)
-        ‖f(x redrawn) - f(x)‖ [HU].
-    redrawn_sd : float
-        Spread of the scans of one anatomy [HU].
-    layers : list of LayerResult
-    facts : dict
-        What was asked for: n, projected, tolerances, redraws, seed.
-    """
+    """One scan, the same with its noise drawn again, and samples after each layer."""
 
     scanned: Scanned
-    redrawn_distance: Tensor
-    redrawn_sd: float
+    redrawn_distance: Tensor  # ‖f(x redrawn) - f(x)‖, (redraws,) [HU]
+    redrawn_sd: float  # spread of the scans of one anatomy [HU]
     layers: list[LayerResult]
-    facts: dict[str, Any]
+    facts: dict[str, Any]  # what was asked for: n, projected, tolerances, redraws, seed
 
     @property
     def redrawn(self) -> Spread:

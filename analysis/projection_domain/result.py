@@ -19,51 +19,23 @@ _LITTLE = 0.005  # of d'² at full dose: below it nobody has lost anything worth
 
 @dataclass(frozen=True)
 class PairResult:
-    """Two anatomies, and what tells them apart at every stage at one exposure.
-
-    Attributes
-    ----------
-    scanned : Scanned
-    ybar, change, signal, output_signal : Tensor, (H, W)
-        ȳ, ȳ - y, R⁻¹R(ȳ - y) and J R⁻¹R(ȳ - y) [HU].
-    stages : ndarray, (4, parts)
-        d' at :data:`analysis.runs.quantities.STAGES`, for each of its ``PARTS``.
-    curve : ndarray, (4, n)
-        Exposures [mAs], and d' of the whole in rays, image and output.
-    tolerance_curve : ndarray, (3, n)
-        τ [HU], and d' of the whole in image and output.
-    detected_at_mas : dict
-        Stage → exposure [mAs] at which the whole is detected, or "<1" or ">full".
-    nonlinearity : float
-        :meth:`Pair.nonlinearity`.
-    readings : list of Reading
-        Of human-like observers, if they were asked.
-    recovery : dict
-        Stage → share of the lesion's contrast that its core shows.
-    hidden : HiddenLesion, optional
-    lesion : Lesion, optional
-        What ȳ adds to y, if that is a lesion.
-    sample : int, optional
-        Number of ȳ among sampled anatomies, if it is one.
-    full_mas, tolerance_hu, draws, seed
-        As they were asked for.
-    """
+    """Two anatomies, and what tells them apart at every stage at one exposure."""
 
     scanned: Scanned
-    ybar: Tensor
-    change: Tensor
-    signal: Tensor
-    output_signal: Tensor
-    stages: np.ndarray
-    curve: np.ndarray
-    tolerance_curve: np.ndarray
-    detected_at_mas: dict[str, str]
+    ybar: Tensor  # (H, W) [HU]
+    change: Tensor  # ȳ - y, (H, W) [HU]
+    signal: Tensor  # R⁻¹R(ȳ - y), (H, W) [HU]
+    output_signal: Tensor  # J R⁻¹R(ȳ - y), (H, W) [HU]
+    stages: np.ndarray  # d' at the STAGES of the table of quantities, of its PARTS, (4, 7)
+    curve: np.ndarray  # exposures [mAs], and d' of the whole in rays, image and output, (4, n)
+    tolerance_curve: np.ndarray  # τ [HU], and d' of the whole in image and output, (3, n)
+    detected_at_mas: dict[str, str]  # by stage: where the whole is detected, or "<1" or ">full"
     nonlinearity: float
-    readings: list[Reading]
-    recovery: dict[Stage, float]
+    readings: list[Reading]  # of human-like observers, if they were asked
+    recovery: dict[Stage, float]  # share of the lesion's contrast that its core shows
     hidden: HiddenLesion | None
-    lesion: Lesion | None
-    sample: int | None
+    lesion: Lesion | None  # what ȳ adds to y, if that is a lesion
+    sample: int | None  # number of ȳ among sampled anatomies, if it is one
     full_mas: float
     tolerance_hu: float
     draws: int

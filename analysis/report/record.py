@@ -125,13 +125,10 @@ def _add_evidence(study: Study, layer: str, sampler: str, found: LayerEvidence) 
         study.add("reference_change_median", reference.change, **how)
     how = {"layer": layer, "sampler": sampler}
     if found.latents is not None:
-        for id, value in (
-            ("latent_sd", found.latents.sd),
-            ("latent_mean", found.latents.mean),
-            ("latent_ks", found.latents.ks),
-            ("inversion_error", found.latents.inversion),
-        ):
-            study.add(id, value, count=len(found.redrawn), **how)
+        how["count"] = len(found.redrawn)
+        for name in ("sd", "mean", "ks"):
+            study.add(f"latent_{name}", getattr(found.latents, name), **how)
+        study.add("inversion_error", found.latents.inversion, **how)
     if found.active is not None:
         study.add("active_dimensions", found.active, latent=found.latent, **how)
 
@@ -182,20 +179,14 @@ def _targets(result: TargetResult) -> Study:
         "compatibility": found.facts(),
         **result.facts,
     }
-    study = result.scanned.study(
-        "target-domain",
-        facts,
-        {
-            "ybar": result.ybar,
-            "rescanned": result.rescanned,
-            "xprime": result.xprime,
-            "distance": result.distance,
-            "null_distance": result.null_distance,
-            "lesion_likeness": result.likeness,
-            "compatibility_p": found.p.astype(np.float32),
-            "rays_d": found.rays_d.astype(np.float32),
-        },
-    )
+    arrays = {
+        "lesion_likeness": result.likeness,
+        "compatibility_p": found.p.astype(np.float32),
+        "rays_d": found.rays_d.astype(np.float32),
+    }
+    for name in ("ybar", "rescanned", "xprime", "distance", "null_distance"):
+        arrays[name] = getattr(result, name)
+    study = result.scanned.study("target-domain", facts, arrays)
     _add_targets(study, result)
     _add_compatibility(study, result)
     study.facts["verdict"] = _add_verdict(
@@ -227,8 +218,8 @@ def _add_compatibility(study: Study, result: TargetResult) -> None:
     """Rows about the test of compatibility, and what the rays tell of the ȳ that pass it."""
     found, of = result.compatibility, result.sampler
     study.add(
-        "compatible_share", found.share, level=1 - ALPHA, alpha=ALPHA, null=found.null_draws,
-        draws=found.draws, sampler=of,
+        "compatible_share", found.compatible_share, level=1 - ALPHA, alpha=ALPHA,
+        null=found.null_draws, draws=found.draws, sampler=of,
     )  # fmt: skip
     study.add(
         "test_power", found.power, sampler="y with a lesion", scans=found.power_scans,
@@ -241,29 +232,20 @@ def _add_compatibility(study: Study, result: TargetResult) -> None:
 @study_of.register
 def _pair(result: PairResult) -> Study:
     parts = part_names(result.scanned.patch["spacing_mm"])
-    facts = {
+    facts: dict[str, Any] = {
         "layers": ["projections", "input", "output"],
         "parts": parts,
         "stages": list(STAGES),
         "shares_of_full_dose": result.shares,
         "shares_of_reached": result.lost,
         "auc": [auc(d) for d in result.stages[:, 0]],
-        "nonlinearity": result.nonlinearity,
-        "inequality_holds": result.inequality_holds,
-        "detected_at_mas": result.detected_at_mas,
-        "full_mas": result.full_mas,
-        "tolerance_hu": result.tolerance_hu,
-        "draws": result.draws,
-        "seed": result.seed,
         "other": other_words(result),
         **question_and_done(result),
     }
-    arrays = {
-        name: getattr(result, name)
-        for name in (
-            "ybar", "change", "signal", "output_signal", "stages", "curve", "tolerance_curve",
-        )
-    }  # fmt: skip
+    plain = "nonlinearity inequality_holds detected_at_mas full_mas tolerance_hu draws seed"
+    images = "ybar change signal output_signal stages curve tolerance_curve"
+    facts |= {name: getattr(result, name) for name in plain.split()}
+    arrays = {name: getattr(result, name) for name in images.split()}
     if result.readings:
         facts["human_below_ideal"] = result.human_below_ideal
     if result.hidden is not None:

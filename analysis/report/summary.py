@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from ..runs.store import Run, Study
 from .wording import INJECTIVE, capital, place
 
-__all__ = ["summary", "text", "verdicts", "where", "who"]
+__all__ = ["summary", "text", "verdict_lines", "verdicts", "who"]
 
 _QUESTION = {
     "invariances": "Which other low-dose images would have given the same output?",
@@ -39,11 +39,20 @@ def verdicts(study: Study) -> list[dict[str, Any]]:
     return single or list(study.facts.get("verdicts", {}).values())
 
 
-def where(study: Study, verdict: dict[str, Any]) -> str:
+def _where(study: Study, verdict: dict[str, Any]) -> str:
     """What a verdict is on."""
     if "projected" not in verdict:
         return study.kind.replace("-", " ")
     return f"{place(verdict['layer'])}, {_SAMPLERS[verdict['projected']]}"
+
+
+def verdict_lines(study: Study) -> str:
+    """The verdicts of a study as lines of text."""
+    return "\n".join(
+        f"{study.denoiser}, {_where(study, v)}, {study.mas:g} mAs: {v['sentence']}\n"
+        f"  {'; '.join(v['reasons'])}"
+        for v in verdicts(study)
+    )
 
 
 def summary(run: Run) -> str:
@@ -76,7 +85,7 @@ def _caption(studies: Sequence[Study]) -> str:
 def _row(study: Study, verdict: dict[str, Any]) -> str:
     tone = "no" if not verdict["holds"] else "yes" if verdict["spread"] == "right" else "part"
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in verdict["reasons"])
-    name = f"{text(who(study))}, {text(where(study, verdict))}, {study.mas:g} mAs"
+    name = f"{text(who(study))}, {text(_where(study, verdict))}, {study.mas:g} mAs"
     return (
         f"<tr class={tone}><th scope=row><a href='{text(_link(study, verdict))}'>{name}</a></th>"
         f"<td class=verdict>{text(verdict['label'])}</td>"

@@ -23,30 +23,16 @@ def sampler_text(sampler: str, *, projected: bool) -> str:
 
 @dataclass(frozen=True)
 class Scanned:
-    """The slice, the patch y, its scan x and the output f(x).
-
-    Attributes
-    ----------
-    denoiser : str
-        Name of f.
-    mas : float
-        Exposure of x [mAs].
-    slice : ndarray, (rows, cols)
-        [HU].
-    y, x, fx : Tensor, (H, W)
-        [HU].
-    scan, patch : dict
-        Plain values for run.json: the scan, and where the patch lies on what grid.
-    """
+    """The slice, the patch y, its scan x and the output f(x)."""
 
     denoiser: str
     mas: float
-    slice: np.ndarray
-    y: Tensor
+    slice: np.ndarray  # (rows, cols) [HU]
+    y: Tensor  # (H, W) [HU], as x and f(x)
     x: Tensor
     fx: Tensor
-    scan: dict[str, Any]
-    patch: dict[str, Any]
+    scan: dict[str, Any]  # for run.json
+    patch: dict[str, Any]  # where it lies on what grid, for run.json
 
     @classmethod
     def of(

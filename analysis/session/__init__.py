@@ -1,6 +1,6 @@
 """What every command shares. Nothing heavy is imported with it."""
 
-from .results import run_record, write_results
+from .results import write_results
 from .running import (
     MOST_SAMPLES,
     current,
@@ -34,7 +34,6 @@ __all__ = [
     "require_device",
     "require_mas",
     "require_out",
-    "run_record",
     "running",
     "weight_set",
     "working_point",

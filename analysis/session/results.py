@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,26 +10,10 @@ from .running import current
 from .scene import Scene, departures, working_point
 
 if TYPE_CHECKING:
+    from analysis.runs.store import Study
     from ctxai import WeightSet
 
-__all__ = ["run_record", "write_results"]
-
-
-def run_record(
-    scene: Scene, *, seed: int, configuration: dict[str, Any], weights: WeightSet
-) -> dict[str, Any]:
-    """What run.json says of the command that is running."""
-    return {
-        "command": current().command,
-        "configuration": configuration,
-        "seed": seed,
-        "inputs": scene.inputs(),
-        "weights": {
-            "recipe": weights.manifest["recipe"],
-            "sha256": weights.manifest["sha256"],
-        },
-        "notes": current().notes,
-    }
+__all__ = ["write_results"]
 
 
 def write_results(
@@ -40,14 +24,17 @@ def write_results(
     seed: int,
     configuration: dict[str, Any],
     weights: WeightSet,
+    beside: Callable[[Path, Sequence[Study]], None] | None = None,
+    told: Callable[[Path, Study], str] | None = None,
 ) -> None:
-    """Write the run folder: low-dose series, arrays, numbers, record and report.
+    """Write the run folder: arrays, numbers, record, report and what lies beside; tell the answers.
 
-    All of it appears in ``out`` at once, or nothing does.
+    All of it appears in ``out`` at once, or nothing does. Beside lie the low-dose series, and the
+    verdicts are told, unless others are given for that.
     """
     from analysis.report.page import write_report
     from analysis.report.record import study_of
-    from analysis.report.summary import verdicts, where
+    from analysis.report.summary import verdict_lines
     from analysis.runs.store import write_run
     from recon.storage import run_folder
 
@@ -55,17 +42,24 @@ def write_results(
     exposures = list(dict.fromkeys(study.mas for study in studies))
     for text in departures(scene, exposures, working_point(weights)):
         current().note(text)
+    record = {
+        "command": current().command,
+        "configuration": configuration,
+        "seed": seed,
+        "inputs": scene.inputs(),
+        "weights": {name: weights.manifest[name] for name in ("recipe", "sha256")},
+        "notes": current().notes,
+    }
     with run_folder(out) as folder:
-        for mas in exposures:
-            _write_low_dose(folder, scene, mas, seed=seed)
-        record = run_record(scene, seed=seed, configuration=configuration, weights=weights)
+        if beside is not None:
+            beside(folder, studies)
+        else:
+            for mas in exposures:
+                _write_low_dose(folder, scene, mas, seed=seed)
         write_run(folder, record=record, studies=studies, seconds=current().seconds)
         write_report(folder)
     for study in studies:
-        for verdict in verdicts(study):
-            place = f"{study.denoiser}, {where(study, verdict)}, {study.mas:g} mAs"
-            print(f"{place}: {verdict['sentence']}")
-            print(f"  {'; '.join(verdict['reasons'])}")
+        print(verdict_lines(study) if told is None else told(out, study))
     print(out / "report.html")
 
 

@@ -19,7 +19,7 @@ the rays who knows ȳ as well: what the scanner could have told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -135,37 +135,18 @@ def power_lesion(grid: ImageGrid) -> Lesion:
 
 @dataclass(frozen=True)
 class Compatibility:
-    """What the test says of each ȳ, and how much that means.
+    """What the test says of each ȳ, and how much that means."""
 
-    Attributes
-    ----------
-    p : ndarray, (n,)
-        Of each ȳ.
-    share : float
-        Of the ȳ with p above α.
-    null_draws, draws : int
-        Scans of y, and scans of each ȳ.
-    power, power_low, power_high : float
-        Share of the scans of y with the lesion of :func:`power_lesion` that the test tells from y,
-        with its 95 % interval (Clopper and Pearson).
-    power_scans : int
-        Groups of scans with the lesion.
-    rays_d : ndarray, (n,)
-        d' of ȳ - y to an ideal observer of the rays.
-    most_different : list of int
-        The compatible ȳ that differ most from y.
-    """
-
-    p: np.ndarray
-    share: float
-    null_draws: int
-    draws: int
-    power: float
-    power_low: float
+    p: np.ndarray  # of each ȳ
+    rays_d: np.ndarray  # d' of ȳ - y to an ideal observer of the rays
+    compatible_share: float  # of the ȳ: p above α
+    null_draws: int  # scans of y
+    draws: int  # scans of each ȳ
+    power: float  # share of scans of y with the lesion that the test tells from y
+    power_low: float  # its 95 % interval (Clopper and Pearson)
     power_high: float
     power_scans: int
-    rays_d: np.ndarray
-    most_different: list[int]
+    most_different: list[int]  # the compatible ȳ that differ most from y
 
     @property
     def telling(self) -> bool:
@@ -182,17 +163,8 @@ class Compatibility:
 
     def facts(self) -> dict[str, Any]:
         """Plain values for run.json."""
-        found = {
-            "alpha": ALPHA,
-            "null_draws": self.null_draws,
-            "draws": self.draws,
-            "compatible_share": self.share,
-            "power": self.power,
-            "power_low": self.power_low,
-            "power_high": self.power_high,
-            "power_scans": self.power_scans,
-            "most_different": self.most_different,
-        }
+        found = {"alpha": ALPHA, **asdict(self)}
+        del found["p"], found["rays_d"]
         return {**found, "rays": self.rays} if self.rays else found
 
 
@@ -224,13 +196,13 @@ def compatibility(
     interval = binomtest(noticed, len(found)).proportion_ci(0.95)
     return Compatibility(
         p,
-        share=float(np.mean(p > ALPHA)),
+        rays_d,
+        compatible_share=float(np.mean(p > ALPHA)),
         null_draws=len(null.outputs),
         draws=xprime.shape[1],
         power=noticed / len(found),
         power_low=float(interval.low),
         power_high=float(interval.high),
         power_scans=len(found),
-        rays_d=rays_d,
         most_different=most_different(ybar, y, p),
     )

@@ -39,46 +39,22 @@ __all__ = ["TargetResult", "sample_targets", "target_domain_study"]
 
 @dataclass(frozen=True)
 class TargetResult:
-    """One scan, anatomies sampled for its output, and what they give when they are scanned.
-
-    Attributes
-    ----------
-    scanned : Scanned
-    sampler, layer : str
-        What drew the ȳ, for the output of which layer.
-    sampled_at_mas : float
-        Exposure [mAs] of the scan for whose output they were drawn.
-    ybar : Tensor, (n, H, W)
-        ȳ [HU].
-    rescanned : Tensor, (n, H, W)
-        The first draw of R⁻¹𝒫Rȳ [HU].
-    xprime : Tensor, (n, draws, H, W)
-        x' [HU].
-    distance, null_distance : Tensor, (n, draws) and (null_groups, draws)
-        ‖x' - f(x)‖ of the ȳ, and of the true y [HU].
-    likeness : Tensor, (n,)
-        Of ȳ - y to a lesion, :func:`analysis.lesions.lesion.match_lesions`.
-    numbers : TargetNumbers
-    verdict : Verdict
-    compatibility : Compatibility
-    facts : dict
-        Plain values for run.json: seed, weights.
-    """
+    """One scan, anatomies sampled for its output, and what they give when they are scanned."""
 
     scanned: Scanned
     sampler: str
     layer: str
-    sampled_at_mas: float
-    ybar: Tensor
-    rescanned: Tensor
-    xprime: Tensor
-    distance: Tensor
-    null_distance: Tensor
-    likeness: Tensor
+    sampled_at_mas: float  # exposure of the scan for whose output the ȳ were drawn
+    ybar: Tensor  # (n, H, W) [HU]
+    rescanned: Tensor  # the first draw of R⁻¹𝒫Rȳ, (n, H, W) [HU]
+    xprime: Tensor  # (n, draws, H, W) [HU]
+    distance: Tensor  # ‖x' - f(x)‖, (n, draws) [HU]
+    null_distance: Tensor  # the same of the true y, (null_groups, draws) [HU]
+    likeness: Tensor  # of ȳ - y to a lesion, (n,)
     numbers: TargetNumbers
     verdict: Verdict
     compatibility: Compatibility
-    facts: dict[str, Any]
+    facts: dict[str, Any]  # for run.json: seed, weights
 
 
 def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, seed: int) -> Tensor:

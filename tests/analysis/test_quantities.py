@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from viewer_run import made
 
+from analysis.fidelity.statistics import BANDS
 from analysis.main import main
+from analysis.projection_domain.pair import BAND_EDGES
 from analysis.report.summary import _headline, verdicts
-from analysis.runs.quantities import QUANTITIES
+from analysis.runs.quantities import BY_ID, PARTS, QUANTITIES, STAGES
 from analysis.runs.store import METRIC_COLUMNS, Study, read_run, write_run
 
 LABELS = {
@@ -34,6 +36,13 @@ def test_identifiers_are_stable_words_and_names_stand_once():
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", quantity.id) for quantity in QUANTITIES)
     for quantity in QUANTITIES:
         assert quantity.name and quantity.unit and quantity.should_be and quantity.meaning
+
+
+def test_the_bands_of_the_table_are_those_that_are_measured():
+    for k, (low, high) in enumerate(BANDS, 1):
+        assert BY_ID[f"noise_power_band_{k}"].name.endswith(f"{low:g} to {high:g} cycles/pixel")
+    assert len(PARTS) == 2 + len(BAND_EDGES) + 1
+    assert {f"d_{part}_{stage}" for part in PARTS for stage in STAGES} <= BY_ID.keys()
 
 
 def test_a_quantity_that_is_not_in_the_table_cannot_be_added():
