@@ -8,6 +8,7 @@ from .numbers import ideal_coverage as ideal_coverage
 from .report.export import export_dicom as export_dicom
 from .report.export import export_figures as export_figures
 from .report.page import write_report as write_report
+from .report.record import study_of as study_of
 from .runs.store import Study as Study
 from .runs.store import read_run as read_run
 from .runs.store import write_run as write_run

@@ -27,14 +27,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from analysis import session
 from analysis.projection_domain.pair import Pair, threshold, threshold_of_rays
 from analysis.projection_domain.study import require_exposures
-from analysis.runs.store import Study
 from analysis.target_domain.compatibility import power_lesion
-from analysis.target_domain.study import target_domain_study
+from analysis.target_domain.study import TargetResult, target_domain_study
 from ctxai import SHIPPED
 from recon import DataError
 from recon.storage import write_csv
@@ -118,13 +115,13 @@ def study(wanted: argparse.Namespace) -> None:
                 "lesion_detected_output_mas": threshold(curve, [d[m][2] for m in curve]),
             }
             if studies:
-                found = studies[k].facts["compatibility"]
+                found = studies[k].compatibility
                 row |= {
                     "n": wanted.n,
-                    "compatible": f"{found['compatible_share']:.3g}",
-                    "power": f"{found['power']:.3g}",
-                    "power_low": f"{found['power_low']:.3g}",
-                    "power_high": f"{found['power_high']:.3g}",
+                    "compatible": f"{found.compatible_share:.3g}",
+                    "power": f"{found.power:.3g}",
+                    "power_low": f"{found.power_low:.3g}",
+                    "power_high": f"{found.power_high:.3g}",
                 }
             if other:
                 row |= named("ybar", other[mas])
@@ -171,12 +168,11 @@ def named(what: str, d: tuple[float, float, float]) -> dict[str, str]:
     return {f"{what}_d_{where}": f"{value:.4g}" for value, where in zip(d, WHERE)}
 
 
-def most_different(studies: Sequence[Study], mas: float) -> Any:
+def most_different(studies: Sequence[TargetResult], mas: float) -> Any:
     """The compatible ȳ (H, W) that differs most from y, where the ȳ were drawn; None without."""
     for study in studies:
-        if study.mas == mas and study.facts["compatibility"]["most_different"]:
-            number = study.facts["compatibility"]["most_different"][0]
-            return torch.from_numpy(study.arrays["ybar"][number])
+        if study.scanned.mas == mas and study.compatibility.most_different:
+            return study.ybar[study.compatibility.most_different[0]].cpu()
     return None
 
 

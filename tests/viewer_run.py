@@ -14,7 +14,10 @@ def made(kind, mas, seed, *, shape=(ROWS, COLS), samples=SAMPLES):
     """A study of noise that is different in every array."""
     noise = np.random.default_rng(seed)
     images = lambda *n: noise.normal(20, 60, (*n, *shape)).astype(np.float32)
-    verdict = {"label": "no", "holds": False, "sentence": f"No, at {mas:g}.", "reasons": ["why"]}
+    verdict = {
+        "kind": "not_invariances", "holds": False, "spread": "right", "layer": "output",
+        "label": "no", "sentence": f"No, at {mas:g}.", "reasons": ["why"],
+    }  # fmt: skip
     study = Study(kind, "chen", mas, {})
     study.facts = {
         "layers": ["4", "output"], "n": samples, "draws": 2,
@@ -36,7 +39,10 @@ def made(kind, mas, seed, *, shape=(ROWS, COLS), samples=SAMPLES):
             "distance": noise.uniform(1, 9, (samples, 2)), "null_distance": np.ones((3, 2)),
         }  # fmt: skip
     else:
-        study.facts["verdicts"] = {"4, plain": verdict, "output, plain": verdict}
+        study.facts["verdicts"] = {
+            f"{layer}, plain": {**verdict, "layer": layer, "projected": False}
+            for layer in ("4", "output")
+        }
         study.arrays["redrawn_distance"] = np.ones(3)
         for layer in ("4", "output"):
             study.arrays |= {

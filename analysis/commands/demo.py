@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 if TYPE_CHECKING:
-    from analysis.runs.store import Study
+    from analysis.invariances.result import InvarianceResult
     from analysis.scanner.slice_scanner import SliceScanner
+    from analysis.target_domain.study import TargetResult
     from ctxai import WeightSet
 
 __all__ = ["COUNTS", "demo"]
@@ -102,14 +103,16 @@ def demo(
     )
 
 
-def _studies(weights: WeightSet, scanner: SliceScanner, *, mas: float, seed: int) -> list[Study]:
+def _studies(
+    weights: WeightSet, scanner: SliceScanner, *, mas: float, seed: int
+) -> list[InvarianceResult | TargetResult]:
     """All studies of the demonstration, with the layers that the set of weights holds."""
     from analysis.invariances.study import invariance_study
     from analysis.target_domain.study import target_domain_study
     from analysis.training.recipes import SETS
     from ctxai import FlowModel, cinn_name
 
-    studies = []
+    results: list[InvarianceResult | TargetResult] = []
     for (denoiser, domain), layers in SETS.items():
         f, _ = weights.load(denoiser)
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
@@ -121,11 +124,11 @@ def _studies(weights: WeightSet, scanner: SliceScanner, *, mas: float, seed: int
         n = COUNTS[denoiser, domain]
         common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}
         if domain == "x":
-            study = invariance_study(
+            found = invariance_study(
                 models, scanner, projected=min(n, _PROJECTED), tolerance=_TOLERANCE, beside=beside,
                 **common,
             )  # fmt: skip
+            results.append(found)
         else:
-            study = target_domain_study(models["output"], scanner, **common)
-        studies.append(study)
-    return studies
+            results.append(target_domain_study(models["output"], scanner, **common))
+    return results

@@ -89,7 +89,6 @@ def held_out_fidelity(
     """
     if model.domain != "x":
         raise DataError("not a model of low-dose images", expected="domain 'x'", got=model.domain)
-    f, phi = model.wiretap.f, model.represent
     height, width = held_out.x.shape[-2:]
     features = fixed_features((height, width)).to(held_out.x)
     rows: list[dict[str, float]] = []
@@ -100,17 +99,7 @@ def held_out_fidelity(
         known = replace(model, redraw=_redraw_of(redrawn))
         found = draw(known, x, n=n, tolerance=tolerance, tolerance_hu=tolerance_hu, seed=seed + i)
         samples = found.images
-        z, fx = phi(x[None, None]), apply(f, x)
-        off = rms((phi(samples[:, None]) - z).flatten(1), dims=1).median()
-        again = rms((phi(redrawn[:, None]) - z).flatten(1), dims=1).median()
-        row = {
-            "consistency [HU]": float(rms(apply(f, samples) - fx).median()),
-            "redrawn noise [HU]": float(rms(apply(f, redrawn) - fx).median()),
-            "representation, relative to redrawn noise": float(off / again),
-            "sd [HU]": float(rms(sample_sd(samples))),
-            "coverage": coverage(samples, x),
-            "pulled": float(found.n_pulled),
-        }
+        row = _distances(model, x, samples, redrawn) | {"pulled": float(found.n_pulled)}
         if i < looked_at:
             projected = (tolerance_hu, tolerance) != (None, None)
             limit = float(found.tolerance) if found.tolerance is not None else None
@@ -140,6 +129,23 @@ def held_out_fidelity(
             given = model.condition(model.represent(scans))
             out["active dimensions"] = active_dimensions(model.vae, scans, given)
     return out
+
+
+def _distances(
+    model: Model | TrueAnatomy, x: Tensor, samples: Tensor, redrawn: Tensor
+) -> dict[str, float]:
+    """How well the samples of one image keep its output and z, and how much they vary."""
+    f, phi = model.wiretap.f, model.represent
+    z, fx = phi(x[None, None]), apply(f, x)
+    off = rms((phi(samples[:, None]) - z).flatten(1), dims=1).median()
+    again = rms((phi(redrawn[:, None]) - z).flatten(1), dims=1).median()
+    return {
+        "consistency [HU]": float(rms(apply(f, samples) - fx).median()),
+        "redrawn noise [HU]": float(rms(apply(f, redrawn) - fx).median()),
+        "representation, relative to redrawn noise": float(off / again),
+        "sd [HU]": float(rms(sample_sd(samples))),
+        "coverage": coverage(samples, x),
+    }
 
 
 def _redraw_of(redrawn: Tensor) -> Any:

@@ -7,8 +7,9 @@ at all, beside what drawing the noise of x again does to it, and beside another 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,17 +19,15 @@ from ctxai import Model, draw
 from recon import DataError
 
 from ..fidelity.evidence import LayerEvidence
-from ..fidelity.verdict import judge_invariances
-from ..numbers import Spread, apply, coverage, rms
-from ..runs.rows import add_scan, patch_facts
-from ..runs.store import Study
+from ..fidelity.verdict import SampleNumbers, judge_invariances
+from ..numbers import Spread, apply, coverage, rms, sample_sd
+from ..runs.scanned import Scanned, sampler_text
 from ..scanner.slice_scanner import SliceScanner, derived_seed
-from .rows import LayerSamples, add_layer, add_reference
+from .result import InvarianceResult, LayerResult, SampleSet
 
 __all__ = ["invariance_study"]
 
 _CHUNK = 25
-_SHOWN = 24  # samples whose outputs are kept for the pictures
 _BESIDE = 24  # samples of the other sampler
 
 
@@ -46,7 +45,7 @@ def invariance_study(
     redraws: int = 32,
     seed: int,
     progress: bool = True,
-) -> Study:
+) -> InvarianceResult:
     """Sample the invariances of each layer for one scan, and measure them.
 
     Parameters
@@ -80,10 +79,7 @@ def invariance_study(
 
     Returns
     -------
-    Study
-        Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``redrawn_distance`` (redraws,); for each
-        layer ``layer-L/plain`` (n, H, W), ``layer-L/plain_distance`` (n,) and the outputs of the
-        first samples ``layer-L/plain_output``; the same with "projected".
+    InvarianceResult
 
     Raises
     ------
@@ -94,6 +90,33 @@ def invariance_study(
     for name, number in (("n", n), ("projected", count), ("redraws", redraws)):
         if number < 1:
             raise DataError("too few", where=name, expected="at least 1", got=number)
+    _require_shared_v(models)
+    f = next(iter(models.values())).wiretap.f
+    scanned = Scanned.of(scanner, f, denoiser=denoiser, mas=mas, seed=seed)
+    redrawn = scanner.redraw(scanned.x, redraws, seed, mas=mas)
+    distance = rms(apply(f, redrawn) - scanned.fx)
+    work = _Work(scanned, redrawn, Spread.of(distance), tolerance_hu, tolerance, seed, progress)
+    return InvarianceResult(
+        scanned,
+        redrawn_distance=distance,
+        redrawn_sd=float(rms(sample_sd(redrawn))),
+        layers=[
+            work.layer(layer, model, n, count, beside=(beside or {}).get(layer))
+            for layer, model in models.items()
+        ],
+        facts={
+            "n": n,
+            "projected": count,
+            "tolerance_hu": tolerance_hu,
+            "tolerance": tolerance,
+            "redraws": redraws,
+            "seed": seed,
+        },
+    )
+
+
+def _require_shared_v(models: Mapping[str, Model]) -> None:
+    """Refuse models that are none of low-dose images, or cannot share v."""
     if not models:
         raise DataError("no layer to sample", where="--layers")
     if any(model.domain != "x" for model in models.values()):
@@ -102,97 +125,105 @@ def invariance_study(
     if len(sizes) > len({sampler for sampler, _ in sizes}):
         raise DataError("the layers' latents differ, they cannot share v", got=sorted(sizes))
 
-    any_model = next(iter(models.values()))
-    f = any_model.wiretap.f
-    x = scanner.low_dose(mas, seed=seed)[0]
-    fx = apply(f, x)
-    redrawn = scanner.redraw(x, redraws, seed, mas=mas)
-    redrawn_distance = rms(apply(f, redrawn) - fx)
-    reference = Spread.of(redrawn_distance)
 
-    def normal(count: int, latent: int) -> Tensor:
-        generator = torch.Generator().manual_seed(derived_seed(seed, "v"))
-        return torch.randn(count, latent, generator=generator)
+class _Task(NamedTuple):
+    """A set to be sampled: its tolerance relative to redrawn noise, or in HU."""
 
-    study = Study("invariances", denoiser, float(mas), {})
-    add_scan(study, x, scanner.y, fx)
-    add_reference(study, redrawn, reference)
-    arrays = {
-        "y": scanner.y,
-        "x": x,
-        "fx": fx,
-        "redrawn_distance": redrawn_distance,
-    }
-    verdicts = {}
-    for layer, model in models.items():
-        again = rms_features(model, redrawn, x).median()
+    projected: bool
+    n: int
+    tolerance: float | None = None
+    tolerance_hu: float | None = None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The scan under study, and how its samples are drawn, compared and judged."""
+
+    scanned: Scanned
+    redrawn: Tensor
+    reference: Spread
+    tolerance_hu: float | None
+    tolerance: float | None
+    seed: int
+    progress: bool
+
+    def layer(
+        self, layer: str, model: Model, n: int, projected: int, *, beside: Model | None
+    ) -> LayerResult:
+        """All sets of samples after a layer, and some of another sampler beside them."""
+        x = self.scanned.x
+        again = float(rms_features(model, self.redrawn, x).median())
         evidence = LayerEvidence(
-            study, model, x, redrawn, layer=layer, tolerance_hu=tolerance_hu, seed=seed
+            model, x, self.redrawn, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
         )
-        tasks = [(True, model, job) for job in _jobs(model, n, count, tolerance_hu, tolerance)]
-        if rival := (beside or {}).get(layer):
-            few = min(n, _BESIDE)
-            tasks += [
-                (False, rival, job) for job in _jobs(rival, few, few, tolerance_hu, tolerance)
-            ]
-        for shown, sampled, job in tasks:
-            key, number, relative, in_hu = job
-            name = sampled.sampler + (", projected" if key == "projected" else "")
-            samples = _sample(
-                sampled, x, fx, normal(number, sampled.latent), redrawn, tolerance=relative,
-                tolerance_hu=in_hu, seed=seed,
-                label=f"{denoiser}, layer {layer}, {name}" if progress else None,
-            )  # fmt: skip
-            spread = Spread.of(samples.distance)
-            ratio = float(samples.features.median() / again) if again > 0 else None
-            limit = in_hu if in_hu is not None else reference.median
-            add_layer(study, layer, name, samples, spread, limit, ratio, relative, x)
-            if not shown:
-                continue
-            found = evidence.of(samples.images, sampler=name, projected=key == "projected")
-            verdict = judge_invariances(
-                spread,
-                reference,
-                covered=coverage(samples.images, x),
-                tolerance_hu=in_hu,
-                feature_ratio=None if sampled.wiretap.layer == "output" else ratio,
-                feature_limit=relative or 1.0,
-                evidence=found,
-            )
-            verdicts[f"{layer}, {key}"] = vars(verdict)
-            study.add_verdict(vars(verdict), layer=layer, sampler=name)
-            arrays[f"layer-{layer}/{key}"] = samples.images
-            arrays[f"layer-{layer}/{key}_distance"] = samples.distance
-            arrays[f"layer-{layer}/{key}_output"] = samples.outputs[:_SHOWN]
-    study.facts = {
-        "layers": list(models),
-        "sampler": {layer: model.sampler for layer, model in models.items()},
-        "n": n,
-        "projected": count,
-        "tolerance_hu": tolerance_hu,
-        "tolerance": tolerance,
-        "redraws": redraws,
-        "seed": seed,
-        "scan": scanner.facts(mas),
-        "weights": {layer: dict(model.facts) for layer, model in models.items()},
-        "verdicts": verdicts,
-        "patch": patch_facts(scanner),
-    }
-    study.arrays = {name: array.cpu().numpy() for name, array in arrays.items()}
-    study.arrays["slice"] = scanner.hu
-    return study
+        sets = [
+            self._set(layer, model, task, again, evidence)
+            for task in self._tasks(model, n, projected)
+        ]
+        few = min(n, _BESIDE)
+        others = (
+            [self._set(layer, beside, task, again, None) for task in self._tasks(beside, few, few)]
+            if beside
+            else []
+        )
+        return LayerResult(layer, model.sampler, dict(model.facts), evidence, sets, others)
 
+    def _tasks(self, model: Model, n: int, projected: int) -> list[_Task]:
+        """What is sampled of a layer."""
+        tasks, at_output = [_Task(False, n)], model.wiretap.layer == "output"
+        if at_output and self.tolerance_hu is not None:
+            tasks.append(_Task(True, projected, tolerance_hu=self.tolerance_hu))
+        elif not at_output and self.tolerance is not None:
+            tasks.append(_Task(True, projected, tolerance=self.tolerance))
+        return tasks
 
-def _jobs(
-    model: Model, n: int, projected: int, tolerance_hu: float | None, tolerance: float | None
-) -> Iterator[tuple[str, int, float | None, float | None]]:
-    """What is sampled of a layer: key, number, tolerance relative to redrawn noise, and in HU."""
-    yield "plain", n, None, None
-    at_output = model.wiretap.layer == "output"
-    if at_output and tolerance_hu is not None:
-        yield "projected", projected, None, tolerance_hu
-    elif not at_output and tolerance is not None:
-        yield "projected", projected, tolerance, None
+    def _set(
+        self, layer: str, model: Model, task: _Task, again: float, evidence: LayerEvidence | None
+    ) -> SampleSet:
+        """Draw one set, compare it with the scan, and judge it where there is evidence."""
+        scanned = self.scanned
+        name = sampler_text(model.sampler, projected=task.projected)
+        label = f"{scanned.denoiser}, layer {layer}, {name}" if self.progress else None
+        images, pulled = self._sample(model, task, label)
+        outputs = apply(model.wiretap.f, images)
+        distance = rms(outputs - scanned.fx)
+        moved = rms_features(model, images, scanned.x).median()
+        ratio = float(moved / again) if again > 0 else None
+        numbers = SampleNumbers(
+            Spread.of(distance),
+            self.reference,
+            covered=coverage(images, scanned.x),
+            tolerance_hu=task.tolerance_hu,
+            feature_ratio=None if model.wiretap.layer == "output" else ratio,
+            feature_limit=task.tolerance or 1.0,
+            evidence=evidence.of(images, projected=task.projected) if evidence else None,
+        )
+        return SampleSet(
+            model.sampler, task.projected, images, outputs, distance, pulled, ratio, numbers,
+            judge_invariances(numbers) if evidence else None,
+        )  # fmt: skip
+
+    def _sample(self, model: Model, task: _Task, label: str | None) -> tuple[Tensor, int]:
+        """Samples for all v in chunks, with a bar; and how many were pulled towards x."""
+        known = replace(
+            model,
+            redraw=lambda image, count, _: _first(self.redrawn, count).reshape(count, *image.shape),
+        )
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "v"))
+        v = torch.randn(task.n, model.latent, generator=generator)
+        images, pulled = [], 0
+        with tqdm(
+            total=len(v), desc=label, disable=label is None, unit="sample", leave=False
+        ) as bar:
+            for part in v.split(_CHUNK):
+                samples = draw(
+                    known, self.scanned.x, n=len(part), v=part, tolerance=task.tolerance,
+                    tolerance_hu=task.tolerance_hu, seed=self.seed,
+                )  # fmt: skip
+                images.append(samples.images)
+                pulled += samples.n_pulled
+                bar.update(len(part))
+        return torch.cat(images), pulled
 
 
 @torch.no_grad()
@@ -201,39 +232,6 @@ def rms_features(model: Model, images: Tensor, x: Tensor) -> Tensor:
     z = model.represent(x[None, None])
     parts = images[:, None].split(_CHUNK)
     return torch.cat([rms((model.represent(part) - z).flatten(1), dims=1) for part in parts])
-
-
-def _sample(
-    model: Model,
-    x: Tensor,
-    fx: Tensor,
-    v: Tensor,
-    redrawn: Tensor,
-    *,
-    tolerance: float | None,
-    tolerance_hu: float | None,
-    seed: int,
-    label: str | None,
-) -> LayerSamples:
-    """Samples for all v in chunks, with a bar."""
-    known = replace(
-        model, redraw=lambda image, count, _: _first(redrawn, count).reshape(count, *image.shape)
-    )
-    images, pulled = [], 0
-    bar = tqdm(total=len(v), desc=label, disable=label is None, unit="sample", leave=False)
-    with bar:
-        for part in v.split(_CHUNK):
-            samples = draw(
-                known, x, n=len(part), v=part, tolerance=tolerance, tolerance_hu=tolerance_hu,
-                seed=seed,
-            )  # fmt: skip
-            images.append(samples.images)
-            pulled += samples.n_pulled
-            bar.update(len(part))
-    together = torch.cat(images)
-    outputs = apply(model.wiretap.f, together)
-    features = rms_features(model, together, x)
-    return LayerSamples(together, outputs, rms(outputs - fx), features, pulled)
 
 
 def _first(redrawn: Tensor, count: int) -> Tensor:

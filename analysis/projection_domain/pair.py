@@ -35,6 +35,7 @@ from ..scanner.slice_scanner import SliceScanner, chunks
 __all__ = [
     "DETECTED",
     "Pair",
+    "band_edges",
     "components",
     "ray_detectability",
     "threshold",
@@ -50,7 +51,13 @@ BAND_EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 _LOW_PASS_MM = 2.0
 
 
-def components(change: Tensor, spacing: tuple[float, float]) -> dict[str, Tensor]:
+def band_edges(spacing: tuple[float, float]) -> list[float]:
+    """Edges of the bands [lp/mm] for pixels of a spacing (sy, sx) [mm], from 0 to infinity."""
+    nyquist = 0.5 / max(spacing)
+    return [0.0, *(share * nyquist for share in BAND_EDGES), math.inf]
+
+
+def components(change: Tensor, spacing: tuple[float, float]) -> Tensor:
     """The whole change, its part coarser than 2 mm, and five bands that add up to it.
 
     The low-pass is a Gaussian of 2 mm full width at half maximum. The bands are octaves of the
@@ -63,30 +70,28 @@ def components(change: Tensor, spacing: tuple[float, float]) -> dict[str, Tensor
     spacing : (sy, sx)
         [mm].
 
+    Returns
+    -------
+    Tensor, (7, H, W)
+        In the order of :data:`analysis.runs.quantities.PARTS`.
+
     Examples
     --------
     >>> import torch
     >>> from analysis.projection_domain.pair import components
-    >>> list(components(torch.ones(8, 8), (1.0, 1.0)))[:4]
-    ['whole', 'below 2 mm removed', '0–0.31 lp/cm', '0.31–0.62 lp/cm']
+    >>> components(torch.ones(8, 8), (1.0, 1.0)).shape
+    torch.Size([7, 8, 8])
     """
     sigma = [_LOW_PASS_MM / 2.3548 / s for s in spacing]
     smooth = gaussian_filter(change.double().numpy(), sigma, mode="constant")
-    parts = {"whole": change, "below 2 mm removed": torch.from_numpy(smooth).to(change)}
+    parts = [change, torch.from_numpy(smooth).to(change)]
     spectrum = torch.fft.fft2(change.double())
     fy, fx = (torch.fft.fftfreq(n, s) for n, s in zip(change.shape, spacing, strict=True))
     radial = torch.hypot(fy[:, None], fx[None, :])
-    nyquist = 0.5 / max(spacing)
-    edges = [0.0, *(share * nyquist for share in BAND_EDGES), math.inf]
-    for low, high in itertools.pairwise(edges):
+    for low, high in itertools.pairwise(band_edges(spacing)):
         inside = (radial >= low) & (radial < high)
-        name = (
-            f"{10 * low:.2g}–{10 * high:.2g} lp/cm"
-            if high < math.inf
-            else (f"above {10 * low:.2g} lp/cm")
-        )
-        parts[name] = torch.fft.ifft2(spectrum * inside).real.to(change)
-    return parts
+        parts.append(torch.fft.ifft2(spectrum * inside).real.to(change))
+    return torch.stack(parts)
 
 
 class Pair:
@@ -103,10 +108,8 @@ class Pair:
 
     Attributes
     ----------
-    names : list of str
-        Parts of the change: "whole", the low-passed one, and five bands.
     change, signal : Tensor, (parts, H, W)
-        ȳ - y, and R⁻¹R(ȳ - y) [HU].
+        ȳ - y and R⁻¹R(ȳ - y) [HU], in the order of :func:`components`.
     covariance : ImageCovariance
         Noise of the patch, the mean of both hypotheses.
 
@@ -121,10 +124,8 @@ class Pair:
         change = ybar.cpu().clamp(min=AIR_HU) - scanner.y.cpu()
         if not bool(change.abs().max() > 0):
             raise DataError("the two anatomies are the same", where="ybar")
-        parts = components(change, scanner.patch_grid.spacing)
         self.scanner = scanner
-        self.names = list(parts)
-        self.change = torch.stack(list(parts.values()))
+        self.change = components(change, scanner.patch_grid.spacing)
         self.covariance = ImageCovariance.of(scanner, change, progress=progress)
         A = self.covariance.operator
         rays = A(self.change * (scanner.mu_water / 1000.0))

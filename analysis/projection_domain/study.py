@@ -8,7 +8,7 @@ for the curves and for the exposure at which it is detected.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -17,22 +17,18 @@ from tqdm import tqdm
 from recon import DataError
 
 from ..lesions.lesion import Lesion
-from ..numbers import apply
-from ..observers.ideal import Jacobian, auc
-from ..runs.rows import add_scan, patch_facts
-from ..runs.store import Study
+from ..observers.ideal import Jacobian
+from ..runs.scanned import Scanned
 from .pair import Pair, threshold, threshold_of_rays
-from .readers import hide_lesion, read_images, recover_contrast
-from .words import explain
+from .readers import Reading, Stage, hide_lesion, read_images, recover_contrast
+from .result import PairResult
 
-__all__ = ["STAGES", "TOLERANCES_HU", "projection_study", "require_exposures"]
-
-STAGES = ("rays at full dose", "rays", "image", "output")
-"""Where d' is taken; a stage's layer in metrics.csv: "projections", "input", "output"."""
+__all__ = ["TOLERANCES_HU", "projection_study", "require_exposures"]
 
 TOLERANCES_HU = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """τ of the curves [HU]."""
 
+_WHOLE = slice(0, 1)  # of the parts of the difference
 _BETWEEN = 6  # exposures of the curves, from 1 mAs to the full dose
 
 
@@ -58,15 +54,15 @@ def projection_study(
     pair: Pair,
     *,
     denoiser: str,
-    other: str,
     mas: Sequence[float],
     full_mas: float,
     tolerance_hu: float = 1.0,
     draws: int = 100,
     lesion: Lesion | None = None,
+    sample: int | None = None,
     seed: int,
     progress: bool = True,
-) -> list[Study]:
+) -> list[PairResult]:
     """Follow the difference of two anatomies from the rays to the output of a network.
 
     Parameters
@@ -74,8 +70,8 @@ def projection_study(
     f : callable
         The denoiser, (B, 1, H, W) to the same [HU].
     pair : Pair
-    denoiser, other : str
-        Names of f and of the second anatomy.
+    denoiser : str
+        Name of f.
     mas : sequence of float
         Exposures [mAs] at which all parts are followed.
     full_mas : float
@@ -87,6 +83,8 @@ def projection_study(
         others that they are tested on; 0 leaves them out.
     lesion : Lesion, optional
         If that is what ȳ adds to y: its contrast recovery and its cost of hiding are taken too.
+    sample : int, optional
+        Number of ȳ, if it is a sampled anatomy.
     seed : int
         Of all noise.
     progress : bool
@@ -94,12 +92,8 @@ def projection_study(
 
     Returns
     -------
-    list of Study
-        One for each exposure of ``mas``. Arrays: ``slice``; ``y``, ``ybar``, ``x``, ``fx``,
-        ``change`` = ȳ - y, ``signal`` = R⁻¹R(ȳ - y), ``output_signal`` = J R⁻¹R(ȳ - y) (H, W) [HU];
-        ``stages`` (4, parts), d' at :data:`STAGES`; ``curve`` (4, n), exposures [mAs] and d' of the
-        whole in rays, image and output; ``tolerance_curve`` (3, n), τ [HU] and d' of the whole in
-        image and output. The parts' names are in ``facts["parts"]``.
+    list of PairResult
+        One for each exposure of ``mas``.
 
     Raises
     ------
@@ -107,149 +101,86 @@ def projection_study(
         If an exposure exceeds the full dose or is below 1 mAs.
     """
     require_exposures(mas, full_mas)
-    scanner = pair.scanner
-    whole = slice(0, 1)
+    work = _Work(f, pair, denoiser, full_mas, tolerance_hu, draws, lesion, sample, seed)
     exposures = sorted({*map(float, mas), *np.geomspace(1.0, full_mas, _BETWEEN).tolist()})
-    curve = np.empty((4, len(exposures)))
-    full = pair.before(full_mas)
-    studies = {}
+    curve, found = np.empty((4, len(exposures))), {}
     bar = tqdm(exposures, desc=f"{denoiser}: d' over exposures", disable=not progress, leave=False)
     for k, exposure in enumerate(bar):
-        asked = exposure in mas
-        x = scanner.low_dose(exposure, seed=seed)[0]
-        parts = slice(None) if asked else whole
-        tolerances = sorted({*TOLERANCES_HU, tolerance_hu}) if asked else [tolerance_hu]
-        # the finest tolerances take the longest: they are for the whole difference alone
-        image = pair.after_reconstruction(exposure, [tolerance_hu], parts=parts)[:, 0]
-        output = pair.after_network(f, x, exposure, [tolerance_hu], parts=parts)[:, 0]
-        curve[:, k] = exposure, pair.before(exposure)[0], image[0], output[0]
-        if not asked:
-            continue
-        fine = (
-            tolerances,
-            pair.after_reconstruction(exposure, tolerances, parts=whole)[0],
-            pair.after_network(f, x, exposure, tolerances, parts=whole)[0],
-        )
-        study = Study("projection-domain", denoiser, exposure, {})
-        stages = np.stack([full, pair.before(exposure), image, output])
-        _record(study, f, pair, x, stages, fine, other=other, tolerance_hu=tolerance_hu)
-        if draws:
-            train = read_images(
-                study, f, pair, exposure, draws, seed, other=other, best=stages[1, 0]
-            )
-            if lesion is not None:
-                recover_contrast(study, pair, train, lesion, other=other)
-        if lesion is not None:
-            hide_lesion(study, f, pair, x, other=other)
-        studies[exposure] = study
+        if exposure in mas:
+            found[exposure] = work.everything(exposure)
+            curve[:, k] = exposure, *found[exposure].stages[1:, 0]
+        else:
+            x = pair.scanner.low_dose(exposure, seed=seed)[0]
+            curve[:, k] = exposure, *work.stages(x, exposure, _WHOLE)[:, 0]
     limits = {
         "rays": threshold_of_rays(pair, full_mas),
         "image": threshold(curve[0], curve[2]),
         "output": threshold(curve[0], curve[3]),
     }
-    for study in studies.values():
-        study.arrays["curve"] = curve
-        study.facts |= {
-            "detected_at_mas": limits,
-            "full_mas": full_mas,
-            "tolerance_hu": tolerance_hu,
-            "draws": draws,
-            "seed": seed,
-            "other": other,
-        }
-        explain(study)
-    return [studies[float(value)] for value in dict.fromkeys(mas)]
+    return [
+        replace(found[float(value)], curve=curve, detected_at_mas=limits)
+        for value in dict.fromkeys(mas)
+    ]
 
 
-def _record(
-    study: Study,
-    f: Callable[[Tensor], Tensor],
-    pair: Pair,
-    x: Tensor,
-    stages: np.ndarray,
-    fine: tuple[Sequence[float], np.ndarray, np.ndarray],
-    *,
-    other: str,
-    tolerance_hu: float,
-) -> None:
-    """Facts, numbers and images of one exposure."""
-    scanner = pair.scanner
-    fx = apply(f, x)
-    add_scan(study, x, scanner.y, fx)
-    lost, reached = _lost(stages[:, 0]), _lost_of_reached(stages[:, 0])
-    nonlinear = pair.nonlinearity(f, x)
-    layers = ("projections", "projections", "input", "output")
-    for name, values in zip(pair.names, stages.T, strict=True):
-        for stage, layer, value in zip(STAGES, layers, values, strict=True):
-            tau = f", τ = {tolerance_hu:g} HU" if layer in ("input", "output") else ""
-            study.add(
-                f"d' of ȳ - y, {name}: {stage}", value, "1", layer=layer, sampler=other,
-                should_be="at most that of the rays" if tau else "an upper limit to all behind it",
-                meaning=f"ideal observer{tau}",
-            )  # fmt: skip
-    for who, share in lost.items():
-        study.add(
-            f"share of d'² at full dose that {who}", share, "1", sampler=other,
-            should_be="the four shares add up to 1",
-            meaning=f"whole ȳ - y, ideal observer, τ = {tolerance_hu:g} HU",
-        )  # fmt: skip
-    for stage, share in reached.items():
-        study.add(
-            f"share of d'² that reaches the {stage} and is lost in it", share, "1", sampler=other,
-            should_be="0 if it loses nothing, 1 if all",
-            meaning=f"1 - (d' behind it / d' before it)², whole ȳ - y, ideal observer, "
-            f"τ = {tolerance_hu:g} HU",
-        )  # fmt: skip
-    study.add(
-        "nonlinearity of f", nonlinear, "1", sampler=other, should_be="well below 1",
-        meaning="‖f(x + Δ) - f(x) - JΔ‖ / ‖f(x + Δ) - f(x)‖: how far J speaks for f",
-    )  # fmt: skip
-    study.facts = {
-        "layers": ["projections", "input", "output"],
-        "scan": scanner.facts(study.mas),
-        "patch": patch_facts(scanner),
-        "parts": pair.names,
-        "stages": list(STAGES),
-        "shares_of_full_dose": lost,
-        "shares_of_reached": reached,
-        "auc": [auc(d) for d in stages[:, 0]],
-        "nonlinearity": nonlinear,
-        "inequality_holds": bool((stages[2:] <= stages[1] * (1 + 1e-3)).all()),
-    }
-    output_signal = Jacobian(f, x).times_j(pair.signal[:1])[0]
-    images: dict[str, Any] = {
-        "slice": scanner.hu,
-        "y": scanner.y,
-        "ybar": scanner.y.cpu() + pair.change[0],
-        "x": x,
-        "fx": fx,
-        "change": pair.change[0],
-        "signal": pair.signal[0],
-        "output_signal": output_signal,
-        "stages": stages,
-        "tolerance_curve": np.stack([np.asarray(fine[0]), fine[1], fine[2]]),
-    }
-    study.arrays = {
-        name: image.cpu().numpy() if isinstance(image, Tensor) else image
-        for name, image in images.items()
-    }
+@dataclass(frozen=True)
+class _Work:
+    """One pair of anatomies before and behind one network, and how it is looked at."""
 
+    f: Callable[[Tensor], Tensor]
+    pair: Pair
+    denoiser: str
+    full_mas: float
+    tolerance_hu: float
+    draws: int
+    lesion: Lesion | None
+    sample: int | None
+    seed: int
 
-def _lost(d: np.ndarray) -> dict[str, float]:
-    """Shares of d'² at full dose: lost by dose, reconstruction and network, and kept."""
-    share = np.square(d) / d[0] ** 2
-    steps = {"the dose took": 1.0 - share[1], "the reconstruction took": share[1] - share[2]}
-    return {
-        **{name: float(value) for name, value in steps.items()},
-        "the network took": float(share[2] - share[3]),
-        "is left": float(share[3]),
-    }
+    def stages(self, x: Tensor, mas: float, parts: slice) -> np.ndarray:
+        """d' in rays, image and output at an exposure, (3, parts)."""
+        tau = [self.tolerance_hu]
+        image = self.pair.after_reconstruction(mas, tau, parts=parts)[:, 0]
+        output = self.pair.after_network(self.f, x, mas, tau, parts=parts)[:, 0]
+        return np.stack([self.pair.before(mas)[parts], image, output])
 
+    def over_tolerances(self, x: Tensor, mas: float) -> np.ndarray:
+        """τ, and d' of the whole difference in image and output: the finest take the longest."""
+        tolerances = sorted({*TOLERANCES_HU, self.tolerance_hu})
+        image = self.pair.after_reconstruction(mas, tolerances, parts=_WHOLE)[0]
+        output = self.pair.after_network(self.f, x, mas, tolerances, parts=_WHOLE)[0]
+        return np.stack([np.asarray(tolerances), image, output])
 
-def _lost_of_reached(d: np.ndarray) -> dict[str, float]:
-    """Shares of the d'² that reaches the reconstruction, and the network, that each loses."""
-    stages = ("reconstruction", "network")
-    return {
-        stage: float(1.0 - (behind / before) ** 2)
-        for stage, before, behind in zip(stages, d[1:3], d[2:4], strict=True)
-    }
+    def everything(self, mas: float) -> PairResult:
+        """All that is measured at one exposure; the curve over exposures is still to come."""
+        pair, f = self.pair, self.f
+        scanned = Scanned.of(pair.scanner, f, denoiser=self.denoiser, mas=mas, seed=self.seed)
+        x = scanned.x
+        readings: list[Reading] = []
+        recovery: dict[Stage, float] = {}
+        stages = np.stack([pair.before(self.full_mas), *self.stages(x, mas, slice(None))])
+        if self.draws:
+            readings, trained = read_images(f, pair, mas, self.draws, self.seed)
+            if self.lesion is not None:
+                recovery = recover_contrast(pair, trained, self.lesion)
+        return PairResult(
+            scanned,
+            ybar=scanned.y.cpu() + pair.change[0],
+            change=pair.change[0],
+            signal=pair.signal[0],
+            output_signal=Jacobian(f, x).times_j(pair.signal[:1])[0],
+            stages=stages,
+            curve=np.empty((4, 0)),
+            tolerance_curve=self.over_tolerances(x, mas),
+            detected_at_mas={},
+            nonlinearity=pair.nonlinearity(f, x),
+            readings=readings,
+            recovery=recovery,
+            hidden=None if self.lesion is None else hide_lesion(f, pair, x, mas),
+            lesion=self.lesion,
+            sample=self.sample,
+            full_mas=self.full_mas,
+            tolerance_hu=self.tolerance_hu,
+            draws=self.draws,
+            seed=self.seed,
+        )

@@ -17,12 +17,12 @@ from recon import CTImages, DataError, read_images, write_series
 from recon.storage import digest_files, run_folder, write_atomic
 
 from ..figures.drawing import FORMS
-from ..runs.store import Run, Study, mas_label, read_run
+from ..runs.store import Run, Study, mas_label, read_run, sample_array
 from .pictures import of_study
 
 __all__ = ["export_dicom", "export_figures", "patch_corner"]
 
-_LOW_DOSE = ("x", "fx", "rescanned", "xprime", "layer-")  # at the exposure; y and ȳ are at none
+_LOW_DOSE = {"x", "fx", "rescanned", "xprime"}  # at the exposure, as x̄ are; y and ȳ are at none
 
 
 def export_figures(out: str | Path) -> list[Path]:
@@ -82,10 +82,10 @@ def export_dicom(out: str | Path) -> list[Path]:
     jobs = [(study, *job) for study in run.studies for job in _images(study)]
     sources = {study.name: _source(run, study) for study in run.studies}
     with run_folder(out) as folder:
-        for study, name, image in tqdm(jobs, desc="DICOM series", unit="image", leave=False):
+        for study, array, name, image in tqdm(jobs, desc="DICOM series", unit="image", leave=False):
             source, patch = sources[study.name], study.facts["patch"]
             scan = study.facts.get("scan", {})
-            low_dose = name.startswith(_LOW_DOSE)
+            low_dose = array in _LOW_DOSE | _samples(study)
             at = f", {study.mas:g} mAs" if low_dose else ""
             [path] = write_series(
                 folder / "dicom" / study.name / name,
@@ -125,15 +125,28 @@ def patch_corner(study: Study, source: CTImages) -> np.ndarray:
     return source.positions[0] + along_x * towards[0] + along_y * towards[1]
 
 
-def _images(study: Study) -> Iterator[tuple[str, np.ndarray]]:
-    """All images on the patch's pixels, by name; samples and noise draws are counted from 1."""
+def _samples(study: Study) -> set[str]:
+    """Names of the arrays of x̄ and f(x̄)."""
+    return {
+        sample_array(layer, projected=projected, part=part)
+        for layer in study.facts["layers"]
+        for projected in (False, True)
+        for part in ("", "output")
+    }
+
+
+def _images(study: Study) -> Iterator[tuple[str, str, np.ndarray]]:
+    """All images on the patch's pixels: array, name, and image.
+
+    Samples and noise draws are counted from 1.
+    """
     shape = tuple(study.facts["patch"]["shape"])
     for name, array in study.arrays.items():
         if array.ndim < 2 or array.shape[-2:] != shape or name == "slice":
             continue
         for index in np.ndindex(array.shape[:-2]):
             place = "-".join(f"{number + 1:03d}" for number in index)
-            yield f"{name}/{place}" if place else name, array[index]
+            yield name, f"{name}/{place}" if place else name, array[index]
 
 
 def _source(run: Run, study: Study) -> CTImages:

@@ -14,9 +14,10 @@ from pathlib import Path
 from recon.storage import write_atomic
 
 from .. import viewer
-from ..projection_domain.words import stage_table
-from ..runs.store import VERDICT, Run, Study, read_run
+from ..runs.quantities import VERDICT
+from ..runs.store import Run, Study, read_run
 from . import pictures
+from .pair_words import stage_table
 from .style import STYLE
 from .summary import summary, text, who
 
@@ -133,7 +134,7 @@ def _table(study: Study) -> str:
         f"<td>{text(row['unit'])}</td><td>{text(row['should_be'])}</td>"
         f"<td>{text(row['meaning'])}</td></tr>"
         for row in study.metrics
-        if row["quantity"] != VERDICT  # it stands at the top
+        if row["id"] != VERDICT  # it stands at the top
     )
     heads = "".join(
         f"<th scope=col>{head}</th>"

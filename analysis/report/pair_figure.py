@@ -8,6 +8,8 @@ from ..figures.drawing import INK, new_figure, written
 from ..figures.images import Window, fit_window
 from ..projection_domain.pair import DETECTED
 from ..runs.store import Study
+from .pair_words import part_names
+from .wording import TOOK
 
 __all__ = ["projection_figure"]
 
@@ -62,7 +64,7 @@ def projection_figure(study: Study, *, spacing: float, form: str = "png") -> byt
 
 
 def _shares(shares: dict[str, float]) -> str:
-    return "of d'² at full dose " + ", ".join(f"{v:.1%} {who}" for who, v in shares.items())
+    return "of d'² at full dose " + ", ".join(f"{v:.1%} {TOOK[who]}" for who, v in shares.items())
 
 
 def _bare(axes) -> None:
@@ -109,13 +111,13 @@ def _exposures(axes, study: Study) -> None:
 
 
 def _parts(axes, study: Study) -> None:
-    stages, names = study.arrays["stages"], study.facts["parts"]
+    stages = study.arrays["stages"]
+    names = part_names(study.facts["patch"]["spacing_mm"], short=True)
     labels = ("there, full dose", "left by the dose", "by the reconstruction", "by the network")
     at = np.arange(len(names))
     for k, (row, label, colour) in enumerate(zip(stages, labels, _COLOURS, strict=True)):
         axes.bar(at + (k - 1.5) * 0.2, row, 0.2, color=colour, label=label)
-    short = [name.removesuffix(" lp/cm").replace("below 2 mm removed", "≥ 2 mm") for name in names]
-    axes.set_xticks(at, short, fontsize=7, rotation=25, ha="right", rotation_mode="anchor")
+    axes.set_xticks(at, names, fontsize=7, rotation=25, ha="right", rotation_mode="anchor")
     axes.legend(fontsize=7.5, frameon=False)
     axes.set_ylabel("d'", fontsize=8.5, labelpad=1)
     _plain(axes, "part of the difference, bands in lp/cm")

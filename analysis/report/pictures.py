@@ -18,10 +18,11 @@ from ..figures.images import (
     scene_figure,
 )
 from ..runs.order import order_words, p_words, sample_order, sample_words
-from ..runs.store import Study
+from ..runs.store import Study, sample_array
 from .pair_figure import projection_figure
+from .wording import place
 
-__all__ = ["Picture", "of_study", "place"]
+__all__ = ["Picture", "of_study"]
 
 _COLUMNS = 6
 _SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas alone
@@ -38,18 +39,6 @@ class Picture:
     draw: Callable[..., bytes]
     caption: str
     alt: str
-
-
-def place(layer: str) -> str:
-    """How a layer is called in a sentence.
-
-    Examples
-    --------
-    >>> from analysis.report.pictures import place
-    >>> place("4"), place("output")
-    ('layer 4', 'output')
-    """
-    return layer if layer.startswith(("output", "input")) else f"layer {layer}"
 
 
 def of_study(study: Study, *, scene: bool = True) -> list[Picture]:
@@ -103,93 +92,102 @@ def _sd(samples: np.ndarray) -> np.ndarray:
     return samples.std(0, ddof=1) if len(samples) > 1 else np.zeros_like(samples[0])
 
 
+_MOVED = {False: "", True: ", projected onto the fibre"}
+
+
+def _rows(study: Study, rows: list[Row], window: Window) -> Callable[..., bytes]:
+    """How rows of images of the patch are drawn."""
+    return partial(rows_figure, rows, window=window, spacing=_spacing(study))
+
+
 def _layers(study: Study, window: Window) -> list[Picture]:
     """Rows of samples after each layer with the same v, what they change, their spread."""
-    arrays, found = study.arrays, []
-    for key, title in (("plain", ""), ("projected", ", projected onto the fibre")):
-        layers = [la for la in study.facts["layers"] if f"layer-{la}/{key}" in arrays]
-        if not layers:
-            continue
-        rows = []
-        for layer in layers:
-            samples = arrays[f"layer-{layer}/{key}"]
-            distance = arrays[f"layer-{layer}/{key}_distance"]
-            rows.append(
-                Row(
-                    f"{place(layer)}:\nx̄",
-                    list(samples[:_COLUMNS]),
-                    captions=[f"‖Δf‖ {value:.1f} HU" for value in distance[:_COLUMNS]],
-                )
-            )
-        for layer in layers:
-            change = arrays[f"layer-{layer}/{key}_output"][:_COLUMNS] - arrays["fx"]
-            rows.append(Row(f"{place(layer)}:\nf(x̄) - f(x)", list(change), "difference"))
-        found.append(
-            Picture(
-                f"samples-{key}",
-                partial(rows_figure, rows, window=window, spacing=_spacing(study)),
-                f"Samples x̄ after the layers{title}. The same v in a column. Below each, the "
-                f"change of the output ‖f(x̄) - f(x)‖; the rows in colour show where the output "
-                f"changes. {_shown(window)}; differences as on their colour bars.",
-                f"Rows of sampled images after layers {', '.join(layers)}{title}, and of the "
-                "changes of the output",
-            )
+    found = []
+    for projected in (False, True):
+        names = {layer: sample_array(layer, projected=projected) for layer in study.facts["layers"]}
+        layers = [layer for layer, name in names.items() if name in study.arrays]
+        if layers:
+            found.append(_layer_samples(study, window, layers, projected=projected))
+            found.append(_layer_spread(study, window, layers, projected=projected))
+    return [*found, _layer_distances(study)]
+
+
+def _layer_samples(study: Study, window: Window, layers: list[str], *, projected: bool) -> Picture:
+    """Samples after each layer, and where they change the output."""
+
+    def first(layer: str, part: str = "") -> np.ndarray:
+        return study.arrays[sample_array(layer, projected=projected, part=part)][:_COLUMNS]
+
+    rows = [
+        Row(
+            f"{place(layer)}:\nx̄",
+            list(first(layer)),
+            captions=[f"‖Δf‖ {value:.1f} HU" for value in first(layer, "distance")],
         )
-        spreads = [_sd(arrays[f"layer-{layer}/{key}"]) for layer in layers]
-        limit = max(1.0, float(np.percentile(np.stack(spreads), 99.5)))
-        found.append(
-            Picture(
-                f"sd-{key}",
-                partial(
-                    rows_figure,
-                    [
-                        Row(
-                            "sd of x̄",
-                            spreads,
-                            "sd",
-                            [f"{place(la)}: {_rms(s):.1f} HU" for la, s in zip(layers, spreads)],
-                            limit,
-                        )
-                    ],
-                    window=window,
-                    spacing=_spacing(study),
-                ),
-                f"Standard deviation over the samples{title}: where the layer leaves x open.",
-                f"Maps of the samples' standard deviation after layers {', '.join(layers)}{title}",
-            )
-        )
+        for layer in layers
+    ]
+    for layer in layers:
+        change = first(layer, "output") - study.arrays["fx"]
+        rows.append(Row(f"{place(layer)}:\nf(x̄) - f(x)", list(change), "difference"))
+    return Picture(
+        f"samples-{'projected' if projected else 'plain'}",
+        _rows(study, rows, window),
+        f"Samples x̄ after the layers{_MOVED[projected]}. The same v in a column. Below each, the "
+        "change of the output ‖f(x̄) - f(x)‖; the rows in colour show where the output changes. "
+        f"{_shown(window)}; differences as on their colour bars.",
+        f"Rows of sampled images after layers {', '.join(layers)}{_MOVED[projected]}, and of the "
+        "changes of the output",
+    )
+
+
+def _layer_spread(study: Study, window: Window, layers: list[str], *, projected: bool) -> Picture:
+    """Maps of the standard deviation after each layer."""
+    spreads = [_sd(study.arrays[sample_array(layer, projected=projected)]) for layer in layers]
+    limit = max(1.0, float(np.percentile(np.stack(spreads), 99.5)))
+    said = [f"{place(la)}: {_rms(sd):.1f} HU" for la, sd in zip(layers, spreads, strict=True)]
+    return Picture(
+        f"sd-{'projected' if projected else 'plain'}",
+        _rows(study, [Row("sd of x̄", spreads, "sd", said, limit)], window),
+        f"Standard deviation over the samples{_MOVED[projected]}: where the layer leaves x open.",
+        f"Maps of the samples' standard deviation after layers {', '.join(layers)}"
+        f"{_MOVED[projected]}",
+    )
+
+
+def _layer_distances(study: Study) -> Picture:
+    """The distance of every sample's output, beside that of redrawn noise."""
+    arrays = study.arrays
     groups = {"noise redrawn": arrays["redrawn_distance"]}
     for layer in study.facts["layers"]:
-        for key, word in (("plain", ""), ("projected", ",\nprojected")):
-            if f"layer-{layer}/{key}" in arrays:
-                groups[f"{place(layer)}{word}"] = arrays[f"layer-{layer}/{key}_distance"]
-    limit = float(np.median(arrays["redrawn_distance"]))
-    found.append(
-        Picture(
-            "distances",
-            partial(
-                distance_figure,
-                groups,
-                xlabel="‖f(x̄) - f(x)‖  [HU rms]",
-                limit=limit,
-                limit_label="median of redrawn noise",
-            ),
-            "How far each sample moves the output, one point a sample. To the right of the dashed "
-            "line a sample changes the output more than drawing the noise again does: no "
-            "invariance.",
-            "Distances of the samples' outputs from f(x), by layer, beside redrawn noise",
-        )
+        for projected, word in ((False, ""), (True, ",\nprojected")):
+            name = sample_array(layer, projected=projected, part="distance")
+            if name in arrays:
+                groups[f"{place(layer)}{word}"] = arrays[name]
+    return Picture(
+        "distances",
+        partial(
+            distance_figure,
+            groups,
+            xlabel="‖f(x̄) - f(x)‖  [HU rms]",
+            limit=float(np.median(arrays["redrawn_distance"])),
+            limit_label="median of redrawn noise",
+        ),
+        "How far each sample moves the output, one point a sample. To the right of the dashed line "
+        "a sample changes the output more than drawing the noise again does: no invariance.",
+        "Distances of the samples' outputs from f(x), by layer, beside redrawn noise",
     )
-    return found
 
 
 def _targets(study: Study, window: Window) -> list[Picture]:
     """The row ȳ → R⁻¹𝒫Rȳ → x', the maps of spread, and the distances beside the null."""
-    arrays = study.arrays
-    mean = arrays["distance"].mean(1)
-    null = arrays["null_distance"].mean(1)
-    shown = sample_order(study)[:_COLUMNS]
+    return [_chains(study, window), _target_spread(study, window), _target_distances(study)]
+
+
+def _chains(study: Study, window: Window) -> Picture:
+    """Columns of sampled anatomies, their scans and their outputs."""
+    arrays, shown = study.arrays, sample_order(study)[:_COLUMNS]
     change = arrays["ybar"][shown] - arrays["y"]
+    xprime, mean = arrays["xprime"][shown, 0], arrays["distance"].mean(1)[shown]
     said = " ".join(filter(None, [order_words(study, len(shown)), p_words(study)]))
     rows = [
         Row(
@@ -206,57 +204,54 @@ def _targets(study: Study, window: Window) -> list[Picture]:
         Row(f"{_SCANNED},\n{study.mas:g} mAs", list(arrays["rescanned"][shown])),
         Row(
             f"x' = f({_SCANNED})",
-            list(arrays["xprime"][shown, 0]),
-            captions=[f"‖x' - f(x)‖ {value:.1f}" for value in mean[shown]],
+            list(xprime),
+            captions=[f"‖x' - f(x)‖ {value:.1f}" for value in mean],
         ),
-        Row("x' - f(x)", list(arrays["xprime"][shown, 0] - arrays["fx"]), "difference"),
+        Row("x' - f(x)", list(xprime - arrays["fx"]), "difference"),
     ]
-    spreads = [_sd(arrays["ybar"]), _sd(arrays["xprime"].reshape(-1, *arrays["y"].shape))]
-    names = ["ȳ", "x'"]
-    return [
-        Picture(
-            "samples",
-            partial(rows_figure, rows, window=window, spacing=_spacing(study)),
-            "The target domain. Each column is a sampled anatomy ȳ, its difference from the true "
-            f"y, its scan at {study.mas:g} mAs, the denoised x', and how that differs from f(x). "
-            f"{said} Distances in HU; below x' the mean over {study.facts['draws']} draws. "
-            f"{_shown(window)}.",
-            "Columns of sampled anatomies, their low-dose scans, their denoised images and the "
-            "differences from the output",
+    return Picture(
+        "samples",
+        _rows(study, rows, window),
+        "The target domain. Each column is a sampled anatomy ȳ, its difference from the true "
+        f"y, its scan at {study.mas:g} mAs, the denoised x', and how that differs from f(x). "
+        f"{said} Distances in HU; below x' the mean over {study.facts['draws']} draws. "
+        f"{_shown(window)}.",
+        "Columns of sampled anatomies, their low-dose scans, their denoised images and the "
+        "differences from the output",
+    )
+
+
+def _target_spread(study: Study, window: Window) -> Picture:
+    """Maps of the standard deviation of ȳ and x'."""
+    arrays = study.arrays
+    spreads = {"ȳ": _sd(arrays["ybar"])}
+    spreads["x'"] = _sd(arrays["xprime"].reshape(-1, *arrays["y"].shape))
+    said = [f"{name}: {_rms(sd):.1f} HU" for name, sd in spreads.items()]
+    return Picture(
+        "sd",
+        _rows(study, [Row("sd over\nsamples", list(spreads.values()), "sd", said)], window),
+        "Standard deviation of the sampled anatomies ȳ, and of their outputs x' over samples and "
+        "noise.",
+        "Maps of the standard deviation of sampled anatomies and of their outputs",
+    )
+
+
+def _target_distances(study: Study) -> Picture:
+    """The distance of every ȳ's output, beside that of the true y."""
+    mean, null = (study.arrays[name].mean(1) for name in ("distance", "null_distance"))
+    return Picture(
+        "distances",
+        partial(
+            distance_figure,
+            {"true y,\nscanned again": null, "sampled ȳ": mean},
+            xlabel=f"‖x' - f(x)‖, mean over {study.facts['draws']} draws  [HU rms]",
+            limit=float(null.max()),
+            limit_label="largest of the true y",
         ),
-        Picture(
-            "sd",
-            partial(
-                rows_figure,
-                [
-                    Row(
-                        "sd over\nsamples",
-                        spreads,
-                        "sd",
-                        [f"{name}: {_rms(sd):.1f} HU" for name, sd in zip(names, spreads)],
-                    )
-                ],
-                window=window,
-                spacing=_spacing(study),
-            ),
-            "Standard deviation of the sampled anatomies ȳ, and of their outputs x' over samples "
-            "and noise.",
-            "Maps of the standard deviation of sampled anatomies and of their outputs",
-        ),
-        Picture(
-            "distances",
-            partial(
-                distance_figure,
-                {"true y,\nscanned again": null, "sampled ȳ": mean},
-                xlabel=f"‖x' - f(x)‖, mean over {study.facts['draws']} draws  [HU rms]",
-                limit=float(null.max()),
-                limit_label="largest of the true y",
-            ),
-            "One point a sampled anatomy, or a group of scans of the true one. To the left of the "
-            "dashed line an anatomy gives an output as close to f(x) as the truth does.",
-            "Distances of x' from f(x) for sampled anatomies beside the true anatomy",
-        ),
-    ]
+        "One point a sampled anatomy, or a group of scans of the true one. To the left of the "
+        "dashed line an anatomy gives an output as close to f(x) as the truth does.",
+        "Distances of x' from f(x) for sampled anatomies beside the true anatomy",
+    )
 
 
 def _pair(study: Study, _: Window) -> list[Picture]:

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..runs.store import Run, Study
-from .pictures import place
+from .wording import INJECTIVE, capital, place
 
-__all__ = ["summary", "text", "verdicts", "who"]
+__all__ = ["summary", "text", "verdict_lines", "verdicts", "who"]
 
 _QUESTION = {
     "invariances": "Which other low-dose images would have given the same output?",
@@ -18,9 +18,9 @@ _QUESTION = {
     "output?",
 }
 
-_INJECTIVE = "as good as injective"
-_INJECTIVE_LAYER = f"the layer is {_INJECTIVE}"
-_FLAWS = {"too narrow": "too much alike", "too wide": "too different from each other"}
+_INJECTIVE_LAYER = f"the layer is {INJECTIVE}"
+_FLAWS = {"too_narrow": "too much alike", "too_wide": "too different from each other"}
+_SAMPLERS = {False: "plain", True: "projected"}
 
 
 def text(value: Any) -> str:
@@ -30,14 +30,29 @@ def text(value: Any) -> str:
 
 def who(study: Study) -> str:
     """The denoiser's name, with a capital."""
-    return f"{study.denoiser[:1].upper()}{study.denoiser[1:]}"
+    return capital(study.denoiser)
 
 
-def verdicts(study: Study) -> dict[str, dict[str, Any]]:
-    """Label → verdict of a study."""
-    if "verdict" in study.facts:
-        return {study.kind.replace("-", " "): study.facts["verdict"]}
-    return {place(key): value for key, value in study.facts.get("verdicts", {}).items()}
+def verdicts(study: Study) -> list[dict[str, Any]]:
+    """All verdicts of a study, as data and words."""
+    single = [study.facts["verdict"]] if "verdict" in study.facts else []
+    return single or list(study.facts.get("verdicts", {}).values())
+
+
+def _where(study: Study, verdict: dict[str, Any]) -> str:
+    """What a verdict is on."""
+    if "projected" not in verdict:
+        return study.kind.replace("-", " ")
+    return f"{place(verdict['layer'])}, {_SAMPLERS[verdict['projected']]}"
+
+
+def verdict_lines(study: Study) -> str:
+    """The verdicts of a study as lines of text."""
+    return "\n".join(
+        f"{study.denoiser}, {_where(study, v)}, {study.mas:g} mAs: {v['sentence']}\n"
+        f"  {'; '.join(v['reasons'])}"
+        for v in verdicts(study)
+    )
 
 
 def summary(run: Run) -> str:
@@ -52,7 +67,7 @@ def summary(run: Run) -> str:
         "To repeat": f"<code>{text(command)}</code>" if command else "",
     }
     items = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in lines.items() if value)
-    rows = "".join(_row(s, where, v) for s in run.studies for where, v in verdicts(s).items())
+    rows = "".join(_row(study, verdict) for study in run.studies for verdict in verdicts(study))
     heads = "".join(f"<th scope=col>{h}</th>" for h in ("of", "verdict", "because"))
     table = (
         f"<div class=wide><table class=answers><caption>{_caption(run.studies)} ‖·‖ "
@@ -67,23 +82,22 @@ def _caption(studies: Sequence[Study]) -> str:
     return "Who lost the difference." if pairs else "The verdict on each set of samples."
 
 
-def _row(study: Study, where: str, verdict: dict[str, Any]) -> str:
-    tone = "no" if not verdict["holds"] else "part" if "too " in verdict["label"] else "yes"
+def _row(study: Study, verdict: dict[str, Any]) -> str:
+    tone = "no" if not verdict["holds"] else "yes" if verdict["spread"] == "right" else "part"
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in verdict["reasons"])
-    name = f"{text(who(study))}, {text(where)}, {study.mas:g} mAs"
+    name = f"{text(who(study))}, {text(_where(study, verdict))}, {study.mas:g} mAs"
     return (
-        f"<tr class={tone}><th scope=row><a href='{text(_link(study, where))}'>{name}</a></th>"
+        f"<tr class={tone}><th scope=row><a href='{text(_link(study, verdict))}'>{name}</a></th>"
         f"<td class=verdict>{text(verdict['label'])}</td>"
         f"<td>{text(verdict['sentence'])}<ul>{reasons}</ul></td></tr>"
     )
 
 
-def _link(study: Study, where: str) -> str:
+def _link(study: Study, verdict: dict[str, Any]) -> str:
     """Address of a set of samples in the viewer."""
     words = {"kind": study.kind, "denoiser": study.denoiser, "mas": f"{study.mas:g}"}
-    if study.kind == "invariances":
-        layer, _, sampler = where.removeprefix("layer ").partition(", ")
-        words |= {"layer": layer, "sampler": sampler}
+    if "projected" in verdict:
+        words |= {"layer": verdict["layer"], "sampler": _SAMPLERS[verdict["projected"]]}
     return f"#{urlencode(words)}"
 
 
@@ -139,13 +153,13 @@ def _headline(studies: Sequence[Study]) -> str:
     told = [s.facts["verdict"]["sentence"] for s in studies if s.kind == "projection-domain"]
     if told:
         return " ".join(told)
-    everything = [verdict for study in studies for verdict in verdicts(study).values()]
-    found = [verdict for verdict in everything if verdict["label"] != _INJECTIVE]
+    everything = [verdict for study in studies for verdict in verdicts(study)]
+    found = [verdict for verdict in everything if verdict["kind"] != "injective"]
     good = [verdict for verdict in found if verdict["holds"]]
     flaws = {
         words: number
-        for label, words in _FLAWS.items()
-        if (number := sum(label in verdict["label"] for verdict in good))
+        for spread, words in _FLAWS.items()
+        if (number := sum(verdict["spread"] == spread for verdict in good))
     }
     if not everything:
         return "The run holds numbers and no verdict."
@@ -172,7 +186,7 @@ def _headline(studies: Sequence[Study]) -> str:
 
 def _nothing(verdicts: Sequence[dict[str, Any]]) -> str:
     """What is said of the sets after layers that hide nothing."""
-    count = sum(verdict["label"] == _INJECTIVE for verdict in verdicts)
+    count = sum(verdict["kind"] == "injective" for verdict in verdicts)
     return f" For {count} there is nothing to be found: {_INJECTIVE_LAYER}." if count else ""
 
 

@@ -6,7 +6,7 @@ A report is made from these three alone, so it can be made again, and so can any
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ import numpy as np
 from recon import DataError
 from recon.storage import read_json, versions, write_csv, write_json
 
-__all__ = ["METRIC_COLUMNS", "VERDICT", "Run", "Study", "mas_label", "read_run", "write_run"]
+from .earlier import facts_of_any_version, row_of_any_version
+from .quantities import BY_ID
+
+__all__ = ["METRIC_COLUMNS", "Run", "Study", "mas_label", "read_run", "sample_array", "write_run"]
 
 METRIC_COLUMNS = (
     "study", "quantity", "denoiser", "layer", "sampler", "mas", "value", "unit", "should_be",
-    "meaning",
+    "meaning", "id",
 )  # fmt: skip
-
-VERDICT = "verdict"
-"""The quantity of a row that says in words what the other rows of its samples come to."""
 
 
 def mas_label(mas: float) -> str:
@@ -38,6 +38,18 @@ def mas_label(mas: float) -> str:
     """
     whole, dot, rest = f"{float(mas):.10g}".partition(".")
     return f"mas-{whole:0>3}{dot}{rest}"
+
+
+def sample_array(layer: str, *, projected: bool, part: str = "") -> str:
+    """Name of the array of a layer's samples, or of their "output" or "distance".
+
+    Examples
+    --------
+    >>> from analysis.runs.store import sample_array
+    >>> sample_array("4", projected=False), sample_array("output", projected=True, part="distance")
+    ('layer-4/plain', 'layer-output/projected_distance')
+    """
+    return f"layer-{layer}/{'projected' if projected else 'plain'}{part and '_'}{part}"
 
 
 @dataclass
@@ -70,39 +82,40 @@ class Study:
 
     def add(
         self,
-        quantity: str,
+        id: str,
         value: float,
-        unit: str,
         *,
         layer: str = "output",
         sampler: str = "",
-        should_be: str = "",
-        meaning: str = "",
+        reference: bool = False,
+        **fields: Any,
     ) -> None:
-        """Add one number: its unit, what it should be and what it means."""
+        """Add one number as a row of metrics.csv, in the words of the table of quantities.
+
+        Parameters
+        ----------
+        id : str
+            Identifier, of :data:`analysis.runs.quantities.QUANTITIES`.
+        value : float
+        layer, sampler : str
+            Where it was taken, and of which samples.
+        reference : bool
+            The row is no result but what results are held against.
+        fields
+            What the texts of the quantity name in braces.
+        """
         self.metrics.append(
             {
                 "study": self.name,
-                "quantity": quantity,
                 "denoiser": self.denoiser,
                 "layer": layer,
                 "sampler": sampler,
                 "mas": f"{self.mas:g}",
                 "value": f"{value:.5g}",
-                "unit": unit,
-                "should_be": should_be,
-                "meaning": meaning,
+                **BY_ID[id].texts(reference=reference, **fields),
+                "id": id,
             }
         )
-
-    def add_verdict(
-        self, verdict: Mapping[str, Any], *, layer: str = "output", sampler: str = ""
-    ) -> None:
-        """Add a verdict as a row: 1 if it holds, else 0; its words and reasons as the meaning."""
-        self.add(
-            VERDICT, float(verdict["holds"]), "1", layer=layer, sampler=sampler, should_be="1",
-            meaning=f"{verdict['label']}: {verdict['sentence']} {'; '.join(verdict['reasons'])}",
-        )  # fmt: skip
 
 
 @dataclass
@@ -192,7 +205,7 @@ def read_run(out: str | Path) -> Run:
         )  # fmt: skip
     try:
         with open(out / "metrics.csv", newline="") as handle:
-            rows = list(csv.DictReader(handle))
+            rows = [row_of_any_version(row) for row in csv.DictReader(handle)]
         root = zarr.open_group(str(out / "samples.zarr"), mode="r")
         studies = [_study(dict(entry), rows, root) for entry in record["studies"]]
     except DataError:
@@ -211,7 +224,7 @@ def _study(facts: dict[str, Any], rows: list[dict[str, Any]], root: Any) -> Stud
     """One study of the record, with its rows and arrays, all of them."""
     name, kind, denoiser, mas = (facts.pop(key) for key in ("name", "kind", "denoiser", "mas"))
     count, names = facts.pop("numbers", None), facts.pop("arrays", None)  # not in older runs
-    study = Study(kind, denoiser, float(mas), facts)
+    study = Study(kind, denoiser, float(mas), facts_of_any_version(facts))
     study.metrics = [row for row in rows if row["study"] == name and None not in row.values()]
     if count is not None and count != len(study.metrics):
         raise DataError(

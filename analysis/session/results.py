@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,65 +19,75 @@ __all__ = ["write_results"]
 def write_results(
     out: Path,
     scene: Scene,
-    studies: Sequence[Study],
+    results: Sequence[Any],
     *,
     seed: int,
     configuration: dict[str, Any],
     weights: WeightSet,
+    beside: Callable[[Path, Sequence[Study]], None] | None = None,
+    told: Callable[[Path, Study], str] | None = None,
 ) -> None:
-    """Write the run folder: low-dose series, arrays, numbers, record and report.
+    """Write the run folder: arrays, numbers, record, report and what lies beside; tell the answers.
 
-    All of it appears in ``out`` at once, or nothing does.
+    All of it appears in ``out`` at once, or nothing does. Beside lie the low-dose series, and the
+    verdicts are told, unless others are given for that.
     """
     from analysis.report.page import write_report
-    from analysis.report.summary import verdicts
-    from analysis.runs.store import mas_label, write_run
-    from analysis.scanner.low_dose import low_dose_slices
-    from recon import write_series
+    from analysis.report.record import study_of
+    from analysis.report.summary import verdict_lines
+    from analysis.runs.store import write_run
     from recon.storage import run_folder
 
-    images = scene.images
+    studies = [study_of(result) for result in results]
     exposures = list(dict.fromkeys(study.mas for study in studies))
     for text in departures(scene, exposures, working_point(weights)):
         current().note(text)
+    record = {
+        "command": current().command,
+        "configuration": configuration,
+        "seed": seed,
+        "inputs": scene.inputs(),
+        "weights": {name: weights.manifest[name] for name in ("recipe", "sha256")},
+        "notes": current().notes,
+    }
     with run_folder(out) as folder:
-        for mas in exposures:
-            write_series(
-                folder / mas_label(mas),
-                low_dose_slices(
-                    images.hu,
-                    images.spacing,
-                    mas=mas,
-                    kvp=scene.kvp,
-                    slice_thickness=images.thicknesses,
-                    seed=seed,
-                    progress=f"low-dose slices at {mas:g} mAs",
-                ),
-                like=images,
-                spacing=images.spacing,
-                slice_thickness=images.thicknesses,
-                positions=images.positions,
-                series_description=f"Simulated {mas:g} mAs",
-                kvp=scene.kvp,
-                mas=mas,
-                kernel="hann",
-                uid_seed=f"{seed}/{mas:g}",
-            )
-        record = {
-            "command": current().command,
-            "configuration": configuration,
-            "seed": seed,
-            "inputs": scene.inputs(),
-            "weights": {
-                "recipe": weights.manifest["recipe"],
-                "sha256": weights.manifest["sha256"],
-            },
-            "notes": current().notes,
-        }
+        if beside is not None:
+            beside(folder, studies)
+        else:
+            for mas in exposures:
+                _write_low_dose(folder, scene, mas, seed=seed)
         write_run(folder, record=record, studies=studies, seconds=current().seconds)
         write_report(folder)
     for study in studies:
-        for where, verdict in verdicts(study).items():
-            print(f"{study.denoiser}, {where}, {study.mas:g} mAs: {verdict['sentence']}")
-            print(f"  {'; '.join(verdict['reasons'])}")
+        print(verdict_lines(study) if told is None else told(out, study))
     print(out / "report.html")
+
+
+def _write_low_dose(folder: Path, scene: Scene, mas: float, *, seed: int) -> None:
+    """All slices at an exposure [mAs], as a DICOM series."""
+    from analysis.runs.store import mas_label
+    from analysis.scanner.low_dose import low_dose_slices
+    from recon import write_series
+
+    images = scene.images
+    write_series(
+        folder / mas_label(mas),
+        low_dose_slices(
+            images.hu,
+            images.spacing,
+            mas=mas,
+            kvp=scene.kvp,
+            slice_thickness=images.thicknesses,
+            seed=seed,
+            progress=f"low-dose slices at {mas:g} mAs",
+        ),
+        like=images,
+        spacing=images.spacing,
+        slice_thickness=images.thicknesses,
+        positions=images.positions,
+        series_description=f"Simulated {mas:g} mAs",
+        kvp=scene.kvp,
+        mas=mas,
+        kernel="hann",
+        uid_seed=f"{seed}/{mas:g}",
+    )

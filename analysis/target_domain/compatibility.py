@@ -19,7 +19,8 @@ the rays who knows ȳ as well: what the scanner could have told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -30,13 +31,13 @@ from recon import DataError, ImageGrid
 
 from ..lesions.lesion import Lesion
 from ..numbers import rms
-from ..runs.store import Study
 
 __all__ = [
     "ALPHA",
     "NULL_DRAWS",
+    "Compatibility",
     "NullOutputs",
-    "add_compatibility",
+    "compatibility",
     "most_different",
     "power_lesion",
 ]
@@ -132,30 +133,54 @@ def power_lesion(grid: ImageGrid) -> Lesion:
     return Lesion(contrast=20.0, radius=3.0 * grid.spacing[0], place=place)
 
 
-def add_compatibility(
-    study: Study,
+@dataclass(frozen=True)
+class Compatibility:
+    """What the test says of each ȳ, and how much that means."""
+
+    p: np.ndarray  # of each ȳ
+    rays_d: np.ndarray  # d' of ȳ - y to an ideal observer of the rays
+    compatible_share: float  # of the ȳ: p above α
+    null_draws: int  # scans of y
+    draws: int  # scans of each ȳ
+    power: float  # share of scans of y with the lesion that the test tells from y
+    power_low: float  # its 95 % interval (Clopper and Pearson)
+    power_high: float
+    power_scans: int
+    most_different: list[int]  # the compatible ȳ that differ most from y
+
+    @property
+    def telling(self) -> bool:
+        """Whether the test notices the lesion more often than not."""
+        return self.power >= _TELLING
+
+    @property
+    def rays(self) -> dict[str, float]:
+        """Least, median and largest d' in the rays of the compatible ȳ; empty without any."""
+        d = self.rays_d[self.p > ALPHA]
+        if not len(d):
+            return {}
+        return {"least": float(d.min()), "median": float(np.median(d)), "largest": float(d.max())}
+
+    def facts(self) -> dict[str, Any]:
+        """Plain values for run.json."""
+        found = {"alpha": ALPHA, **asdict(self)}
+        del found["p"], found["rays_d"]
+        return {**found, "rays": self.rays} if self.rays else found
+
+
+def compatibility(
     null: NullOutputs,
     *,
     xprime: Tensor,
     ybar: Tensor,
     y: Tensor,
     with_lesion: Tensor,
-    rays: np.ndarray,
-    sampler: str,
-) -> None:
-    """Add the test's numbers to a study of sampled anatomies.
-
-    Rows: the share of compatible ȳ, the test's power with its 95 % interval (Clopper and Pearson),
-    and what an ideal observer of the rays makes of the compatible ȳ. ``facts["compatibility"]``
-    holds alpha, null_draws, compatible_share, power, power_low, power_high, power_scans, rays
-    (least, median, largest d'), and ``most_different``, the numbers of the compatible ȳ that differ
-    most from y. Arrays ``compatibility_p`` and ``rays_d`` (n,) [1]. The verdict, where there is
-    one, is given the power and d' as reasons.
+    rays_d: np.ndarray,
+) -> Compatibility:
+    """Test each of the sampled anatomies, and the test itself by scans of y with a lesion.
 
     Parameters
     ----------
-    study : Study
-        Its facts and arrays are in place.
     null : NullOutputs
     xprime : Tensor, (n, K, H, W)
         Outputs of the scans of each ȳ [HU].
@@ -163,62 +188,21 @@ def add_compatibility(
         Anatomies [HU].
     with_lesion : Tensor, (m, K, H, W)
         Outputs of scans of y with the lesion of :func:`power_lesion` [HU].
-    rays : ndarray, (n,)
+    rays_d : ndarray, (n,)
         d' of ȳ - y in the rays, :func:`analysis.projection_domain.pair.ray_detectability`.
-    sampler : str
     """
     p, found = null.p_values(xprime), null.p_values(with_lesion)
-    share, noticed = float(np.mean(p > ALPHA)), int(np.sum(found <= ALPHA))
-    power = noticed / len(found)
+    noticed = int(np.sum(found <= ALPHA))
     interval = binomtest(noticed, len(found)).proportion_ci(0.95)
-    draws = xprime.shape[1]
-    study.add(
-        "share of ȳ compatible with the output", share, "1", sampler=sampler,
-        should_be=f"{1 - ALPHA:g} if the ȳ are invariances; read it beside the test's power",
-        meaning=f"p > {ALPHA:g} for rms and largest smoothed deviation together; "
-        f"{len(null.outputs)} redraws of the true y, {draws} draws of each ȳ",
-    )  # fmt: skip
-    study.add(
-        "power of the test of compatibility", power, "1", sampler="y with a lesion",
-        should_be="near 1: else even a wrong anatomy passes",
-        meaning=f"share of {len(found)} scans of y with a lesion of 20 HU, radius 3 pixels, that "
-        f"the test tells from y, {draws} draws each; 95 % interval {interval.low:.2f} to "
-        f"{interval.high:.2f}",
-    )  # fmt: skip
-    study.facts["compatibility"] = {
-        "alpha": ALPHA,
-        "null_draws": len(null.outputs),
-        "draws": draws,
-        "compatible_share": share,
-        "power": power,
-        "power_low": float(interval.low),
-        "power_high": float(interval.high),
-        "power_scans": len(found),
-        "most_different": most_different(ybar, y, p),
-    }
-    study.arrays["compatibility_p"] = p.astype(np.float32)
-    study.arrays["rays_d"] = rays.astype(np.float32)
-    if share:
-        d = rays[p > ALPHA]
-        seen = {"least": d.min(), "median": np.median(d), "largest": d.max()}
-        study.facts["compatibility"]["rays"] = {name: float(value) for name, value in seen.items()}
-        for name, value in seen.items():
-            study.add(
-                f"d' of ȳ - y in the rays, {name} of the compatible ȳ", float(value), "1",
-                layer="projections", sampler=sampler,
-                should_be="below 2.77 if the scanner cannot tell them from y",
-                meaning="ideal observer who knows both anatomies, one scan at this exposure",
-            )  # fmt: skip
-    if "verdict" in study.facts:
-        told = (
-            f"a lesion of 20 HU and 3 pixels radius in the true anatomy is noticed in {power:.0%} "
-            f"of its scans ({interval.low:.0%} to {interval.high:.0%} by {len(found)} of them)"
-        )
-        little = "" if power >= _TELLING else ", so that to be compatible says little at this dose"
-        reasons = study.facts["verdict"]["reasons"]
-        reasons.append(told + little)
-        if share:
-            reasons.append(
-                "an ideal observer of the rays, who knows both anatomies, tells compatible ones "
-                f"from the true one with d' {d.min():.3g} to {d.max():.3g} (2.77 is detection)"
-            )
+    return Compatibility(
+        p,
+        rays_d,
+        compatible_share=float(np.mean(p > ALPHA)),
+        null_draws=len(null.outputs),
+        draws=xprime.shape[1],
+        power=noticed / len(found),
+        power_low=float(interval.low),
+        power_high=float(interval.high),
+        power_scans=len(found),
+        most_different=most_different(ybar, y, p),
+    )

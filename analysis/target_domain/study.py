@@ -10,21 +10,51 @@ scanner may tell them from y.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 from torch import Tensor
 
 from ctxai import Model, sample_invariances
 from recon import DataError
 
-from ..fidelity.verdict import judge_targets
+from ..fidelity.verdict import TargetNumbers, Verdict, judge_targets
 from ..lesions.lesion import match_lesions
-from ..numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
+from ..numbers import Spread, apply, coverage, rms, sample_sd
 from ..projection_domain.pair import ray_detectability
-from ..runs.rows import add_scan, patch_facts
-from ..runs.store import Study
+from ..runs.scanned import Scanned
 from ..scanner.slice_scanner import SliceScanner, derived_seed
-from .compatibility import NULL_DRAWS, POWER_SCANS, NullOutputs, add_compatibility, power_lesion
+from .compatibility import (
+    NULL_DRAWS,
+    POWER_SCANS,
+    Compatibility,
+    NullOutputs,
+    compatibility,
+    power_lesion,
+)
 
-__all__ = ["sample_targets", "target_domain_study"]
+__all__ = ["TargetResult", "sample_targets", "target_domain_study"]
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """One scan, anatomies sampled for its output, and what they give when they are scanned."""
+
+    scanned: Scanned
+    sampler: str
+    layer: str
+    sampled_at_mas: float  # exposure of the scan for whose output the ȳ were drawn
+    ybar: Tensor  # (n, H, W) [HU]
+    rescanned: Tensor  # the first draw of R⁻¹𝒫Rȳ, (n, H, W) [HU]
+    xprime: Tensor  # (n, draws, H, W) [HU]
+    distance: Tensor  # ‖x' - f(x)‖, (n, draws) [HU]
+    null_distance: Tensor  # the same of the true y, (null_groups, draws) [HU]
+    likeness: Tensor  # of ȳ - y to a lesion, (n,)
+    numbers: TargetNumbers
+    verdict: Verdict
+    compatibility: Compatibility
+    facts: dict[str, Any]  # for run.json: seed, weights
 
 
 def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, seed: int) -> Tensor:
@@ -48,7 +78,7 @@ def target_domain_study(
     null_groups: int = 24,
     seed: int,
     progress: bool = True,
-) -> Study:
+) -> TargetResult:
     """Sample ȳ for the output of one scan, and send each through the scanner and f again.
 
     Parameters
@@ -76,13 +106,7 @@ def target_domain_study(
 
     Returns
     -------
-    Study
-        Arrays: ``slice``; ``y``, ``x``, ``fx`` (H, W); ``ybar`` (n, H, W); ``rescanned`` (n, H, W),
-        the first draw of R⁻¹𝒫Rȳ; ``xprime`` (n, draws, H, W); ``distance`` (n, draws) and
-        ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p`` (n,), see
-        :mod:`analysis.target_domain.compatibility`; ``rays_d`` (n,), d' of ȳ - y to an ideal
-        observer of the rays; ``lesion_likeness`` (n,), see
-        :func:`analysis.lesions.lesion.match_lesions`.
+    TargetResult
 
     Raises
     ------
@@ -94,137 +118,96 @@ def target_domain_study(
             raise DataError("too few", where=name, expected="at least 1", got=count)
     if model.domain != "y":
         raise DataError("not a model of targets", expected="domain 'y'", got=repr(model.domain))
-    f = model.wiretap.f
-    y = scanner.y
-    x = scanner.low_dose(mas, seed=seed)[0]
-    fx = apply(f, x)
+    scanned = Scanned.of(scanner, model.wiretap.f, denoiser=denoiser, mas=mas, seed=seed)
     sampled_at = mas if sampled_at is None else float(sampled_at)
     ybar = sample_targets(model, scanner, mas=sampled_at, n=n, seed=seed)
+    scans = _scan(
+        model.wiretap.f, scanner, scanned, ybar, draws=draws, null_groups=null_groups, seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    distance = rms(scans.xprime - scanned.fx)
+    null = rms(scans.again[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
+    numbers = _compare(scanned.y, ybar, distance, null)
+    found = compatibility(
+        NullOutputs(scanned.fx, scans.again[:NULL_DRAWS], seed=seed),
+        xprime=scans.xprime,
+        ybar=ybar,
+        y=scanned.y,
+        with_lesion=scans.with_lesion,
+        rays_d=ray_detectability(scanner, ybar, mas),
+    )
+    return TargetResult(
+        scanned,
+        sampler=model.sampler,
+        layer=model.wiretap.layer,
+        sampled_at_mas=sampled_at,
+        ybar=ybar,
+        rescanned=scans.rescanned,
+        xprime=scans.xprime,
+        distance=distance,
+        null_distance=null,
+        likeness=match_lesions(ybar, scanned.y, scanner.patch_grid)[0],
+        numbers=numbers,
+        verdict=judge_targets(numbers),
+        compatibility=found,
+        facts={"seed": seed, "weights": dict(model.facts)},
+    )
 
-    def scan_label(what: str) -> str | None:
-        return f"{denoiser}: scanning {what} at {mas:g} mAs" if progress else None
+
+class _Scans(NamedTuple):
+    """Every ȳ, the true y and y with a lesion, scanned again and denoised."""
+
+    rescanned: Tensor
+    xprime: Tensor
+    again: Tensor
+    with_lesion: Tensor
+
+
+def _scan(
+    f: Callable[[Tensor], Tensor],
+    scanner: SliceScanner,
+    scanned: Scanned,
+    ybar: Tensor,
+    *,
+    draws: int,
+    null_groups: int,
+    seed: int,
+    progress: bool,
+) -> _Scans:
+    """Send the anatomies through the scanner and f with fresh noise."""
+    y, mas = scanned.y, scanned.mas
+
+    def label(what: str) -> str | None:
+        return f"{scanned.denoiser}: scanning {what} at {mas:g} mAs" if progress else None
 
     rescanned = scanner.rescan(
-        ybar, mas, draws=draws, seed=derived_seed(seed, "rescan"), progress=scan_label(f"{n} ȳ")
+        ybar, mas, draws=draws, seed=derived_seed(seed, "rescan"), progress=label(f"{len(ybar)} ȳ")
     )
-    xprime = apply(f, rescanned)
-    distance = rms(xprime - fx)
     again = scanner.low_dose(
         mas,
         draws=max(NULL_DRAWS, null_groups * draws),
         seed=derived_seed(seed, "null"),
-        progress=scan_label("y again"),
+        progress=label("y again"),
     )
-    again = apply(f, again)
-    null = rms(again[: null_groups * draws] - fx).reshape(null_groups, draws)
     lesion = y + power_lesion(scanner.patch_grid).on(scanner.patch_grid).to(y)
     with_lesion = scanner.rescan(
         lesion.expand(POWER_SCANS, *y.shape),
         mas,
         draws=draws,
         seed=derived_seed(seed, "lesion"),
-        progress=scan_label("y with a lesion"),
+        progress=label("y with a lesion"),
     )
+    return _Scans(rescanned[:, 0], apply(f, rescanned), apply(f, again), apply(f, with_lesion))
 
-    study = Study("target-domain", denoiser, float(mas), {})
-    likeness, _ = match_lesions(ybar, y, scanner.patch_grid)
+
+def _compare(y: Tensor, ybar: Tensor, distance: Tensor, null: Tensor) -> TargetNumbers:
+    """Distances of the ȳ beside those of the true y, and how much the ȳ vary."""
     by_sample, by_group = Spread.of(distance.mean(1)), Spread.of(null.mean(1))
-    inside = float((distance.mean(1) <= by_group.high).double().mean())
-    sd, covered = rms(sample_sd(ybar)), coverage(ybar, y)
-    verdict = judge_targets(
-        by_sample, by_group, inside=inside, sd_hu=float(sd), covered=covered, n=n
+    return TargetNumbers(
+        by_sample,
+        by_group,
+        inside=float((distance.mean(1) <= by_group.high).double().mean()),
+        sd_hu=float(rms(sample_sd(ybar))),
+        covered=coverage(ybar, y),
+        n=len(ybar),
     )
-    add_scan(study, x, y, fx)
-    sampler = model.sampler
-    _numbers(study, sampler, y, ybar, xprime)
-    study.add(
-        "likeness of ȳ - y to a lesion, the likest", float(likeness.max()), "1", sampler=sampler,
-        should_be="1 if a lesion is all that differs",
-        meaning=f"correlation with discs of radius 1.5 and 3 px; ȳ {int(likeness.argmax()) + 1}",
-    )  # fmt: skip
-    for what, value in by_sample.named():
-        study.add(
-            f"‖x' - f(x)‖, {what}", value, "HU", sampler=sampler,
-            should_be=f"within {by_group.low:.1f} to {by_group.high:.1f} HU, as for the true y",
-            meaning=f"{what} over the ȳ of the mean over {draws} noise draws",
-        )  # fmt: skip
-    for what, value in by_group.named():
-        study.add(
-            f"‖f(R⁻¹𝒫Ry) - f(x)‖, {what}", value, "HU", sampler="true y, noise redrawn",
-            should_be="the reference",
-            meaning=f"the same for the true y, over {null_groups} groups of {draws} draws",
-        )  # fmt: skip
-    study.add(
-        "share of ȳ no farther from f(x) than the true y", inside, "1", sampler=sampler,
-        should_be="about 1 if the ȳ are invariances",
-        meaning="mean distance at most the largest of the true y's groups",
-    )  # fmt: skip
-    study.facts = {
-        "layers": [model.wiretap.layer],
-        "sampler": model.sampler,
-        "n": n,
-        "draws": draws,
-        "sampled_at_mas": sampled_at,
-        "null_groups": null_groups,
-        "seed": seed,
-        "scan": scanner.facts(mas),
-        "weights": dict(model.facts),
-        "verdict": {**vars(verdict)},
-        "patch": patch_facts(scanner),
-    }
-    study.arrays = {
-        "slice": scanner.hu,
-        **{
-            name: array.cpu().numpy()
-            for name, array in {
-                "y": y,
-                "x": x,
-                "fx": fx,
-                "ybar": ybar,
-                "rescanned": rescanned[:, 0],
-                "xprime": xprime,
-                "distance": distance,
-                "null_distance": null,
-                "lesion_likeness": likeness,
-            }.items()
-        },
-    }
-    add_compatibility(
-        study,
-        NullOutputs(fx, again[:NULL_DRAWS], seed=seed),
-        xprime=xprime,
-        ybar=ybar,
-        y=y,
-        with_lesion=apply(f, with_lesion),
-        rays=ray_detectability(scanner, ybar, mas),
-        sampler=sampler,
-    )
-    if sampled_at != mas:
-        study.facts["verdict"]["reasons"].append(
-            f"the anatomies were drawn for the scan at {sampled_at:g} mAs and scanned at {mas:g}"
-        )
-    study.add_verdict(study.facts["verdict"], sampler=sampler)  # with the power as a reason
-    return study
-
-
-def _numbers(study: Study, sampler: str, y: Tensor, ybar: Tensor, xprime: Tensor) -> None:
-    """The numbers that need no reference: spread, bias and coverage."""
-    n = len(ybar)
-    study.add(
-        "sd of ȳ", float(rms(sample_sd(ybar))), "HU", sampler=sampler,
-        should_be="above 0: 0 means that the samples are all the same",
-        meaning="rms over pixels of the standard deviation over samples",
-    )  # fmt: skip
-    study.add(
-        "sd of x'", float(rms(sample_sd(xprime.flatten(0, 1)))), "HU", sampler=sampler,
-        should_be="about that of f(R⁻¹𝒫Ry) if the ȳ are invariances",
-        meaning="the same for the outputs, over samples and draws",
-    )  # fmt: skip
-    study.add(
-        "‖mean ȳ - y‖", float(rms(ybar.mean(0) - y)), "HU", sampler=sampler,
-        should_be="at most the sd of ȳ", meaning="bias of the samples",
-    )  # fmt: skip
-    study.add(
-        "coverage of y by the 5–95 % band", coverage(ybar, y), "1", sampler=sampler,
-        should_be=f"{ideal_coverage(n):.3f}", meaning=f"share of pixels; the ideal for {n} samples",
-    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 from functools import cache
@@ -118,31 +118,50 @@ def train_all(
             if alarm := collapse_alarm(active, autoencoder.latent):
                 tqdm.write(f"{name}: {alarm}", file=sys.stderr)
     weights = WeightSet(folder)
-    for sampler, wanted in (("cinn", SETS), ("flow", FLOWS)):
-        for (of, domain), layers in wanted.items():
-            for layer in layers:
-                name = sampler_name(sampler, of, layer, domain)
-                if not missing(name):
-                    continue
-                f = stages.saved(of)
-                model: Model
-                if sampler == "cinn":
-                    vae = stages.saved(vae_name(domain))
-                    model = stages.cinn(f, vae, layer, domain, pairs(), name)
-                else:
-                    first = flow_name("chen", layer, domain)
-                    start = stages.saved(first) if first in figures else None
-                    if recipe.flow_goes_on and keep is not None and name in keep:
-                        start = keep.load(name)[0]
-                    scans = pairs(recipe.flow_exposures)
-                    model = stages.flow(f, layer, domain, scans, name, start=start)
-                figures[name] = model_figures(model, *held_out)
-                stages.save(name, model.networks[-1], figures[name])
+    for sampler, of, domain, layer in _samplers():
+        name = sampler_name(sampler, of, layer, domain)
+        if missing(name):
+            scans = pairs(recipe.flow_exposures if sampler == "flow" else ())
+            first = flow_name("chen", layer, domain)
+            start = first if first in figures else None
+            goes_on = keep if recipe.flow_goes_on and keep is not None and name in keep else None
+            model = _sampler(stages, sampler, (of, layer, domain), scans, name, start, goes_on)
+            figures[name] = model_figures(model, *held_out)
+            stages.save(name, model.networks[-1], figures[name])
     facts = {**asdict(recipe), "seed": seed, "working_point": point.facts}
     if keep is not None:
         facts["taken_over"] = {"networks": taken, "recipe": keep.manifest["recipe"]}
     weights.seal(recipe=facts, figures=figures)
     return weights
+
+
+def _samplers() -> Iterator[tuple[str, str, str, str]]:
+    """Sampler, denoiser, domain and layer of all samplers of a set."""
+    for sampler, wanted in (("cinn", SETS), ("flow", FLOWS)):
+        for (of, domain), layers in wanted.items():
+            yield from ((sampler, of, domain, layer) for layer in layers)
+
+
+def _sampler(
+    stages: Stages,
+    sampler: str,
+    of: tuple[str, str, str],
+    scans: PatchPairs,
+    name: str,
+    first: str | None,
+    goes_on: WeightSet | None,
+) -> Model:
+    """One sampler of a denoiser, layer and domain.
+
+    A flow starts from the ``first`` one, if that is there, or from itself in an earlier set.
+    """
+    denoiser, layer, domain = of
+    f = stages.saved(denoiser)
+    if sampler == "flow":
+        start = stages.saved(first) if first else None
+        start = goes_on.load(name)[0] if goes_on else start
+        return stages.flow(f, layer, domain, scans, name, start=start)
+    return stages.cinn(f, stages.saved(vae_name(domain)), layer, domain, scans, name)
 
 
 def _any(patterns: Sequence[str], name: str) -> bool:

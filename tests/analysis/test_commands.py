@@ -13,6 +13,7 @@ import pytest
 import zarr
 
 from analysis.main import COMMANDS, main
+from analysis.runs.quantities import BY_ID
 from analysis.session.scene import open_scene
 from ctxai.wiretap.wiretap import Wiretap
 from recon.dicom.images import read_images
@@ -64,6 +65,7 @@ def test_target_domain_leaves_a_whole_run(target_run, ct_folder, tiny_weights):
     np.testing.assert_array_equal(root["target-domain-chen-mas-040"]["ybar"].shape, (20, 16, 16))
     rows = list(csv.DictReader((target_run / "metrics.csv").read_text().splitlines()))
     assert all(row["unit"] and row["should_be"] and row["meaning"] for row in rows)
+    assert {row["id"] for row in rows} <= BY_ID.keys()
     assert {row["mas"] for row in rows} == {"10", "40"}
 
 
@@ -88,6 +90,8 @@ def test_invariances_leave_samples_of_each_layer(invariance_run):
     assert group["layer-1/plain"].shape == (5, 16, 16)
     assert "layer-1/projected" not in group
     assert (group["layer-output/projected_distance"][...] <= 3.0).all()
+    rows = csv.DictReader((invariance_run / "metrics.csv").read_text().splitlines())
+    assert {row["id"] for row in rows} <= BY_ID.keys()
     record = json.loads((invariance_run / "run.json").read_text())
     assert set(record["studies"][0]["verdicts"]) == {
         "1, plain", "output, plain", "output, projected",
@@ -98,11 +102,12 @@ def test_invariances_leave_samples_of_each_layer(invariance_run):
 def test_metrics_hold_the_verdict_of_each_set_with_its_reasons(run, request):
     out = request.getfixturevalue(run)
     with open(out / "metrics.csv", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["quantity"] == "verdict"]
+        rows = [row for row in csv.DictReader(handle) if row["id"] == "verdict"]
     said = []
     for study in json.loads((out / "run.json").read_text())["studies"]:
         said += study["verdicts"].values() if "verdicts" in study else [study["verdict"]]
     assert len(rows) == len(said) >= 2
+    assert all(verdict["kind"] and verdict["numbers"] for verdict in said)
     for row, verdict in zip(rows, said, strict=True):
         assert float(row["value"]) == verdict["holds"] and row["sampler"]
         for words in (verdict["label"], verdict["sentence"], *verdict["reasons"]):

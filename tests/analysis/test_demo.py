@@ -71,12 +71,12 @@ def test_both_doses_are_derived_series_of_one_slice(out: Path) -> None:
 
 def test_plain_samples_are_measured_and_projected_ones_keep_the_output(out: Path) -> None:
     for denoiser, layers in (("chen", {"output"}), ("yang", {"1", "4", "7", "output"})):
-        plain = rows(out, quantity="‖f(x̄) - f(x)‖, median", denoiser=denoiser)
+        plain = rows(out, id="output_change_median", denoiser=denoiser)
         assert {r["layer"] for r in plain} == layers
         assert all(float(r["value"]) > 0 for r in plain)
         [largest] = rows(
-            out, quantity="‖f(x̄) - f(x)‖, largest", denoiser=denoiser,
+            out, id="output_change_largest", denoiser=denoiser,
             sampler="VAE_x + cINN, projected",
         )  # fmt: skip
         assert float(largest["value"]) <= 3.0 * 1.001
-    assert len(rows(out, study="target-domain", quantity="‖x' - f(x)‖, median")) == 2
+    assert len(rows(out, study="target-domain", id="target_distance_median")) == 2

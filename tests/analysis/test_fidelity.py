@@ -4,8 +4,14 @@ import pytest
 import torch
 from tolerances import FIDELITY
 
-from analysis.fidelity.verdict import judge_invariances, judge_targets
+from analysis.fidelity.verdict import (
+    SampleNumbers,
+    TargetNumbers,
+    judge_invariances,
+    judge_targets,
+)
 from analysis.numbers import Spread, apply, coverage, ideal_coverage, rms, sample_sd
+from analysis.report.wording import sample_words, target_words
 from recon.errors import DataError
 
 
@@ -46,26 +52,38 @@ def spread(value, count=24):
     return Spread(value, 0.9 * value, 1.1 * value, count)
 
 
+def judged(*spreads, **numbers):
+    """A verdict on samples as data, and in words."""
+    found = SampleNumbers(*spreads, **numbers)
+    verdict = judge_invariances(found)
+    return verdict, sample_words(found, verdict)
+
+
 def test_verdict_follows_the_noise_or_the_tolerance():
     noise = spread(35.0)
     good = ideal_coverage(24)
-    assert not judge_invariances(spread(129.0), noise, covered=good).holds
-    assert judge_invariances(spread(30.0), noise, covered=good).label == "invariances"
-    assert not judge_invariances(spread(30.0), noise, covered=good, tolerance_hu=3.0).holds
-    assert judge_invariances(spread(2.9), noise, covered=good, tolerance_hu=3.0).holds
-    narrow = judge_invariances(spread(2.9), noise, covered=0.06, tolerance_hu=3.0)
-    assert narrow.label == "invariances, but too narrow"
-    loose = judge_invariances(spread(2.9), spread(2.5), covered=good, tolerance_hu=3.0)
+    assert not judged(spread(129.0), noise, covered=good)[0].holds
+    verdict, words = judged(spread(30.0), noise, covered=good)
+    assert (verdict.kind, verdict.spread, words.label) == ("invariances", "right", "invariances")
+    assert not judged(spread(30.0), noise, covered=good, tolerance_hu=3.0)[0].holds
+    assert judged(spread(2.9), noise, covered=good, tolerance_hu=3.0)[0].holds
+    narrow, words = judged(spread(2.9), noise, covered=0.06, tolerance_hu=3.0)
+    assert narrow.spread == "too_narrow" and words.label == "invariances, but too narrow"
+    _, loose = judged(spread(2.9), spread(2.5), covered=good, tolerance_hu=3.0)
     assert "any scan of this anatomy" in loose.reasons[0]
-    features = judge_invariances(spread(30.0), noise, covered=good, feature_ratio=3.0)
-    assert not features.holds and "representation" in features.sentence
+    features, words = judged(spread(30.0), noise, covered=good, feature_ratio=3.0)
+    assert not features.holds and "representation" in words.sentence
 
 
 def test_target_verdict_counts_what_the_truth_would_give():
     null = Spread(30.0, 29.0, 31.0, 24)
-    facts = {"sd_hu": 12.0, "covered": 0.8, "n": 250}
-    assert judge_targets(spread(30.0), null, inside=0.9, **facts).holds
-    one = judge_targets(spread(30.0, 1), null, inside=1.0, sd_hu=0.0, covered=0.0, n=1)
-    assert one.holds and not any("differ among" in reason for reason in one.reasons)
-    assert "few of" in judge_targets(spread(60.0), null, inside=0.1, **facts).sentence
-    assert "none of" in judge_targets(spread(60.0), null, inside=0.0, **facts).sentence
+
+    def judged(distance, inside, *, sd_hu=12.0, covered=0.8, n=250):
+        numbers = TargetNumbers(distance, null, inside, sd_hu, covered, n)
+        return judge_targets(numbers), target_words(numbers, judge_targets(numbers))
+
+    assert judged(spread(30.0), 0.9)[0].holds
+    one, words = judged(spread(30.0, 1), 1.0, sd_hu=0.0, covered=0.0, n=1)
+    assert one.holds and not any("differ among" in reason for reason in words.reasons)
+    assert "few of" in judged(spread(60.0), 0.1)[1].sentence
+    assert "none of" in judged(spread(60.0), 0.0)[1].sentence

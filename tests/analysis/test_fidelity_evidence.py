@@ -13,9 +13,9 @@ from analysis.fidelity.statistics import (
     noise_power_ratio,
     rank_histogram,
 )
-from analysis.fidelity.verdict import Evidence, judge_invariances
+from analysis.fidelity.verdict import Evidence, SampleNumbers, judge_invariances
 from analysis.numbers import Spread, ideal_coverage
-from analysis.runs.store import Study
+from analysis.report.wording import sample_words
 from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.vae import VAE
 from ctxai.sampling.model import InvarianceModel
@@ -119,48 +119,47 @@ def test_latents_that_the_flow_maps_to_normal_numbers_are_called_normal():
 
 def evidence_of(f, *, facts=None, **change):
     x = 50.0 * normal(16, 16)
-    study = Study("invariances", "f", 10.0, {})
     given = {"layer": "output", "tolerance_hu": 3.0, "seed": 1} | change
     redrawn = x + 40.0 * normal(14, 16, 16, seed=5)
     model = model_of(f, given["layer"])
     model.facts |= facts or {}
-    return x, study, LayerEvidence(study, model, x, redrawn, **given)
+    return x, LayerEvidence(model, x, redrawn, **given)
 
 
-def value(study, quantity, sampler):
-    [row] = [r for r in study.metrics if (r["quantity"], r["sampler"]) == (quantity, sampler)]
-    return float(row["value"])
+def judged(*spreads, **numbers):
+    """A verdict on samples as data, and in words."""
+    found = SampleNumbers(*spreads, **numbers)
+    verdict = judge_invariances(found)
+    return verdict, sample_words(found, verdict)
 
 
 def test_evidence_of_a_low_pass():
     """Deviations that 2×2 means do not see are near-null altogether, smooth ones not at all."""
-    x, study, layer = evidence_of(low_pass)
-    assert layer.white.dimension == pytest.approx(192, abs=12)
+    x, layer = evidence_of(low_pass)
+    assert layer.noise.dimension == pytest.approx(192, abs=12)
     fine = normal(6, 16, 16, seed=7)
     fine = 60.0 * (fine - low_pass(fine[:, None])[:, 0])
-    unseen = layer.of(x + fine, sampler="fine", projected=True)
-    seen = layer.of(x + low_pass(fine[:, None].abs())[:, 0], sampler="coarse")
+    unseen = layer.of(x + fine, projected=True)
+    seen = layer.of(x + low_pass(fine[:, None].abs())[:, 0])
     assert unseen.energy == pytest.approx(1.0, abs=1e-3) and unseen.gain < 1e-3
     assert seen.energy < 1e-3 and seen.gain == pytest.approx(1.0, rel=1e-3)
     assert unseen.white_energy == pytest.approx(0.75, abs=0.05) and not unseen.injective
     # the reference keeps the unseen 3/4 of 40 HU of noise; 60 HU are 1.5 times as much
-    assert layer.reference_sd == pytest.approx(40.0 * 0.75**0.5, rel=0.1)
+    assert layer.reference.sd == pytest.approx(40.0 * 0.75**0.5, rel=0.1)
     assert unseen.sd_ratio == pytest.approx(1.5, rel=0.15)
-    assert value(study, "near-null dimension", "white noise") == pytest.approx(192, abs=12)
-    assert value(study, "near-null energy of x̄ - x", "fine") == pytest.approx(1.0, abs=1e-3)
-    assert value(study, "inversion error of the cINN", "VAE_x + cINN") < 1e-3
-    assert sum("noise power" in row["quantity"] for row in study.metrics) == 10
+    assert unseen.dimension == pytest.approx(192, abs=12)
+    assert layer.latents.inversion < 1e-3
+    assert len(unseen.noise_power) == len(seen.noise_power) == 5
 
 
 @pytest.mark.parametrize(("active", "alarm"), [(0, True), (6, False)])
 def test_active_dimensions_are_told_and_a_collapse_is_a_reason(active, alarm):
-    x, study, layer = evidence_of(low_pass, facts={"active_dimensions": active})
-    quantity = "active dimensions of the autoencoder"
-    assert value(study, quantity, "VAE_x + cINN") == active
-    found = layer.of(x + normal(3, 16, 16), sampler="any")
+    x, layer = evidence_of(low_pass, facts={"active_dimensions": active})
+    assert layer.active == active
+    found = layer.of(x + normal(3, 16, 16))
     spread = Spread(2.9, 2.0, 3.0, 24)
-    verdict = judge_invariances(spread, spread, covered=0.8, evidence=found)
-    assert any(f"collapsed: {active} of 6" in reason for reason in verdict.reasons) == alarm
+    _, words = judged(spread, spread, covered=0.8, evidence=found)
+    assert any(f"collapsed: {active} of 6" in reason for reason in words.reasons) == alarm
 
 
 def test_a_layer_that_keeps_everything_is_as_good_as_injective():
@@ -170,29 +169,31 @@ def test_a_layer_that_keeps_everything_is_as_good_as_injective():
         net[0].bias.zero_()
         net[2].weight.copy_(torch.tensor([1.0, -1.0]).reshape(1, 2, 1, 1))
         net[2].bias.zero_()
-    x, _, layer = evidence_of(net, layer="1")
-    found = layer.of(x + normal(3, 16, 16), sampler="any")
-    assert found.injective and found.dimension == 0 and layer.reference_sd is None
+    x, layer = evidence_of(net, layer="1")
+    found = layer.of(x + normal(3, 16, 16))
+    assert found.injective and found.dimension == 0 and layer.reference is None
     noise = Spread(35.0, 30.0, 40.0, 24)
     for distance, holds in ((30.0, True), (60.0, False)):
         spread = Spread(distance, distance, distance, 24)
-        verdict = judge_invariances(spread, noise, covered=0.8, evidence=found)
-        assert verdict.label == "as good as injective" and verdict.holds == holds
-        assert any("0 of 256 dimensions" in reason for reason in verdict.reasons)
+        verdict, words = judged(spread, noise, covered=0.8, evidence=found)
+        assert verdict.kind == "injective" and verdict.holds == holds
+        assert words.label == "as good as injective"
+        assert any("0 of 256 dimensions" in reason for reason in words.reasons)
 
 
 def test_the_verdict_weighs_the_spread_at_equal_tolerance():
     spread, noise = Spread(2.9, 2.0, 3.0, 24), Spread(35.0, 30.0, 40.0, 24)
     facts = {"energy": 0.8, "gain": 0.1, "white_energy": 0.5, "white_gain": 0.4}
     facts |= {"dimension": 2000.0, "entries": 4096}
-    for ratio, label in (
-        (0.9, "invariances"),
-        (0.2, "invariances, but too narrow"),
-        (2.1, "invariances, but too wide"),
+    for ratio, width, label in (
+        (0.9, "right", "invariances"),
+        (0.2, "too_narrow", "invariances, but too narrow"),
+        (2.1, "too_wide", "invariances, but too wide"),
     ):
         evidence = Evidence(**facts, sd_ratio=ratio)
-        verdict = judge_invariances(
+        verdict, words = judged(
             spread, noise, covered=ideal_coverage(24), tolerance_hu=3.0, evidence=evidence
         )
-        assert verdict.label == label and verdict.holds
-        assert any(f"{ratio:.2f} times" in reason for reason in verdict.reasons)
+        assert (verdict.kind, verdict.spread) == ("invariances", width)
+        assert words.label == label and verdict.holds
+        assert any(f"{ratio:.2f} times" in reason for reason in words.reasons)

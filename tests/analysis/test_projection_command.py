@@ -13,11 +13,13 @@ from analysis.lesions.lesion import Lesion
 from analysis.main import main
 from analysis.observers.human import Observed
 from analysis.projection_domain.pair import Pair
-from analysis.projection_domain.readers import read_images
+from analysis.projection_domain.readers import Reading, read_images
 from analysis.projection_domain.study import projection_study
-from analysis.projection_domain.words import explain, table
 from analysis.report.pair_figure import projection_figure
-from analysis.runs.store import Study, read_run
+from analysis.report.pair_words import table
+from analysis.report.record import study_of
+from analysis.runs.quantities import BY_ID
+from analysis.runs.store import read_run
 from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
@@ -36,15 +38,20 @@ def pair(body):
 
 
 @pytest.fixture(scope="module")
-def studies(pair):
+def results(pair):
     def smooth(x):
         padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
         return torch.nn.functional.avg_pool2d(padded, 3, stride=1)
 
     return projection_study(
-        smooth, pair, denoiser="mean", other="lesion", mas=[2.0, 20.0], full_mas=100.0, draws=20,
+        smooth, pair, denoiser="mean", mas=[2.0, 20.0], full_mas=100.0, draws=20,
         lesion=LESION, seed=2, progress=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def studies(results):
+    return [study_of(result) for result in results]
 
 
 def test_a_study_says_what_was_there_and_who_lost_it(studies):
@@ -67,7 +74,7 @@ def test_a_study_says_what_was_there_and_who_lost_it(studies):
 
 def test_human_observers_stay_below_the_ideal_one_here(studies):
     """AUC of CHO and NPW against the ideal observer of the rays, within their intervals."""
-    rows = [row for s in studies for row in s.metrics if row["quantity"].startswith("AUC of")]
+    rows = [row for s in studies for row in s.metrics if "_auc_" in row["id"]]
     assert len(rows) == 8
     for row in rows:
         low = float(row["meaning"].split("interval ")[1].split(" to ")[0])
@@ -90,52 +97,50 @@ def human(d, auc, width=0.0):
         (human(5.5, 1.0), 5.0, True),
     ],
 )
-def test_a_human_observer_above_the_ideal_one_is_flagged(seen, best, above, pair, monkeypatch):
-    study = Study("projection-domain", "f", 2.0, {})
+def test_a_human_observer_above_the_ideal_one_is_flagged(
+    seen, best, above, pair, results, monkeypatch
+):
     monkeypatch.setattr("analysis.projection_domain.readers.observe", lambda *_, **__: seen)
-    read_images(study, lambda x: x, pair, 2.0, 12, 1, other="lesion", best=best)
-    assert study.facts["human_below_ideal"] is not above
+    readings, _ = read_images(lambda x: x, pair, 2.0, 12, 1)
+    stages = results[0].stages.copy()
+    stages[1, 0] = best
+    assert replace(results[0], readings=readings, stages=stages).human_below_ideal is not above
 
 
-def test_the_words_say_whether_human_observers_can_be_right(studies):
+def test_the_words_say_whether_human_observers_can_be_right(results, studies):
     assert all(study.facts["human_below_ideal"] for study in studies)
     told = studies[0].facts["verdict"]
     assert told["holds"] and any("none of them is above" in reason for reason in told["reasons"])
-    broken = replace(
-        studies[0],
-        facts={**studies[0].facts, "human_below_ideal": False},
-        metrics=list(studies[0].metrics),
-    )
-    explain(broken)
-    told = broken.facts["verdict"]
+    impossible = [Reading(r.reader, r.stage, human(1e3, 1.0)) for r in results[0].readings]
+    told = study_of(replace(results[0], readings=impossible)).facts["verdict"]
     assert not told["holds"] and any("one of them is above" in reason for reason in told["reasons"])
 
 
 def test_shares_of_what_reached_a_stage_are_beside_those_of_the_full_dose(studies):
     for study in studies:
-        rows = {row["quantity"]: float(row["value"]) for row in study.metrics}
+        rows = {row["id"]: float(row["value"]) for row in study.metrics}
         _, rays, image, output = study.arrays["stages"][:, 0]
         for stage, before, behind in (("reconstruction", rays, image), ("network", image, output)):
             share = 1 - behind**2 / before**2
-            lost = rows[f"share of d'² that reaches the {stage} and is lost in it"]
+            lost = rows[f"lost_share_{stage}"]
             assert lost == pytest.approx(share, rel=1e-3)
         told = f"network lost {100 * share:.2g} % of what reached it"
         assert told in study.facts["verdict"]["sentence"]
         assert f"network lost {share:.1%} of what reached it" in table(study)
         # hardly anything of the full dose reaches it: by that measure it could not lose much
-        assert lost > 4 * rows["share of d'² at full dose that the network took"]
+        assert lost > 4 * rows["full_dose_share_network"]
 
 
 def test_a_lesion_is_recovered_and_costs_something_to_hide(studies):
     """The mean over 3 × 3 pixels keeps the contrast of a core of radius 2.5 but for its edge."""
     for study in studies:
-        rows = {row["quantity"]: row for row in study.metrics}
+        rows = {row["id"]: row for row in study.metrics}
         image, output = (
-            float(rows[f"contrast recovery: {s}"]["value"]) for s in ("image", "output")
+            float(rows[f"contrast_recovery_{s}"]["value"]) for s in ("image", "output")
         )
         assert 0.75 < output < image < 1.05
         assert study.facts["hidden"]
-        own, cost = rows["d' of the lesion to be hidden"], rows["cost of hiding"]
+        own, cost = rows["hidden_lesion_d"], rows["hiding_cost"]
         assert float(own["value"]) == pytest.approx(study.arrays["tolerance_curve"][1, 0], rel=1e-3)
         assert 0.5 < float(cost["value"]) / float(own["value"]) < 1.0
         tau = float(cost["meaning"].split("τ = ")[1].split(" HU")[0])
@@ -152,24 +157,22 @@ def test_table_and_picture(studies):
 def test_exposures_outside_the_curve_are_refused(pair):
     for mas in (0.5, 200.0):
         with pytest.raises(DataError, match="range"):
-            projection_study(
-                lambda x: x, pair, denoiser="f", other="o", mas=[mas], full_mas=100.0, seed=1
-            )
+            projection_study(lambda x: x, pair, denoiser="f", mas=[mas], full_mas=100.0, seed=1)
 
 
 def viewer_data(page):
     return json.loads(re.search(r"id='viewer-data'>(.*?)</script>", page, re.S).group(1))
 
 
-def test_the_words_follow_the_numbers(studies):
+def test_the_words_follow_the_numbers(results, studies):
     low, high = (study.facts["verdict"] for study in studies)
-    assert low["holds"] and low["label"] == "lost by the dose"
+    assert low["holds"] and (low["kind"], low["label"]) == ("lost_by_dose", "lost by the dose")
     share = studies[1].facts["shares_of_full_dose"]
-    assert f"the dose took {100 * share['the dose took']:.2g} %" in high["sentence"]
-    broken = replace(studies[0], facts={**studies[0].facts, "inequality_holds": False})
-    explain(broken)
-    assert not broken.facts["verdict"]["holds"]
-    assert any("cannot be" in reason for reason in broken.facts["verdict"]["reasons"])
+    assert f"the dose took {100 * share['dose']:.2g} %" in high["sentence"]
+    broken = replace(results[0], stages=results[0].stages * [[1.0], [1.0], [9.0], [9.0]])
+    told = study_of(broken).facts["verdict"]
+    assert not broken.inequality_holds and not told["holds"]
+    assert any("cannot be" in reason for reason in told["reasons"])
 
 
 def words(tiny_weights, out, *more):
@@ -191,7 +194,8 @@ def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsy
     assert record["configuration"]["contrast"] == 20.0 and record["inputs"]
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert all(row["unit"] and row["should_be"] and row["meaning"] for row in rows)
-    [said] = [row["meaning"] for row in rows if row["quantity"] == "verdict"]
+    assert {row["id"] for row in rows} <= BY_ID.keys()
+    [said] = [row["meaning"] for row in rows if row["id"] == "verdict"]
     assert facts["verdict"]["sentence"] in said and facts["verdict"]["reasons"][-1] in said
     group = zarr.open_group(str(out / "samples.zarr"), mode="r")["projection-domain-chen-mas-030"]
     assert group["stages"].shape == (4, 7) and group["signal"].shape == (16, 16)

@@ -234,7 +234,7 @@ def test_fbp_loses_what_nps_and_mtf_predict(pixel, n, views, radius, edge, toler
 def test_parts_add_up(scanner, pair):
     assert pair.change[2:].sum(0).allclose(pair.change[0], atol=1e-3)
     assert pair.change[1].abs().max() < pair.change[0].abs().max()
-    assert len(pair.names) == 7 and len(components(pair.change[0], (1.0, 1.0))) == 7
+    assert len(pair.change) == 7 and len(components(pair.change[0], (1.0, 1.0))) == 7
 
 
 def test_threshold_is_where_the_rays_reach_it(scanner):

@@ -44,8 +44,11 @@ def study(kind):
         },
     }  # fmt: skip
     verdict = {
-        "label": "not invariances",
+        "kind": "not_invariances",
         "holds": False,
+        "spread": "right",
+        "layer": "output",
+        "label": "not invariances",
         "sentence": "No & no.",
         "reasons": ["<9"],
     }
@@ -59,15 +62,17 @@ def study(kind):
             "distance": np.abs(noise[:, :, 0, 0]), "null_distance": np.abs(noise[:5, :, 0, 1]),
         }  # fmt: skip
     else:
-        verdicts = {"4, plain": verdict, "output, plain": {**verdict, "holds": True}}
+        plain = {**verdict, "projected": False}
+        verdicts = {"4, plain": {**plain, "layer": "4"}, "output, plain": {**plain, "holds": True}}
         made.facts = {**common, "weights": {"4": {"recipe": "reduced"}}, "verdicts": verdicts}
         made.arrays = {**arrays, "redrawn_distance": np.arange(1.0, 6.0)}
         for layer in ("4", "output"):
             made.arrays[f"layer-{layer}/plain"] = noise[:, 0]
             made.arrays[f"layer-{layer}/plain_distance"] = np.arange(9.0)
             made.arrays[f"layer-{layer}/plain_output"] = noise[:, 1]
-    made.add("sd of <x̄>", 12.345, "HU", should_be="> 0", meaning="spread & more")
-    made.add("coverage", 0.75, "1", should_be="0.8", meaning="share")
+    made.add("sample_sd", 12.345)
+    made.metrics[-1] |= {"quantity": "sd of <x̄>", "should_be": "> 0", "meaning": "spread & more"}
+    made.add("coverage_of_x", 0.75, ideal=0.8, n=9)
     return made
 
 
@@ -230,10 +235,10 @@ def test_labels_of_exposures_sort():
 
 
 def test_a_layer_that_hides_nothing_does_not_count_as_found() -> None:
-    def verdict(label: str) -> dict:
-        return {"holds": True, "label": label, "sentence": "", "reasons": []}
-
-    verdicts = {"1, plain": verdict("as good as injective"), "4, plain": verdict("invariances")}
+    verdicts = {
+        "1, plain": {"kind": "injective", "holds": True, "spread": "right"},
+        "4, plain": {"kind": "invariances", "holds": True, "spread": "right"},
+    }
     study = Study("invariances", "yang", 10.0, {"verdicts": verdicts})
     assert _headline([study]) == (
         "1 of the 2 sets of samples are invariances. For 1 there is nothing to be found: the layer "
@@ -244,14 +249,14 @@ def test_a_layer_that_hides_nothing_does_not_count_as_found() -> None:
 
 
 def test_the_headline_says_which_sets_vary_too_little_or_too_much() -> None:
-    def study(**labels: str) -> Study:
+    def study(**spreads: str) -> Study:
         verdicts = {
-            key: {"holds": True, "label": label, "sentence": "", "reasons": []}
-            for key, label in labels.items()
+            key: {"kind": "invariances", "holds": True, "spread": spread}
+            for key, spread in spreads.items()
         }
         return Study("invariances", "yang", 10.0, {"verdicts": verdicts})
 
-    good, narrow, wide = (f"invariances{end}" for end in ("", ", but too narrow", ", but too wide"))
+    good, narrow, wide = "right", "too_narrow", "too_wide"
     assert _headline([study(a=good, b=narrow, c=wide, d=wide)]) == (
         "All 4 sets of samples are invariances; in 1 of them they are too much alike and in 2 of "
         "them they are too different from each other."

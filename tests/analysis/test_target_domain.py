@@ -6,6 +6,7 @@ from tolerances import STUDIES
 
 from analysis.invariances.study import invariance_study
 from analysis.lesions.lesion import site_lesion
+from analysis.report.record import study_of
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.target_domain.study import target_domain_study
 from ctxai.sampling.model import InvarianceModel
@@ -63,25 +64,33 @@ def smooth(x):
     return torch.nn.functional.avg_pool2d(padded, 3, stride=1)
 
 
-def value(study, start, **where):
+def targets(*args, **how):
+    return study_of(target_domain_study(*args, **how))
+
+
+def invariances(*args, **how):
+    return study_of(invariance_study(*args, **how))
+
+
+def value(study, id, **where):
     rows = [
         row for row in study.metrics
-        if row["quantity"].startswith(start) and all(row[k] == w for k, w in where.items())
+        if row["id"] == id and all(row[k] == w for k, w in where.items())
     ]  # fmt: skip
-    assert len(rows) == 1, (start, [row["quantity"] for row in rows])
+    assert len(rows) == 1, (id, [row["quantity"] for row in rows])
     return float(rows[0]["value"])
 
 
 def test_the_true_anatomy_is_a_target_of_itself(scanner):
     truth = known(lambda v: scanner.y.expand(len(v), 16, 16), smooth, "y")
     # with 100 of both, .8 is four standard errors below what the truth gives: .99 and .95
-    study = target_domain_study(truth, scanner, n=100, draws=4, null_groups=100, seed=2, **COMMON)
+    study = targets(truth, scanner, n=100, draws=4, null_groups=100, seed=2, **COMMON)
     assert study.facts["verdict"]["holds"]
-    ratio = value(study, "‖x' - f(x)‖, median") / value(study, "‖f(R⁻¹𝒫Ry) - f(x)‖, median")
+    ratio = value(study, "target_distance_median") / value(study, "truth_distance_median")
     assert abs(ratio - 1) < STUDIES["distance of the truth to itself, rel"]
-    assert value(study, "share of ȳ no farther") > 0.8
-    assert value(study, "share of ȳ compatible") > 0.8
-    power = value(study, "power of the test")
+    assert value(study, "share_inside") > 0.8
+    assert value(study, "compatible_share") > 0.8
+    power = value(study, "test_power")
     assert 0.0 <= power <= 1.0
     found = study.facts["compatibility"]
     assert found["power_low"] <= power <= found["power_high"]
@@ -89,7 +98,7 @@ def test_the_true_anatomy_is_a_target_of_itself(scanner):
     assert f"noticed in {power:.0%}" in told and ("says little" in told) == (power < 0.5)
     assert "d' 0 to 0" in rays  # the rays of the same anatomy are the same
     assert study.arrays["compatibility_p"].shape == (100,)
-    assert value(study, "sd of ȳ") < 1e-3
+    assert value(study, "target_sd") < 1e-3
     xprime, rescanned = study.arrays["xprime"], study.arrays["rescanned"]
     assert xprime.shape == (100, 4, 16, 16)
     again = smooth(torch.from_numpy(rescanned)[:, None])[:, 0].numpy()
@@ -101,12 +110,12 @@ def test_another_anatomy_is_told_from_the_truth(scanner):
     block = torch.zeros(16, 16)
     block[4:12, 4:12] = 80.0
     wrong = known(lambda v: (scanner.y + block).expand(len(v), 16, 16), smooth, "y")
-    study = target_domain_study(wrong, scanner, n=8, draws=4, seed=2, **COMMON)
+    study = targets(wrong, scanner, n=8, draws=4, seed=2, **COMMON)
     assert not study.facts["verdict"]["holds"]
-    assert value(study, "share of ȳ no farther") == 0.0
-    assert value(study, "share of ȳ compatible") == 0.0
+    assert value(study, "share_inside") == 0.0
+    assert value(study, "compatible_share") == 0.0
     assert study.facts["compatibility"]["most_different"] == []
-    assert value(study, "‖mean ȳ - y‖") == pytest.approx(40.0, rel=1e-3)  # 80 HU on a quarter
+    assert value(study, "target_bias") == pytest.approx(40.0, rel=1e-3)  # 80 HU on a quarter
     mean = study.arrays["xprime"].mean((0, 1)) - study.arrays["y"]
     assert 60.0 < mean[6:10, 6:10].mean() < 100.0
 
@@ -116,8 +125,8 @@ def test_the_same_anatomies_are_scanned_at_another_exposure(scanner):
     copying = known(lambda v: None, smooth, "y")
     copying.generate = lambda v, z: z.expand(len(v), 1, 16, 16)
     how = COMMON | {"mas": 4 * MAS}
-    study = target_domain_study(copying, scanner, sampled_at=MAS, n=2, draws=2, seed=2, **how)
-    first = target_domain_study(copying, scanner, n=2, draws=2, seed=2, **COMMON)
+    study = targets(copying, scanner, sampled_at=MAS, n=2, draws=2, seed=2, **how)
+    first = targets(copying, scanner, n=2, draws=2, seed=2, **COMMON)
     assert (study.arrays["ybar"] == first.arrays["ybar"]).all()
     assert (study.arrays["ybar"][0] == first.arrays["fx"]).all()
     assert study.facts["sampled_at_mas"] == MAS and study.mas == 4 * MAS
@@ -132,16 +141,16 @@ def test_an_anatomy_that_looks_like_a_lesion_is_named(scanner):
     noise = 10.0 * torch.randn(5, 16, 16, generator=torch.Generator().manual_seed(3))
     noise[2] += hidden
     like = known(lambda v: scanner.y + noise[: len(v)], smooth, "y")
-    study = target_domain_study(like, scanner, n=5, draws=1, seed=2, **COMMON)
+    study = targets(like, scanner, n=5, draws=1, seed=2, **COMMON)
     assert study.arrays["lesion_likeness"].argmax() == 2
-    [row] = [r for r in study.metrics if r["quantity"].startswith("likeness of ȳ - y to a lesion")]
+    [row] = [r for r in study.metrics if r["id"] == "lesion_likeness"]
     assert float(row["value"]) > 0.85
     assert row["meaning"].endswith("ȳ 3")  # counted from 1, as in the report
 
 
 def test_x_is_not_among_the_scans_it_is_compared_with(scanner):
     same = known(lambda v: scanner.y.expand(len(v), 16, 16), lambda x: x, "y")
-    study = target_domain_study(same, scanner, n=3, draws=2, null_groups=3, seed=1, **COMMON)
+    study = targets(same, scanner, n=3, draws=2, null_groups=3, seed=1, **COMMON)
     assert study.arrays["distance"].min() > 5.0
     assert study.arrays["null_distance"].min() > 5.0
     assert (study.arrays["fx"] == study.arrays["x"]).all()  # the identity changes nothing, 0 HU
@@ -156,13 +165,13 @@ def fresh_scans(scanner):
 
 def test_fresh_scans_have_ideal_coverage_and_the_noise_s_distance(scanner):
     model = known(fresh_scans(scanner), smooth, "x")
-    study = invariance_study(
+    study = invariances(
         {"output": model}, scanner, n=25, tolerance_hu=None, redraws=64, seed=1, **COMMON
     )
-    ratio = value(study, "‖f(x̄) - f(x)‖, median") / value(study, "‖f(x redrawn) - f(x)‖, median")
+    ratio = value(study, "output_change_median") / value(study, "redrawn_change_median")
     assert abs(ratio - 1) < STUDIES["distance of fresh scans, rel"]
-    assert abs(value(study, "coverage") - 0.83) < STUDIES["coverage of fresh scans"]
-    sd = value(study, "sd of x̄") / value(study, "sd of x redrawn")
+    assert abs(value(study, "coverage_of_x") - 0.83) < STUDIES["coverage of fresh scans"]
+    sd = value(study, "sample_sd") / value(study, "redrawn_sd")
     assert abs(sd - 1) < STUDIES["sd of fresh scans, rel"]
     assert "layer-output/projected" not in study.arrays
 
@@ -170,14 +179,14 @@ def test_fresh_scans_have_ideal_coverage_and_the_noise_s_distance(scanner):
 def test_projected_samples_keep_the_tolerance_and_share_v(scanner):
     law = fresh_scans(scanner)
     models = {"input": known(law, smooth, "x", "input"), "output": known(law, smooth, "x")}
-    study = invariance_study(
+    study = invariances(
         models, scanner, n=6, projected=4, tolerance_hu=2.0, tolerance=0.5, seed=1, **COMMON
     )
     arrays = study.arrays
     assert (arrays["layer-input/plain"] == arrays["layer-output/plain"]).all()
     assert arrays["layer-output/projected"].shape == (4, 16, 16)
     assert arrays["layer-output/projected_distance"].max() <= 2.0
-    assert value(study, "‖Φ(x̄) - z‖", layer="input", sampler="VAE_x + cINN, projected") <= 0.5
+    assert value(study, "layer_change", layer="input", sampler="VAE_x + cINN, projected") <= 0.5
     verdicts = study.facts["verdicts"]
     assert verdicts["output, projected"]["holds"]
 
@@ -198,6 +207,6 @@ def test_misuse_is_refused(scanner):
 def test_untrained_networks_are_measured_and_found_wanting(scanner, untrained):
     """The plain recipe at no budget: whatever it gives is measured and said."""
     model = InvarianceModel(Wiretap(smooth, "output"), *untrained, "x")
-    study = invariance_study({"output": model}, scanner, n=4, seed=1, **COMMON)
+    study = invariances({"output": model}, scanner, n=4, seed=1, **COMMON)
     assert not study.facts["verdicts"]["output, plain"]["holds"]
     assert study.facts["verdicts"]["output, projected"]["holds"]

@@ -1,0 +1,298 @@
+"""A result as a study of a run folder: facts, images, numbers by identifier, verdicts in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from ..fidelity.evidence import LayerEvidence
+from ..fidelity.verdict import Evidence, Verdict
+from ..invariances.result import InvarianceResult, SampleSet
+from ..lesions.lesion import FINE_HU
+from ..numbers import Spread, ideal_coverage, rms, sample_sd
+from ..observers.ideal import auc
+from ..projection_domain.result import PairResult
+from ..runs.quantities import PARTS, STAGES, VERDICT
+from ..runs.scanned import sampler_text
+from ..runs.store import Study, sample_array
+from ..target_domain.compatibility import ALPHA
+from ..target_domain.study import TargetResult
+from .pair_words import other_words, pair_words, part_names, question_and_done
+from .wording import Words, sample_words, target_result_words
+
+__all__ = ["study_of"]
+
+_SHOWN = 24  # samples whose outputs are kept for the pictures
+_REDRAWN, _WHITE = "noise redrawn", "white noise"
+_LAYERS = dict(zip(STAGES, ("projections", "projections", "input", "output"), strict=True))
+
+
+@singledispatch
+def study_of(result: Any) -> Study:
+    """A result of any of the studies as what is written of it.
+
+    Arrays of every study: ``slice``; ``y``, ``x``, ``fx`` (H, W) [HU].
+
+    Of invariances: ``redrawn_distance`` (redraws,); for each layer ``layer-L/plain`` (n, H, W),
+    ``layer-L/plain_distance`` (n,) and the outputs of the first samples ``layer-L/plain_output``;
+    the same with "projected".
+
+    Of the target domain: ``ybar`` and ``rescanned`` (n, H, W), ``xprime`` (n, draws, H, W),
+    ``distance`` (n, draws), ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p``,
+    ``rays_d`` and ``lesion_likeness`` (n,) [1].
+
+    Of two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion,
+    ``hiding`` (H, W) [HU]; ``stages`` (4, parts), ``curve`` (4, n), ``tolerance_curve`` (3, n).
+    """
+    raise TypeError(f"no result of a study: {type(result).__name__}")
+
+
+def _add_verdict(
+    study: Study,
+    verdict: Verdict,
+    words: Words,
+    *,
+    layer: str = "output",
+    sampler: str = "",
+    **data: Any,
+) -> dict[str, Any]:
+    """Add a verdict as a row, 1 if it holds, else 0; returns its data and its words."""
+    told = f"{words.label}: {words.sentence} {'; '.join(words.reasons)}"
+    study.add(VERDICT, float(verdict.holds), layer=layer, sampler=sampler, words=told)
+    return {**asdict(verdict), "layer": layer, **data, **asdict(words)}
+
+
+def _add_spread(study: Study, id: str, spread: Spread, **how: Any) -> None:
+    for what, value in spread.named():
+        study.add(f"{id}_{what}", value, **how)
+
+
+@study_of.register
+def _invariances(result: InvarianceResult) -> Study:
+    layers = result.layers
+    facts = {
+        "layers": [layer.layer for layer in layers],
+        "sampler": {layer.layer: layer.sampler for layer in layers},
+        "weights": {layer.layer: layer.facts for layer in layers},
+        "verdicts": {},
+        **result.facts,
+    }
+    arrays = {"redrawn_distance": result.redrawn_distance}
+    for layer in layers:
+        for found in layer.sets:
+            arrays |= _arrays(layer.layer, found)
+    study = result.scanned.study("invariances", facts, arrays)
+    redrawn = result.redrawn
+    _add_spread(study, "redrawn_change", redrawn, sampler=_REDRAWN, count=redrawn.count)
+    study.add("redrawn_sd", result.redrawn_sd, layer="input", sampler=_REDRAWN)
+    for layer in layers:
+        _add_evidence(study, layer.layer, layer.sampler, layer.evidence)
+        for found in [*layer.sets, *layer.beside]:
+            _add_set(study, layer.layer, found)
+    return study
+
+
+def _arrays(layer: str, found: SampleSet) -> dict[str, Any]:
+    """The images of a set by the names they are kept under."""
+    parts = {"": found.images, "distance": found.distance, "output": found.outputs[:_SHOWN]}
+    return {
+        sample_array(layer, projected=found.projected, part=part): array
+        for part, array in parts.items()
+    }
+
+
+def _add_evidence(study: Study, layer: str, sampler: str, found: LayerEvidence) -> None:
+    """Rows about what a layer hides, and about the latents of a cINN."""
+    noise, reference = found.noise, found.reference
+    gain = float(noise.gain.square().mean().sqrt())
+    study.add(
+        "near_null_dimension", noise.dimension, layer=layer, sampler=_WHITE, entries=noise.entries
+    )
+    for of, energy, stretched, count in (
+        (_WHITE, noise.white_energy, noise.white_gain, 2),
+        (_REDRAWN, float(noise.energy.mean()), gain, len(noise.energy)),
+    ):
+        how: dict[str, Any] = {"layer": layer, "sampler": of, "reference": True, "count": count}
+        study.add("near_null_energy", energy, **how)
+        study.add("gain", stretched, **how)
+    if reference is not None:
+        how = {"layer": layer, "sampler": sampler_text(_REDRAWN, projected=True)}
+        how |= {"count": reference.count, "limit": reference.tolerance}
+        study.add("reference_sd", reference.sd, **how)
+        study.add("reference_change_median", reference.change, **how)
+    how = {"layer": layer, "sampler": sampler}
+    if found.latents is not None:
+        how["count"] = len(found.redrawn)
+        for name in ("sd", "mean", "ks"):
+            study.add(f"latent_{name}", getattr(found.latents, name), **how)
+        study.add("inversion_error", found.latents.inversion, **how)
+    if found.active is not None:
+        study.add("active_dimensions", found.active, latent=found.latent, **how)
+
+
+def _add_set(study: Study, layer: str, found: SampleSet) -> None:
+    """Rows about one set of samples, with its verdict if it has one."""
+    numbers, n = found.numbers, len(found.images)
+    sampler = sampler_text(found.sampler, projected=found.projected)
+    how: dict[str, Any] = {"layer": layer, "sampler": sampler}
+    change, limit = numbers.consistency, numbers.tolerance_hu
+    limit = numbers.redrawn.median if limit is None else limit
+    _add_spread(study, "output_change", change, limit=limit, count=n, **how)
+    if found.layer_ratio is not None:
+        study.add("layer_change", found.layer_ratio, limit=numbers.feature_limit, **how)
+    study.add("sample_sd", found.sd, **how)
+    study.add("coverage_of_x", numbers.covered, ideal=ideal_coverage(n), n=n, **how)
+    if found.projected:
+        study.add("samples_pulled", found.pulled, **how)
+    if numbers.evidence is not None:
+        _add_samples_evidence(study, numbers.evidence, **how)
+    if found.verdict is not None:
+        words = sample_words(numbers, found.verdict)
+        key = f"{layer}, {'projected' if found.projected else 'plain'}"
+        study.facts["verdicts"][key] = _add_verdict(
+            study, found.verdict, words, projected=found.projected, numbers=asdict(numbers), **how
+        )
+
+
+def _add_samples_evidence(study: Study, found: Evidence, **how: Any) -> None:
+    study.add("near_null_energy", found.energy, count=found.count, **how)
+    study.add("gain", found.gain, count=found.count, **how)
+    for band, power in enumerate(found.noise_power, 1):
+        study.add(f"noise_power_band_{band}", power, **how)
+    if found.sd_ratio is not None:
+        study.add("relative_sd", found.sd_ratio, **how)
+
+
+@study_of.register
+def _targets(result: TargetResult) -> Study:
+    numbers, found = result.numbers, result.compatibility
+    facts = {
+        "layers": [result.layer],
+        "sampler": result.sampler,
+        "n": numbers.n,
+        "draws": result.distance.shape[1],
+        "sampled_at_mas": result.sampled_at_mas,
+        "null_groups": len(result.null_distance),
+        "compatibility": found.facts(),
+        **result.facts,
+    }
+    arrays = {
+        "lesion_likeness": result.likeness,
+        "compatibility_p": found.p.astype(np.float32),
+        "rays_d": found.rays_d.astype(np.float32),
+    }
+    for name in ("ybar", "rescanned", "xprime", "distance", "null_distance"):
+        arrays[name] = getattr(result, name)
+    study = result.scanned.study("target-domain", facts, arrays)
+    _add_targets(study, result)
+    _add_compatibility(study, result)
+    study.facts["verdict"] = _add_verdict(
+        study, result.verdict, target_result_words(result), sampler=result.sampler,
+        numbers=asdict(numbers),
+    )  # fmt: skip
+    return study
+
+
+def _add_targets(study: Study, result: TargetResult) -> None:
+    """Rows about the ȳ and their outputs, beside those of the true y."""
+    numbers, null, n = result.numbers, result.numbers.null, result.numbers.n
+    groups, draws = result.null_distance.shape
+    of: dict[str, Any] = {"sampler": result.sampler}
+    study.add("target_sd", numbers.sd_hu, **of)
+    study.add("output_sd", float(rms(sample_sd(result.xprime.flatten(0, 1)))), **of)
+    study.add("target_bias", float(rms(result.ybar.mean(0) - result.scanned.y)), **of)
+    study.add("coverage_of_y", numbers.covered, ideal=ideal_coverage(n), n=n, **of)
+    likest = int(result.likeness.argmax())
+    study.add("lesion_likeness", float(result.likeness.max()), number=likest + 1, **of)
+    limits: dict[str, Any] = {"low": null.low, "high": null.high}
+    _add_spread(study, "target_distance", numbers.distance, draws=draws, **limits, **of)
+    truth: dict[str, Any] = {"sampler": "true y, noise redrawn", "groups": groups, "draws": draws}
+    _add_spread(study, "truth_distance", null, **truth)
+    study.add("share_inside", numbers.inside, **of)
+
+
+def _add_compatibility(study: Study, result: TargetResult) -> None:
+    """Rows about the test of compatibility, and what the rays tell of the ȳ that pass it."""
+    found, of = result.compatibility, result.sampler
+    study.add(
+        "compatible_share", found.compatible_share, level=1 - ALPHA, alpha=ALPHA,
+        null=found.null_draws, draws=found.draws, sampler=of,
+    )  # fmt: skip
+    study.add(
+        "test_power", found.power, sampler="y with a lesion", scans=found.power_scans,
+        draws=found.draws, low=found.power_low, high=found.power_high,
+    )  # fmt: skip
+    for which, d in found.rays.items():
+        study.add(f"ray_d_{which}", d, layer="projections", sampler=of)
+
+
+@study_of.register
+def _pair(result: PairResult) -> Study:
+    parts = part_names(result.scanned.patch["spacing_mm"])
+    facts: dict[str, Any] = {
+        "layers": ["projections", "input", "output"],
+        "parts": parts,
+        "stages": list(STAGES),
+        "shares_of_full_dose": result.shares,
+        "shares_of_reached": result.lost,
+        "auc": [auc(d) for d in result.stages[:, 0]],
+        "other": other_words(result),
+        **question_and_done(result),
+    }
+    plain = "nonlinearity inequality_holds detected_at_mas full_mas tolerance_hu draws seed"
+    images = "ybar change signal output_signal stages curve tolerance_curve"
+    facts |= {name: getattr(result, name) for name in plain.split()}
+    arrays = {name: getattr(result, name) for name in images.split()}
+    if result.readings:
+        facts["human_below_ideal"] = result.human_below_ideal
+    if result.hidden is not None:
+        facts["hidden"] = result.hidden.hiding.hidden
+        arrays["hiding"] = result.hidden.hiding.change
+    study = result.scanned.study("projection-domain", facts, arrays)
+    _add_stages(study, result)
+    _add_readers(study, result)
+    study.facts["verdict"] = _add_verdict(study, result.verdict, pair_words(result))
+    return study
+
+
+def _add_stages(study: Study, result: PairResult) -> None:
+    """Rows about d' at each stage, and about who lost how much of it."""
+    names: dict[str, Any] = dict(zip(PARTS, study.facts["parts"], strict=True))
+    how: dict[str, Any] = {"sampler": study.facts["other"], "tau": result.tolerance_hu}
+    for part, values in zip(PARTS, result.stages.T, strict=True):
+        for stage, value in zip(STAGES, values, strict=True):
+            study.add(f"d_{part}_{stage}", value, layer=_LAYERS[stage], **names, **how)
+    for who, share in result.shares.items():
+        study.add(f"full_dose_share_{who}", share, **how)
+    for stage, share in result.lost.items():
+        study.add(f"lost_share_{stage}", share, **how)
+    study.add("nonlinearity", result.nonlinearity, **how)
+
+
+def _add_readers(study: Study, result: PairResult) -> None:
+    """Rows about human-like observers, and about the lesion and what it takes to hide it."""
+    of, best = study.facts["other"], result.stages[1, 0]
+    for reading in result.readings:
+        for what, value, (low, high), limit in (
+            ("d", reading.seen.d, reading.seen.d_interval, best),
+            ("auc", reading.seen.auc, reading.seen.auc_interval, auc(best)),
+        ):
+            study.add(
+                f"{reading.reader}_{what}_{reading.stage}", value, sampler=of, low=low, high=high,
+                layer=_LAYERS[reading.stage], limit=limit, draws=result.draws,
+            )  # fmt: skip
+    for stage, recovered in result.recovery.items():
+        study.add(
+            f"contrast_recovery_{stage}", recovered, layer=_LAYERS[stage], sampler=of,
+            draws=result.draws,
+        )  # fmt: skip
+    if result.hidden is not None:
+        hiding = result.hidden.hiding
+        study.add("hidden_lesion_d", hiding.lesion, layer="input", sampler=of, tau=FINE_HU)
+        study.add(
+            "hiding_cost", hiding.cost, sampler=of, lesion=hiding.lesion, left=hiding.left,
+            tau=result.hidden.tolerance_hu,
+        )  # fmt: skip

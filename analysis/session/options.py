@@ -1,0 +1,110 @@
+"""The arguments that the commands of studies share, as the command line takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from .running import MOST_SAMPLES, require_count, require_device
+from .scene import Scene, models_for, on_device, open_scene, weight_set
+
+if TYPE_CHECKING:
+    from ctxai import Model, WeightSet
+
+__all__ = ["SamplingOptions", "StudyOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """What every study of a denoiser on a slice is given."""
+
+    denoiser: str
+    """chen, yang, or your own as path/to/module.py:factory, where factory() returns a network or
+    callable, HU to HU on (B, 1, H, W). What samples for your own, or after a layer without a
+    sampler yet, is trained first and kept in OUT/trained."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """Folder for the results; earlier results of the same name are replaced."""
+    slice: int | None = None
+    """Slice to study, from 0 in order of position; the middle one by default."""
+    roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None
+    """Row and column of the slice, from 0, at the patch's centre; the body's by default."""
+    seed: int = 1
+    """Seed of everything random."""
+    kvp: float | None = None
+    """Tube voltage in kV, in place of the files' own."""
+    weights: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Networks made by `ctxai train`, in place of those that come along."""
+
+    def check(self) -> None:
+        """Refuse what cannot be studied, whatever the images."""
+        require_count(self.seed, "--seed", least=0)
+
+    def networks(self) -> WeightSet:
+        """The set of networks that was asked for."""
+        return weight_set(self.weights)
+
+    def scene(self, images: Path, networks: WeightSet, *, pixels: int | None = None) -> Scene:
+        """The slice that was asked for, with the patch placed in it."""
+        return open_scene(
+            images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels
+        )
+
+    def configuration(self, command: str, scene: Scene, **resolved: Any) -> dict[str, Any]:
+        """All arguments as plain values for run.json, with what was found for those left out."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        found = {
+            "out": self.out.expanduser(),
+            "slice": scene.index,
+            "roi": scene.patch.roi,
+            "kvp": scene.kvp,
+            "weights": self.networks().folder.name if self.weights is None else self.weights,
+        }
+        return {
+            name: str(value)
+            if isinstance(value, Path)
+            else list(value)
+            if isinstance(value, tuple)
+            else value
+            for name, value in {"command": command, **given, **found, **resolved}.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(StudyOptions):
+    """What a study that draws samples is given besides."""
+
+    images: Annotated[Path, arg(metavar="DIR")]
+    """Folder of CT images of one series (DICOM)."""
+    sampler: Literal["flow", "cinn"] | None = None
+    """flow (flow matching in pixel space) or cinn (VAE and cINN); by default flow where it comes
+    along, and cinn after a layer that is no map of the image's size."""
+    n: Annotated[int, arg(aliases=["-n"])] = 250
+    """Number of samples: of low-dose images after each layer, or of anatomies."""
+    patch: int | None = None
+    """Side of the patch in pixels, a multiple of 8; that of the training by default. Others take
+    flow matching."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where networks and projections run."""
+
+    def check(self) -> None:
+        """Refuse what cannot be studied, whatever the images."""
+        require_count(self.n, "-n", most=MOST_SAMPLES)
+        super().check()
+        require_device(self.device)
+
+    def models(
+        self, layers: tuple[str, ...], domain: str, scene: Scene, networks: WeightSet
+    ) -> tuple[str, dict[str, Model]]:
+        """Name of the denoiser, and a model for each of its layers, on the device."""
+        name, models = models_for(
+            self.denoiser, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
+            weights=networks, shape=scene.patch.grid.shape,
+        )  # fmt: skip
+        return name, on_device(models, self.device)
+
+    def configuration(self, command: str, scene: Scene, **resolved: Any) -> dict[str, Any]:
+        """The same with the patch that was placed."""
+        return super().configuration(command, scene, patch=scene.patch.grid.shape, **resolved)
