@@ -1,8 +1,11 @@
 """What holds for every test and every example in a docstring, wherever pytest finds it."""
 
 import builtins
+import os
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # in place before torch and numba load
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
@@ -13,3 +16,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """
     if isinstance(item, pytest.DoctestItem):
         vars(builtins).pop("_", None)
+
+
+@pytest.fixture
+def record_property(record_property):
+    """A property of a test as text: processes that run side by side pass on no arrays' scalars."""
+    return lambda name, value: record_property(name, str(value))
