@@ -47,14 +47,16 @@ def test_p_is_uniform_for_the_true_anatomy(draws):
 
 
 def test_power_rises_with_contrast():
-    images = outputs(1 + NULL_DRAWS + 80 * 4, 5)
-    null = NullOutputs(images[0], images[1 : 1 + NULL_DRAWS], seed=1)
-    scans = images[1 + NULL_DRAWS :].reshape(80, 4, *GRID.shape)
-    power = []
-    for contrast in (0.001, 20.0, 60.0):
-        lesion = Lesion(contrast=contrast, radius=3.0, place=(-6.0, 0.0)).on(GRID)
-        power.append(np.mean(null.p_values(scans + lesion) <= ALPHA))
-    assert power[0] < 0.2 and power[0] <= power[1] < power[2] and power[2] > 0.9
+    """On average over 32 outputs: what one of them shows at 20 HU hangs on its own noise there."""
+    contrasts, told = (0.001, 20.0, 60.0), []
+    for repeat in range(32):
+        images = outputs(1 + NULL_DRAWS + 4 * 4, 1000 + repeat)
+        null = NullOutputs(images[0], images[1 : 1 + NULL_DRAWS], seed=1)
+        scans = images[1 + NULL_DRAWS :].reshape(4, 4, *GRID.shape)
+        lesions = (Lesion(contrast=c, radius=3.0, place=(-6.0, 0.0)).on(GRID) for c in contrasts)
+        told.append([np.mean(null.p_values(scans + lesion) <= ALPHA) for lesion in lesions])
+    power = np.mean(told, 0)  # measured .05, .57 ± .07 and 1
+    assert power[0] < 0.2 < power[1] < 0.9 < power[2]
 
 
 def test_a_small_change_is_seen_by_the_local_statistic_alone():
