@@ -35,7 +35,7 @@ def planted():
     """Eight samples of noise about x, a bright lesion in the third and a dark one in the sixth."""
     x = noise(32, 32, seed=1, sd=100.0)
     samples = x + noise(8, 32, 32, seed=2)
-    bright = site_lesion(contrast=70.0, radius=3.0, grid=GRID).on(GRID)
+    bright = site_lesion(contrast=100.0, radius=3.0, grid=GRID).on(GRID)
     samples[2] += torch.roll(bright, (-6, 4), (0, 1))
     samples[5] -= torch.roll(bright, (7, -5), (0, 1))
     return x, samples
@@ -46,7 +46,8 @@ def test_the_matcher_picks_the_planted_lesions_among_noise():
     score, lesions = match_lesions(samples, x, GRID)
     assert sorted(score.argsort(descending=True)[:2].tolist()) == [2, 5]
     others = [k for k in range(8) if k not in (2, 5)]
-    assert score[[2, 5]].min() > score[others].max() + 0.1
+    # over 100 seeds .347 ± .038: four standard errors
+    assert score[[2, 5]].min() > score[others].max() + 0.19
     for k, place, sign in ((2, (16 - 6, 16 + 4), 1.0), (5, (16 + 7, 16 - 5), -1.0)):
         assert (lesions[k].contrast, lesions[k].radius) == (sign, 3.0)
         found = (lesions[k].place[1] + 15.5, lesions[k].place[0] + 15.5)  # row and column
