@@ -11,7 +11,10 @@ from .files.modules import save_module as save_module
 from .files.tensors import digest_tensors as digest_tensors
 from .precision import sixteen_bits as sixteen_bits
 from .representation.cinn import ConditionalINN as ConditionalINN
+from .representation.convolutional_cinn import ConvolutionalINN as ConvolutionalINN
 from .representation.flow import FlowMatching as FlowMatching
+from .representation.linear import LinearAutoencoder as LinearAutoencoder
+from .representation.spatial_vae import SpatialVAE as SpatialVAE
 from .representation.vae import VAE as VAE
 from .representation.vae import active_dimensions as active_dimensions
 from .sampling.draw import Samples as Samples

@@ -100,6 +100,11 @@ class PatchPairs:
         rule = torch.tensor([self.patch, self.inside_hu], dtype=torch.float64)
         return digest_tensors({"x": self.x, "y": self.y, "rule": rule})
 
+    def __add__(self, other: PatchPairs) -> PatchPairs:
+        """Pairs of both; patches and threshold are those of the first."""
+        x, y = torch.cat([self.x, other.x]), torch.cat([self.y, other.y])
+        return PatchPairs(x, y, patch=self.patch, inside_hu=self.inside_hu)
+
     def batch(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw n pairs of patches, each from a random slice and place, mirrored every other time.
 

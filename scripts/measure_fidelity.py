@@ -8,7 +8,8 @@
 
 Writes OUT/fidelity.csv and OUT/fidelity.md, one row for each denoiser, layer and sampler, plain and
 projected: consistency, spread beside the reference's at the same consistency, coverage, ranks of
-the truth, near-null space. The first rows of a layer are the true anatomy with its noise drawn
+the truth, near-null space, spread beside the exact conditional of the linearised network, and the
+scales that samples differ on. The first rows of a layer are the true anatomy with its noise drawn
 again, what no sampler can know; projected, they say how much images can vary at all. In domain y
 (OUT/targets.csv and .md) each sampled anatomy is scanned and denoised again, and its distance to
 f(x) stands beside that of the true anatomy, scanned again. On two cores some minutes for each row
@@ -22,6 +23,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
+from scipy.stats import kstest
 from tqdm import tqdm
 
 from analysis import session
-from analysis.data.held_out import phantom_scanners, real_scanners, scan_patches
+from analysis.data.held_out import HeldOut, phantom_scanners, real_scanners, scan_patches
 from analysis.data.phantom_pairs import WorkingPoint
+from analysis.fidelity.exact import exact_curve
 from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
+from analysis.fidelity.statistics import deviation_by_scale, joint_rank
 from analysis.numbers import apply, coverage, ideal_coverage, rms, sample_sd
+from analysis.scanner.covariance import ImageCovariance
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from ctxai import SAMPLERS, Model, draw, sampler_name
 from recon.storage import write_atomic, write_csv
@@ -43,11 +49,18 @@ from recon.storage import write_atomic, write_csv
 LAYERS = ("1", "2", "4", "7", "output")
 LOW_DOSE: tuple[str, ...] = (
     "consistency [HU]", "representation, relative to redrawn noise", "sd [HU]",
-    "sd relative to the reference", "coverage", "near-null energy",
-    "near-null energy of white noise", "gain", "near-null dimension",
-    "rank histograms with p > .01", "rank histograms, smallest χ² p", "noise of x [HU]",
+    "sd relative to the reference", "sd relative to the exact conditional", "coverage",
+    "near-null energy", "near-null energy of white noise", "gain", "near-null dimension",
+    "rank histograms with p > .01", "rank histograms, smallest χ² p", "joint rank",
+    "joint rank, p", "sd, noise [HU]", "sd, tissue [HU]", "sd, organ [HU]", "pulled",
+    "rebuilt [HU]", "rebuilt, change of f [HU]", "noise of x [HU]",
 )  # fmt: skip
-TARGETS: tuple[str, ...] = ("distance [HU]", "sd [HU]", "bias [HU]", "coverage", "coverage, ideal")
+_EXACT = 8  # scans behind a curve of the exact conditional
+_TAUS = np.array([2.0, 4.0, 8.0]) / 3.0  # in tolerances, so that the one asked for is bracketed
+TARGETS: tuple[str, ...] = (
+    "distance [HU]", "sd [HU]", "bias [HU]", "coverage", "coverage, ideal",
+    "joint rank", "joint rank, p", "sd, noise [HU]", "sd, tissue [HU]", "sd, organ [HU]",
+)  # fmt: skip
 
 
 def arguments() -> argparse.Namespace:
@@ -90,8 +103,8 @@ def main() -> None:
         point = replace(point, patch=asked.patch)
     mas = point.mas if asked.mas is None else asked.mas
     common: dict[str, Any] = {"seed": asked.seed, "point": point, "device": asked.device}
-    scanners = (
-        phantom_scanners(asked.images, **common)
+    scanners: Any = (
+        phantom_scanners(asked.images, noise_free=asked.domain == "y", **common)
         if asked.slices is None
         else real_scanners(asked.slices, asked.images, **common)
     )
@@ -100,7 +113,8 @@ def main() -> None:
         how = {"draws": max(16, asked.n), "least_noise": asked.least_noise, "seed": asked.seed}
         held_out = scan_patches(scanners, mas, **how)
         print(f"{len(held_out.x)} patches of {asked.images}", file=sys.stderr)
-        rows, name, shown = low_dose_rows(asked, weights, held_out), "fidelity", LOW_DOSE
+        rows = low_dose_rows(asked, weights, held_out, Exact(held_out, mas, asked))
+        name, shown = "fidelity", LOW_DOSE
     else:
         rows, name = target_rows(asked, weights, list(scanners), mas), "targets"
         shown = TARGETS
@@ -133,10 +147,36 @@ def models_of(asked: argparse.Namespace, weights: Any) -> Iterator[tuple[str, st
                 yield denoiser, layer, model
 
 
-def low_dose_rows(asked: argparse.Namespace, weights: Any, held_out: Any) -> Iterator[dict]:
+class Exact:
+    """Curves of the exact conditional of the first patches, measured once for each network."""
+
+    def __init__(self, held_out: HeldOut, mas: float, asked: argparse.Namespace) -> None:
+        self.held_out, self.mas, self.asked = held_out, mas, asked
+        self.covariances: dict[int, Any] = {}
+        self.curves: dict[tuple[str, int], Any] = {}
+
+    def curve(self, name: str, f: Any, image: int) -> Any:
+        """The curve of one patch of one denoiser."""
+        if image not in self.covariances:
+            self.covariances[image] = ImageCovariance.of(
+                self.held_out.scanners[image], progress=True
+            )
+        if (name, image) not in self.curves:
+            self.curves[name, image] = exact_curve(
+                f, self.held_out.x[image], self.held_out.redrawn[image][:_EXACT],
+                self.covariances[image].times(self.mas), _TAUS * self.asked.tolerance_hu,
+                seed=self.asked.seed,
+            )  # fmt: skip
+        return self.curves[name, image]
+
+
+def low_dose_rows(
+    asked: argparse.Namespace, weights: Any, held_out: Any, exact: Exact
+) -> Iterator[dict]:
     """Plain and projected samples of every model."""
     for denoiser, layer, model in models_of(asked, weights):
         at_output = layer == "output"
+        curve = partial(exact.curve, denoiser, model.wiretap.f) if at_output else None
         projected = {
             "tolerance_hu": asked.tolerance_hu if at_output else None,
             "tolerance": None if at_output else asked.tolerance,
@@ -147,8 +187,8 @@ def low_dose_rows(asked: argparse.Namespace, weights: Any, held_out: Any) -> Ite
         ):
             label = f"{denoiser}, layer {layer}, {name}"
             found = held_out_fidelity(
-                model, held_out, n=asked.n, looked_at=asked.closely, seed=asked.seed, label=label,
-                **how,
+                model, held_out, n=asked.n, looked_at=asked.closely, exact=curve,
+                seed=asked.seed, label=label, **how,
             )  # fmt: skip
             found.pop("ranks", None)
             yield {"denoiser": denoiser, "layer": layer, "sampler": name, **found}
@@ -193,11 +233,17 @@ def _scanned(
         "bias [HU]": float(rms(ybar.mean(0) - scanner.y)),
         "coverage": coverage(ybar, scanner.y),
         "coverage, ideal": ideal_coverage(asked.n),
+        "joint rank": joint_rank(scanner.y, ybar),
+        **{f"sd, {name} [HU]": rms for name, rms in deviation_by_scale(ybar).items()},
     }
 
 
 def _means(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+    means = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+    if "joint rank" in means:
+        ranks = [row["joint rank"] for row in found]
+        means["joint rank, p"] = float(kstest(ranks, "uniform").pvalue)
+    return means
 
 
 def write_tables(path: Path, rows: Sequence[dict], shown: Sequence[str]) -> None:

@@ -35,15 +35,24 @@ class HeldOut:
         Low-dose and high-dose patches [HU].
     redrawn : Tensor, (images, draws, H, W)
         Further scans of the same patches at the low dose [HU].
+    scanners : list of SliceScanner
+        The scanners that they lie in.
     """
 
     x: Tensor
     y: Tensor
     redrawn: Tensor
+    scanners: Sequence[SliceScanner] = ()
 
 
 def phantom_scanners(
-    images: int, *, seed: int, point: WorkingPoint, device: str = "cpu", progress: bool = True
+    images: int,
+    *,
+    seed: int,
+    point: WorkingPoint,
+    noise_free: bool = False,
+    device: str = "cpu",
+    progress: bool = True,
 ) -> Iterator[SliceScanner]:
     """Random phantoms at the high dose, patches of them in the scanner, five a slice.
 
@@ -55,11 +64,14 @@ def phantom_scanners(
         Of phantoms, places and noise; the networks that ship used "train" and "test" of seed 1.
     point : WorkingPoint
         Doses, grid and patch size.
+    noise_free : bool
+        Whether the phantoms are reconstructed without noise, in place of the high dose.
     """
     slices = -(-images // _PATCHES_PER_SLICE)
     _, y = phantom_pairs(
-        slices, seed=derived_seed(seed, "held out"), point=point, progress=progress
-    )
+        slices, seed=derived_seed(seed, "held out"), point=point, noise_free=noise_free,
+        progress=progress,
+    )  # fmt: skip
     series = _Slices(y.numpy(), point.grid.spacing, [point.slice_thickness_mm] * slices, point.kvp)
     return _scanners(series, images, seed=seed, point=point, device=device)
 
@@ -100,7 +112,7 @@ def scan_patches(
     Patches with less noise than `least_noise` [HU], the rms over pixels of the standard deviation
     over draws, are passed over.
     """
-    x, y, redrawn = [], [], []
+    x, y, redrawn, kept = [], [], [], []
     for scanner in scanners:
         scan = scanner.low_dose(mas, seed=seed)[0]
         if least_noise:
@@ -108,6 +120,7 @@ def scan_patches(
             if rms(sample_sd(few)) < least_noise:
                 continue
         x.append(scan)
+        kept.append(scanner)
         y.append(scanner.y)
         redrawn.append(scanner.redraw(scan, draws, seed, mas=mas))
     if not x:
@@ -115,7 +128,7 @@ def scan_patches(
             "no patch has so much noise", where="least_noise", got=f"{least_noise:g} HU",
             remedy="ask for more patches or for a lower exposure",
         )  # fmt: skip
-    return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn))
+    return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn), kept)
 
 
 @dataclass(frozen=True)

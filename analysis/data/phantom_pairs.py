@@ -2,7 +2,8 @@
 
     y = R⁻¹ 𝒫 R (phantom)   at the high dose,      x = R⁻¹ 𝒫 R y   at the low dose
 
-so that a network sees in training what it sees in a study, where only an image y is given.
+so that a network sees in training what it sees in a study, where only an image y is given. Samplers
+of anatomies learn from y = R⁻¹R (phantom), which has no noise: each ȳ then gets that of one dose.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def phantom_pairs(
     anatomies: Sequence[str] = ("thorax", "abdomen", "thorax", "abdomen", "head"),
     point: WorkingPoint = WORKING_POINT,
     exposures: Sequence[float] = (),
+    noise_free: bool = False,
     progress: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Low-dose and high-dose images of `n` random phantom slices.
@@ -79,6 +81,8 @@ def phantom_pairs(
         Grid, doses and window.
     exposures : sequence of float
         Low doses [mAs], of slice i ``exposures[i % len(exposures)]``; the point's by default.
+    noise_free : bool
+        Whether y is reconstructed without any noise, in place of that of the high dose.
     progress : bool
         Show a progress bar for the phantoms on stderr.
 
@@ -104,7 +108,8 @@ def phantom_pairs(
             pool.map(phantom, range(n)), total=n, desc="phantoms", disable=not progress, leave=False
         )
         truth = np.stack(list(drawn))
-    y = scan(truth, point.high_mas, seed=derived_seed(seed, "high dose"), point=point)
+    high = None if noise_free else point.high_mas
+    y = scan(truth, high, seed=derived_seed(seed, "high dose"), point=point)
     x, low = np.empty_like(y), (tuple(exposures) or (point.mas,))[:n]
     for i, mas in enumerate(low):
         noise = derived_seed(seed, "low dose") + i
@@ -112,8 +117,8 @@ def phantom_pairs(
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def scan(hu: np.ndarray, mas: float, *, seed: int, point: WorkingPoint) -> np.ndarray:
-    """Images (n, rows, cols) [HU] as the scanner of a working point shows them at an exposure."""
+def scan(hu: np.ndarray, mas: float | None, *, seed: int, point: WorkingPoint) -> np.ndarray:
+    """Images (n, rows, cols) [HU] of a working point's scanner at an exposure, or without noise."""
     return low_dose_slices(
         hu,
         point.grid.spacing,
@@ -123,5 +128,5 @@ def scan(hu: np.ndarray, mas: float, *, seed: int, point: WorkingPoint) -> np.nd
         window=point.window,
         electronic_noise=point.electronic_noise,
         seed=seed,
-        progress=f"scans at {mas:g} mAs",
+        progress="scans without noise" if mas is None else f"scans at {mas:g} mAs",
     )

@@ -6,10 +6,12 @@ many: the ranks of the truth, its coverage, and the spread at matched consistenc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from scipy.stats import kstest
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,8 +20,16 @@ from recon import DataError
 
 from ..data.held_out import HeldOut
 from ..numbers import apply, coverage, ideal_coverage, rms, sample_sd
-from .curve import diversity_curve
-from .statistics import fixed_features, latent_figures, noise_power_ratio, rank_histogram
+from .completeness import completeness
+from .curve import DiversityCurve, diversity_curve
+from .statistics import (
+    deviation_by_scale,
+    fixed_features,
+    joint_rank,
+    latent_figures,
+    noise_power_ratio,
+    rank_histogram,
+)
 
 __all__ = ["TrueAnatomy", "held_out_fidelity"]
 
@@ -60,6 +70,7 @@ def held_out_fidelity(
     tolerance_hu: float | None = 3.0,
     tolerance: float | None = None,
     looked_at: int = 8,
+    exact: Callable[[int], DiversityCurve] | None = None,
     seed: int,
     label: str | None = None,
 ) -> dict[str, Any]:
@@ -78,6 +89,8 @@ def held_out_fidelity(
     looked_at : int
         Images, of the first, for which the near-null space, the τ–diversity curves and the noise
         power are measured too.
+    exact : callable, optional
+        Image → curve of its exact conditional (`analysis.fidelity.exact`), at the output.
     seed : int
     label : str, optional
         Of a progress bar on stderr.
@@ -103,7 +116,8 @@ def held_out_fidelity(
         if i < looked_at:
             projected = (tolerance_hu, tolerance) != (None, None)
             limit = float(found.tolerance) if found.tolerance is not None else None
-            row |= _closely(known, x, samples, redrawn, limit if projected else None, seed=seed + i)
+            limit = limit if projected else None
+            row |= _closely(known, x, samples, redrawn, limit, exact and exact(i), seed=seed + i)
         rows.append(row)
         ranked.append(torch.einsum("fhw,nhw->nf", features, torch.cat([x[None], samples])))
     names = dict.fromkeys(name for row in rows for name in row)
@@ -120,13 +134,15 @@ def held_out_fidelity(
         out["rank histograms, smallest χ² p"] = float(histogram.p.min())
         out["rank histograms with p > .01"] = int((histogram.p > 0.01).sum())
         out["ranks"] = histogram.counts.tolist()
+    out["joint rank, p"] = float(kstest([row["joint rank"] for row in rows], "uniform").pvalue)
     if isinstance(model, InvarianceModel):
         scans = held_out.x[:, None]
+        given = model.condition(model.represent(scans))
+        out |= completeness(model.vae, scans, given, {"f": model.wiretap.f})
         latents = latent_figures(model, scans, scans, seed=seed)
         out["sd of v"], out["KS of v"] = latents.sd, latents.ks
         out["inversion error"] = latents.inversion
         if len(scans) > 1:
-            given = model.condition(model.represent(scans))
             out["active dimensions"] = active_dimensions(model.vae, scans, given)
     return out
 
@@ -145,6 +161,8 @@ def _distances(
         "representation, relative to redrawn noise": float(off / again),
         "sd [HU]": float(rms(sample_sd(samples))),
         "coverage": coverage(samples, x),
+        "joint rank": joint_rank(x, samples),
+        **{f"sd, {name} [HU]": rms for name, rms in deviation_by_scale(samples).items()},
     }
 
 
@@ -159,6 +177,7 @@ def _closely(
     samples: Tensor,
     redrawn: Tensor,
     limit: float | None,
+    exact: DiversityCurve | None,
     *,
     seed: int,
 ) -> dict[str, float]:
@@ -185,4 +204,7 @@ def _closely(
         row["sd at matched consistency [HU]"] = ours
         row["sd of the reference [HU]"] = reference
         row["sd relative to the reference"] = ours / reference
+        if exact is not None:
+            row["sd of the exact conditional [HU]"] = exact.sd_at(limit)
+            row["sd relative to the exact conditional"] = ours / exact.sd_at(limit)
     return row

@@ -13,9 +13,12 @@ from recon import DataError
 
 __all__ = [
     "BANDS",
+    "SCALES",
     "LatentFigures",
     "RankHistogram",
+    "deviation_by_scale",
     "fixed_features",
+    "joint_rank",
     "latent_figures",
     "noise_power_ratio",
     "rank_histogram",
@@ -23,6 +26,9 @@ __all__ = [
 
 BANDS = ((0.0, 0.06), (0.06, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))
 """Radial frequencies [cycles/pixel] over which a noise power spectrum is averaged."""
+
+SCALES = {"noise": (0.25, 1.0), "tissue": (0.06, 0.25), "organ": (0.0, 0.06)}
+"""Radial frequencies [cycles/pixel]: grain of a pixel or two, texture and edges, whole organs."""
 
 _WIDTHS = (0.0, 1.0, 2.0, 4.0)  # pixels; from single pixels to the size of an organ's texture
 
@@ -71,6 +77,61 @@ def _band_power(images: Tensor) -> Tensor:
     power = torch.fft.fft2(deviation).abs().square().sum(0) / (len(images) - 1)
     radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
     return torch.stack([power[(radius >= low) & (radius < high)].mean() for low, high in BANDS])
+
+
+def deviation_by_scale(deviations: Tensor) -> dict[str, float]:
+    """Rms of deviations from their mean [HU], parted by `SCALES`; the squares add up to all of it.
+
+    Parameters
+    ----------
+    deviations : Tensor, (n, H, W)
+        Samples, or their differences from something [HU], n ≥ 2.
+
+    Examples
+    --------
+    >>> import math, torch
+    >>> from analysis.fidelity.statistics import deviation_by_scale
+    >>> stripes = torch.sin(torch.arange(64) * 2 * math.pi / 8).expand(64, 64)
+    >>> deviation_by_scale(torch.stack([3.0 * stripes, -3.0 * stripes]))
+    {'noise': 0.0, 'tissue': 3.0, 'organ': 0.0}
+    """
+    if len(deviations) < 2:
+        raise DataError("a spread needs samples", expected="at least 2", got=len(deviations))
+    rows, cols = deviations.shape[-2:]
+    centred = (deviations - deviations.mean(0)).double().cpu()
+    power = torch.fft.fft2(centred).abs().square().sum(0) / (len(centred) - 1) / (rows * cols) ** 2
+    radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
+    return {
+        name: round(float(power[(radius >= low) & (radius < high)].sum().sqrt()), 6)
+        for name, (low, high) in SCALES.items()
+    }
+
+
+def joint_rank(truth: Tensor, samples: Tensor) -> float:
+    """Where the truth lies among samples by its distance from one of them, 0 to 1.
+
+    If truth and samples come from one distribution they can be exchanged, and the rank is uniform
+    over many images, whatever the dimension: ½ on average, less if samples are too far apart, more
+    if they are too much alike or in the wrong place (after Lemos et al., "Sampling-based accuracy
+    testing of posterior estimators", ICML 2023, with a sample as the point of reference).
+
+    Parameters
+    ----------
+    truth : Tensor, (H, W)
+    samples : Tensor, (n, H, W)
+        n ≥ 2; the first one is the point of reference.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity.statistics import joint_rank
+    >>> joint_rank(torch.full((1, 1), 9.0), torch.tensor([0.0, 1.0, 2.0, 3.0]).reshape(4, 1, 1))
+    0.875
+    """
+    reference, others = samples[0].double(), samples[1:].double()
+    far = (others - reference).square().sum((1, 2))
+    below = (far < (truth.double() - reference).square().sum()).sum()
+    return float((below + 0.5) / (len(others) + 1))
 
 
 def fixed_features(shape: tuple[int, int], *, count: int = 8, seed: int = 0) -> Tensor:

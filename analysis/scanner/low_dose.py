@@ -30,7 +30,7 @@ def low_dose_slices(
     hu: np.ndarray,
     spacing: tuple[float, float],
     *,
-    mas: float,
+    mas: float | None,
     kvp: float,
     slice_thickness: float | np.ndarray,
     window: str = "hann",
@@ -42,7 +42,8 @@ def low_dose_slices(
     """R⁻¹𝒫R of every slice on its own grid: (n, rows, cols) [HU] in, the same out.
 
     The thickness [mm] is one for all or one a slice; quanta are proportional to it. Slice i has the
-    noise of image i, draw 0: that of a `SliceScanner` with ``image=i``.
+    noise of image i, draw 0: that of a `SliceScanner` with ``image=i``. Without an exposure there
+    is none: R⁻¹R of every slice.
     """
     geometry = flash_axial() if geometry is None else geometry
     A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=spacing))
@@ -52,7 +53,7 @@ def low_dose_slices(
     for first in chunks(len(hu), progress, _CHUNK):
         part = slice(first, min(first + _CHUNK, len(hu)))
         p = A(hu_to_mu(torch.from_numpy(np.maximum(hu[part], np.float32(AIR_HU))), water))
-        for thickness in np.unique(thicknesses[part]):
+        for thickness in np.unique(thicknesses[part]) if mas is not None else ():
             photons = photons_per_column(
                 mas=mas, kvp=kvp, geometry=geometry, slice_thickness=float(thickness)
             )

@@ -229,7 +229,7 @@ def models_for(
     weights : WeightSet, optional
         Networks to use; those that come along by default.
     shape : (rows, cols), optional
-        Pixels of the patch, that of the training by default; for others there is flow matching.
+        Pixels of the patch, that of the training by default; other multiples of 8 as well.
     """
     from ctxai import Wiretap, load_denoiser, require_differentiable, sampler_name
 
@@ -247,15 +247,9 @@ def models_for(
         raise DataError("no layer to sample", where="--layers")
     models: dict[str, Model] = {}
     missing: dict[str, list[str]] = {}
-    side = int(working_point(weights)["patch"])
     for layer in wanted:
         found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
         kind = sampler or found or sampler_for(Wiretap(f, layer), working_point(weights))
-        if kind == "cinn" and shape not in (None, (side, side)):
-            raise DataError(
-                "an autoencoder has one size of patch", where=f"--patch, layer {layer}",
-                expected=side, got=shape[0], remedy="use --sampler flow, or leave --patch out",
-            )  # fmt: skip
         if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
             models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from ctxai import (
+    SAMPLERS,
     SHIPPED,
     FlowModel,
     InvarianceModel,
@@ -37,18 +38,15 @@ from ..numbers import collapse_alarm
 from .scores import denoiser_figures, model_figures, vae_figures
 from .stages import REDUCED, Recipe, Stages
 
-__all__ = ["FLOWS", "SETS", "train_all", "train_for"]
+__all__ = ["LAYERS", "train_all", "train_for"]
 
-SETS = {
-    ("chen", "x"): ("output",),
+LAYERS = {
+    ("chen", "x"): ("1", "2", "output"),
     ("yang", "x"): ("1", "4", "7", "output"),
     ("chen", "y"): ("output",),
     ("yang", "y"): ("output",),
 }
-"""Layers for which a cINN ships, by denoiser and domain."""
-
-FLOWS = {**SETS, ("chen", "x"): ("1", "2", "output")}
-"""Layers for which a flow ships."""
+"""Layers for which a cINN and a flow ship, by denoiser and domain."""
 
 
 def train_all(
@@ -91,10 +89,16 @@ def train_all(
     stages = Stages(folder, recipe, point, seed, progress, device)
 
     @cache
-    def pairs(exposures: tuple[float, ...] = ()) -> PatchPairs:
-        return stages.patches("train", recipe.slices, exposures=exposures)
+    def pairs(domain: str, exposures: tuple[float, ...] = ()) -> PatchPairs:
+        """Scans to learn the images of a domain from: anatomies have no noise."""
+        noise_free = domain == "y"
+        return stages.patches("train", recipe.slices, exposures=exposures, noise_free=noise_free)
 
-    held_out = stages.patches("test", recipe.held_out).batch(64, torch.Generator().manual_seed(0))
+    def held_out(domain: str) -> tuple[torch.Tensor, torch.Tensor]:
+        test = stages.patches("test", recipe.held_out, noise_free=domain == "y")
+        return test.batch(64, torch.Generator().manual_seed(0))
+
+    high_dose = held_out("x")
     figures: dict[str, Any] = {}
     if keep is not None:
         taken = [name for name in keep.names if _any(names, name) and not _any(anew, name)]
@@ -105,14 +109,17 @@ def train_all(
 
     for name, train_denoiser in (("chen", stages.chen), ("yang", stages.yang)):
         if missing(name):
-            denoiser = train_denoiser(pairs())
-            figures[name] = denoiser_figures(denoiser, *held_out)
+            denoiser = train_denoiser(pairs("x"))
+            figures[name] = denoiser_figures(denoiser, *high_dose)
             stages.save(name, denoiser, figures[name])
     for domain in ("x", "y"):
         name = vae_name(domain)
         if missing(name):
-            autoencoder = stages.vae(domain, pairs())
-            figures[name] = vae_figures(autoencoder, pick_domain(held_out, domain))
+            scans = pairs("x") if domain == "x" else pairs("x") + pairs("y")
+            autoencoder = stages.vae(domain, scans)
+            networks = {f: stages.saved(f) for f in ("chen", "yang")} if domain == "x" else {}
+            images = pick_domain(high_dose, domain)
+            figures[name] = vae_figures(autoencoder, images, denoisers=networks)
             stages.save(name, autoencoder, figures[name])
             active = figures[name]["active_dimensions"]
             if alarm := collapse_alarm(active, autoencoder.latent):
@@ -121,12 +128,12 @@ def train_all(
     for sampler, of, domain, layer in _samplers():
         name = sampler_name(sampler, of, layer, domain)
         if missing(name):
-            scans = pairs(recipe.flow_exposures if sampler == "flow" else ())
+            scans = pairs(domain, recipe.flow_exposures if sampler == "flow" else ())
             first = flow_name("chen", layer, domain)
             start = first if first in figures else None
             goes_on = keep if recipe.flow_goes_on and keep is not None and name in keep else None
             model = _sampler(stages, sampler, (of, layer, domain), scans, name, start, goes_on)
-            figures[name] = model_figures(model, *held_out)
+            figures[name] = model_figures(model, *held_out(domain))
             stages.save(name, model.networks[-1], figures[name])
     facts = {**asdict(recipe), "seed": seed, "working_point": point.facts}
     if keep is not None:
@@ -137,8 +144,8 @@ def train_all(
 
 def _samplers() -> Iterator[tuple[str, str, str, str]]:
     """Sampler, denoiser, domain and layer of all samplers of a set."""
-    for sampler, wanted in (("cinn", SETS), ("flow", FLOWS)):
-        for (of, domain), layers in wanted.items():
+    for sampler in SAMPLERS:
+        for (of, domain), layers in LAYERS.items():
             yield from ((sampler, of, domain, layer) for layer in layers)
 
 
@@ -212,7 +219,7 @@ def train_for(
     weights : WeightSet
         Where VAE_x and VAE_y come from; those that ship by default.
     shape : (rows, cols), optional
-        Of the images that flows shall sample, in place of that of the training.
+        Of the images that shall be sampled, in place of that of the training.
 
     Returns
     -------
@@ -232,6 +239,7 @@ def train_for(
     known: dict[str, Any] = {}
     if sampler == "cinn":
         vae, of_vae = weights.load(vae_name(domain))
+        vae = vae if shape is None else vae.resized(shape)
         known = autoencoder_facts(of_vae)
         digests["autoencoder"] = weights.manifest["sha256"][vae_name(domain)]
     models: dict[str, Model] = {}
@@ -245,7 +253,7 @@ def train_for(
             _require_same(digests, facts, path)
         else:
             if pairs is None:
-                pairs = stages.patches("own", recipe.own_slices)
+                pairs = stages.patches("own", recipe.own_slices, noise_free=domain == "y")
             trained: Model
             if sampler == "cinn":
                 trained = stages.cinn(f, vae, wiretap.layer, domain, pairs, path.stem)
@@ -258,6 +266,8 @@ def train_for(
             facts = {**point.facts, "denoiser": name, **of}
             save_module(path, network, **facts)
         if sampler == "cinn":
+            of_training = (point.patch, point.patch)
+            network = network if shape is None else network.resized(shape, of_training)
             models[layer] = InvarianceModel(wiretap, vae, network, domain, facts=facts | known)
         else:
             if shape is not None and tuple(shape) != network.shape:

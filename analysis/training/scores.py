@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from ctxai import VAE, InvarianceModel, Model, active_dimensions, draw, pick_domain
+from ctxai import InvarianceModel, Model, active_dimensions, draw, pick_domain
+
+from ..fidelity.completeness import completeness
 
 __all__ = ["denoiser_figures", "model_figures", "vae_figures"]
 
@@ -19,12 +22,16 @@ def denoiser_figures(f: Any, x: torch.Tensor, y: torch.Tensor) -> dict[str, floa
 
 @torch.no_grad()
 def vae_figures(
-    vae: VAE, images: torch.Tensor, condition: torch.Tensor | None = None
+    vae: Any,
+    images: torch.Tensor,
+    condition: torch.Tensor | None = None,
+    denoisers: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """Reconstruction error [HU] of held-out images, and dimensions of the latent in use."""
-    rebuilt = vae.decode(vae.encode(images, condition).mean, condition)
+    """What an autoencoder loses of held-out images [HU], and dimensions of the latent in use."""
+    lost = completeness(vae, images, condition, denoisers)
     return {
-        "rmse_hu": _rms(rebuilt - images),
+        "rmse_hu": lost.pop("rebuilt [HU]"),
+        **lost,
         "active_dimensions": int(active_dimensions(vae, images, condition)),
     }
 

@@ -17,9 +17,8 @@ import torch
 from tqdm import tqdm
 
 from ctxai import (
-    VAE,
     Chen,
-    ConditionalINN,
+    ConvolutionalINN,
     Critic,
     FlowMatching,
     FlowModel,
@@ -27,6 +26,7 @@ from ctxai import (
     INNTask,
     InvarianceModel,
     PatchPairs,
+    SpatialVAE,
     SupervisedTask,
     Task,
     VAETask,
@@ -36,6 +36,7 @@ from ctxai import (
     Yang,
     is_first,
     load_module,
+    pick_domain,
     save_module,
     train,
     vae_name,
@@ -68,9 +69,15 @@ class Recipe:
     chen_steps: int = 2000
     yang_start_steps: int = 700
     yang_wgan_steps: int = 250
-    vae_steps: int = 1500
-    inn_steps: int = 1000
-    inn_bank: int = 2000
+    vae_steps: int = 1000
+    vae_channels: tuple[int, int] = (16, 12)  # of VAE_x and VAE_y, for each 4 × 4 pixels
+    vae_noise: float = 2.0  # standard deviation of the likelihood of both [HU]
+    vae_width: int = 64
+    inn_steps: int = 5000  # of the output; a layer inside leaves less open
+    inn_inner_steps: int = 2500
+    inn_batch: int = 8
+    inn_blocks: int = 8
+    inn_hidden: int = 64
     flow_steps: int = 800
     flow_batch: int = 16
     flow_tune_steps: int = 300
@@ -79,11 +86,11 @@ class Recipe:
     flow_lr: float = 2e-3
     flow_goes_on: bool = False  # from the flow of that name in the set that is kept
     batch: int = 16
-    latent: int = 128
     differs: str = (
         "Chen: 2,000 L2 steps on 64² patches. Yang: an L2 start, then WGAN-VGG with a critic of a"
         " quarter of the published width and VGG19 cut at relu2_2 with random weights. VAE and"
-        " cINN: small networks. Flow matching: a small U-Net. Phantoms alone, one dose."
+        " cINN: small convolutional networks. Flow matching: a small U-Net. Phantoms alone, one"
+        " dose."
     )
 
 
@@ -214,40 +221,47 @@ class Stages:
         self.run("yang", task, steps)
         return f
 
-    def vae(self, domain: str, pairs: PatchPairs) -> VAE:
+    def vae(self, domain: str, pairs: PatchPairs) -> SpatialVAE:
         """VAE_x on the low-dose images, VAE_y on the high-dose images."""
-        stage = vae_name(domain)
+        stage, recipe = vae_name(domain), self.recipe
         vae = self.fresh(
-            lambda: VAE(
+            lambda: SpatialVAE(
                 shape=(self.point.patch, self.point.patch),
-                latent=self.recipe.latent,
+                latent_channels=pick_domain(recipe.vae_channels, domain),
+                width=recipe.vae_width,
+                noise=recipe.vae_noise,
                 offset=-300.0,
                 scale=400.0,
             ),
             stage,
         )
-        steps = self.recipe.vae_steps
-        task = VAETask(vae, pairs.batch, domain=domain, batch=24, steps=steps, lr=2e-3)
-        self.run(stage, task, steps)
+        task = VAETask(
+            vae, pairs.batch, domain=domain, batch=recipe.batch, steps=recipe.vae_steps, lr=1e-3,
+            free_bits=0.0,
+        )  # fmt: skip
+        self.run(stage, task, recipe.vae_steps)
         return vae
 
     def cinn(
-        self, f: Any, vae: VAE, layer: str, domain: str, pairs: PatchPairs, stage: str
+        self, f: Any, vae: SpatialVAE, layer: str, domain: str, pairs: PatchPairs, stage: str
     ) -> InvarianceModel:
         """The cINN of one layer, on posterior samples of the VAE."""
-        wiretap = Wiretap(f, layer)
+        wiretap, recipe = Wiretap(f, layer), self.recipe
         vae = vae.eval().requires_grad_(False)
         x, _ = pairs.batch(2, torch.Generator().manual_seed(0))
         cinn = self.fresh(
-            lambda: ConditionalINN(
-                latent=self.recipe.latent, condition_shape=tuple(wiretap.phi(x).shape[1:])
+            lambda: ConvolutionalINN(
+                latent_shape=vae.latent_shape,
+                condition_shape=tuple(wiretap.phi(x).shape[1:]),
+                blocks=recipe.inn_blocks,
+                hidden=recipe.inn_hidden,
             ),
             stage,
         )
-        steps = self.recipe.inn_steps
+        steps = recipe.inn_steps if wiretap.layer == "output" else recipe.inn_inner_steps
         task = INNTask(
-            cinn, vae, wiretap, pairs.batch, domain=domain, batch=32, steps=steps, lr=2e-3,
-            bank=self.recipe.inn_bank,
+            cinn, vae, wiretap, pairs.batch, domain=domain, batch=recipe.inn_batch, steps=steps,
+            lr=2e-3,
         )  # fmt: skip
         self.run(stage, task, steps)
         cinn.eval().requires_grad_(False)

@@ -26,6 +26,9 @@ CLASSES = {
     "VAE": "ctxai.representation.vae",
     "EuligVAE": "ctxai.eulig2024.vae",
     "ConditionalINN": "ctxai.representation.cinn",
+    "LinearAutoencoder": "ctxai.representation.linear",
+    "SpatialVAE": "ctxai.representation.spatial_vae",
+    "ConvolutionalINN": "ctxai.representation.convolutional_cinn",
     "FlowMatching": "ctxai.representation.flow",
 }
 """Networks that a file may hold, and the module that defines each (imported when needed)."""

@@ -12,7 +12,7 @@ _RIDGE = 1e-6  # of the mean variance of the filters' inputs
 _PRODUCTS, _LEAST = 5e10, 16  # products that the fit may take, and images that it takes at least
 
 
-def fit_filters(z: Tensor, images: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
+def fit_filters(z: Tensor, images: Tensor, *, side: int, stride: int = 1) -> tuple[Tensor, Tensor]:
     r"""Filters G and constants b that bring ``G * z + b`` closest to the images.
 
     .. math::
@@ -28,7 +28,9 @@ def fit_filters(z: Tensor, images: Tensor, *, side: int) -> tuple[Tensor, Tensor
     images : Tensor
         ``(B, channels, rows, cols)``.
     side : int
-        Of the filters, odd [pixels].
+        Of the filters, the stride and as many pixels on either side of it [pixels].
+    stride : int
+        Pixels of z that lie over one of the images.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def fit_filters(z: Tensor, images: Tensor, *, side: int) -> tuple[Tensor, Tensor
     moment = torch.zeros(size, channels, dtype=torch.float64)
     affordable = int(_PRODUCTS / (size**2 * images[0, 0].numel()))
     for image, features in zip(images[: max(_LEAST, affordable)].split(1), z.split(1)):
-        windows = unfold(features, side, padding=side // 2)[0]
+        windows = unfold(features, side, padding=(side - stride) // 2, stride=stride)[0]
         windows = torch.cat([windows, torch.ones_like(windows[:1])]).double()
         gram += (windows @ windows.T).cpu()
         moment += (windows @ image[0].flatten(1).T.double()).cpu()

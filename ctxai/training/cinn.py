@@ -6,12 +6,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
-
-from recon.errors import DataError
 
 from ..data import PairSampler, pick_domain
 from ..representation.cinn import ConditionalINN
+from ..representation.convolutional_cinn import ConvolutionalINN
 from ..representation.vae import VAE
 from . import parallel
 from .loop import descend, one_cycle, set_lr
@@ -19,8 +17,7 @@ from .loop import descend, one_cycle, set_lr
 __all__ = ["INNTask"]
 
 _GRADIENT_NORM = 5.0
-_BANK_SEED = 0
-_CHUNK = 32
+_FIT = 256  # pairs that scales and guesses are fitted to
 
 
 class Representation(Protocol):
@@ -44,7 +41,7 @@ class INNTask:
 
     Parameters
     ----------
-    cinn : ConditionalINN
+    cinn : ConditionalINN or ConvolutionalINN
     vae : VAE
         Anything whose ``encode(images)`` gives a ``torch.distributions.Normal``; not trained here.
         A conditional one is given f(x) = Ψ(z).
@@ -57,15 +54,11 @@ class INNTask:
     batch, steps, lr
         Batch size, number of steps of the one-cycle schedule, its highest learning rate; with
         ``steps=None`` that rate is constant.
-    bank : int, optional
-        Encode that many pairs once, before the first step, and draw from them; every step encodes
-        new ones by default. Posterior samples are drawn anew at every step in either case. Worth
-        it where Φ costs more than the step itself: 2000 maps of 32 × 64² take 1 GB.
     """
 
     def __init__(
         self,
-        cinn: ConditionalINN,
+        cinn: ConditionalINN | ConvolutionalINN,
         vae: VAE,
         wiretap: Representation,
         sampler: PairSampler,
@@ -74,56 +67,33 @@ class INNTask:
         batch: int = 32,
         steps: int | None = 600,
         lr: float = 2e-3,
-        bank: int | None = None,
     ) -> None:
         self.cinn, self.vae, self.wiretap, self.sampler = cinn, vae, wiretap, sampler
         self.domain, self.batch, self.steps, self.lr = domain, batch, steps, lr
-        self.bank = bank
-        self._kept: tuple[Tensor, Tensor, Tensor] | None = None
         pick_domain(("x", "y"), domain)
-        if bank is not None and bank < 1:
-            raise DataError("an empty bank", where="bank", expected="at least 1", got=bank)
-        self.settings = {"domain": domain, "batch": batch, "bank": bank}
+        self.settings = {"domain": domain, "batch": batch}
         self.modules: dict[str, nn.Module] = {"cinn": cinn}
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "cinn": torch.optim.Adam(cinn.parameters(), lr=lr)
         }
 
     @torch.no_grad()
-    def _encode(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and spread of the posterior, and z, of n new pairs."""
+    def _posterior_samples(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Latents of n new pairs, and their z."""
         pair = self.sampler(n, generator)
         image, z = pick_domain(pair, self.domain), self.wiretap.phi(pair[0])
         if getattr(self.vae, "condition", 0):
             posterior = self.vae.encode(image, self.wiretap.psi(z))
         else:
             posterior = self.vae.encode(image)
-        return posterior.loc, posterior.scale, z
-
-    def _encode_bank(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of the bank's pairs, which are a function of its size alone."""
-        generator = torch.Generator().manual_seed(_BANK_SEED)
-        firsts = tqdm(range(0, n, _CHUNK), desc="encoding", disable=None, leave=False)
-        parts = [self._encode(min(_CHUNK, n - first), generator) for first in firsts]
-        loc, scale, z = (torch.cat(values) for values in zip(*parts))
-        return loc, scale, z
-
-    def _posterior_samples(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        if self.bank is None:
-            loc, scale, z = self._encode(n, generator)
-        else:
-            if self._kept is None:
-                self._kept = self._encode_bank(self.bank)
-            pick = torch.randint(self.bank, (n,), generator=generator)
-            loc, scale, z = (values[pick.to(values.device)] for values in self._kept)
-        noise = torch.randn(loc.shape, generator=generator).to(loc)
-        return loc + scale * noise, z
+        noise = torch.randn(posterior.loc.shape, generator=generator).to(posterior.loc)
+        return posterior.loc + posterior.scale * noise, z
 
     def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
         """Take one optimiser step; returns the loss per latent dimension [nats]."""
         self.cinn.train()
         if not self.cinn.fitted:
-            self.cinn.fit_scales(*self._posterior_samples(max(64, self.batch), generator))
+            self.cinn.fit_scales(*self._posterior_samples(max(_FIT, self.batch), generator))
         latent, z = parallel.rows(*self._posterior_samples(self.batch, generator))
         v, log_det = self.cinn(latent, z)
         loss = parallel.mean((0.5 * v.square().sum(1) - log_det).mean() / self.cinn.latent)

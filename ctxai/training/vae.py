@@ -20,6 +20,7 @@ from .loop import descend, one_cycle, set_lr
 __all__ = ["VAETask"]
 
 _GRADIENT_NORM = 5.0
+_FIT = 128  # pairs that an autoencoder that has scales fits them to
 _SMALLEST_MSE = 1e-8  # in normalised units: the likelihood of images without any noise stays finite
 
 
@@ -33,6 +34,8 @@ class VAETask:
     The first term is the Gaussian likelihood of the D pixel values at its best variance (Rybkin,
     Daniilidis and Levine, "σ-VAE", ICML 2021), so that w = 1 is the evidence bound at any noise
     level; the *free bits* b keep dimensions from collapsing early (Kingma et al., NeurIPS 2016).
+    An autoencoder that states the width of its likelihood, ``vae.noise``, has ``‖x - D(z̄)‖²/2w²``
+    there instead.
 
     Parameters
     ----------
@@ -110,14 +113,18 @@ class VAETask:
         """Take one optimiser step; returns loss [nats/pixel], rms error [unit] and KL [nats]."""
         self.vae.train()
         image, condition, noise = self._draw(generator)
+        if hasattr(self.vae, "fitted") and not self.vae.fitted:
+            self.vae.fit_scales(pick_domain(self.sampler(_FIT, generator), self.domain))
         posterior, decoded = self._pass(image, condition, noise)
         mse = parallel.mean(((decoded - image) / self.vae.scale).square().mean())
         kl = parallel.mean(kl_per_dimension(posterior))
         pixels = image[0].numel()
-        loss = (
-            0.5 * (mse + _SMALLEST_MSE).log()
-            + self.kl_weight * kl.clamp_min(self.free_bits).sum() / pixels
-        )
+        width = getattr(self.vae, "noise", None)
+        if width is None:
+            unlikely = (mse + _SMALLEST_MSE).log()
+        else:
+            unlikely = mse * (self.vae.scale / width) ** 2
+        loss = 0.5 * unlikely + self.kl_weight * kl.clamp_min(self.free_bits).sum() / pixels
         optimiser = self.optimisers["vae"]
         set_lr(optimiser, one_cycle(index, self.steps, self.lr))
         descend(optimiser, loss, largest_norm=_GRADIENT_NORM)

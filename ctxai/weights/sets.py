@@ -170,7 +170,7 @@ class WeightSet:
         sampler : {"flow", "cinn"}, optional
             Flow matching, or VAE and cINN; the better one that the set holds by default.
         shape : (rows, cols), optional
-            Size of the images, that of the training by default; other multiples of 8 for a flow.
+            Size of the images, that of the training by default; other multiples of 8 as well.
         """
         if f is None:
             f, _ = self.load(denoiser)
@@ -186,10 +186,7 @@ class WeightSet:
         vae, known = self.load(vae_name(domain))
         facts |= autoencoder_facts(known)
         if shape is not None and tuple(shape) != vae.shape:
-            raise DataError(
-                "an autoencoder has one size", where="shape", expected=vae.shape, got=shape,
-                remedy="use flow matching",
-            )  # fmt: skip
+            vae, network = vae.resized(tuple(shape)), network.resized(tuple(shape), vae.shape)
         return InvarianceModel(wiretap=wiretap, vae=vae, cinn=network, domain=domain, facts=facts)
 
     def seal(self, *, recipe: dict[str, Any], figures: dict[str, Any]) -> None:
