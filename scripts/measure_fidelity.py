@@ -108,15 +108,16 @@ def main() -> None:
         if asked.slices is None
         else real_scanners(asked.slices, asked.images, **common)
     )
-    scanners = tqdm(scanners, total=asked.images, desc="scans", leave=False)
+    scanners = list(tqdm(scanners, total=asked.images, desc="phantoms", leave=False))
     if asked.domain == "x":
         how = {"draws": max(16, asked.n), "least_noise": asked.least_noise, "seed": asked.seed}
         held_out = scan_patches(scanners, mas, **how)
+        exact = None if asked.least_noise else Exact(scanners, held_out, mas, asked)
         print(f"{len(held_out.x)} patches of {asked.images}", file=sys.stderr)
-        rows = low_dose_rows(asked, weights, held_out, Exact(held_out, mas, asked))
+        rows = low_dose_rows(asked, weights, held_out, exact)
         name, shown = "fidelity", LOW_DOSE
     else:
-        rows, name = target_rows(asked, weights, list(scanners), mas), "targets"
+        rows, name = target_rows(asked, weights, scanners, mas), "targets"
         shown = TARGETS
     done = []
     for row in rows:
@@ -150,17 +151,21 @@ def models_of(asked: argparse.Namespace, weights: Any) -> Iterator[tuple[str, st
 class Exact:
     """Curves of the exact conditional of the first patches, measured once for each network."""
 
-    def __init__(self, held_out: HeldOut, mas: float, asked: argparse.Namespace) -> None:
-        self.held_out, self.mas, self.asked = held_out, mas, asked
+    def __init__(
+        self,
+        scanners: Sequence[SliceScanner],
+        held_out: HeldOut,
+        mas: float,
+        asked: argparse.Namespace,
+    ) -> None:
+        self.scanners, self.held_out, self.mas, self.asked = scanners, held_out, mas, asked
         self.covariances: dict[int, Any] = {}
         self.curves: dict[tuple[str, int], Any] = {}
 
     def curve(self, name: str, f: Any, image: int) -> Any:
         """The curve of one patch of one denoiser."""
         if image not in self.covariances:
-            self.covariances[image] = ImageCovariance.of(
-                self.held_out.scanners[image], progress=True
-            )
+            self.covariances[image] = ImageCovariance.of(self.scanners[image], progress=True)
         if (name, image) not in self.curves:
             self.curves[name, image] = exact_curve(
                 f, self.held_out.x[image], self.held_out.redrawn[image][:_EXACT],
@@ -171,12 +176,14 @@ class Exact:
 
 
 def low_dose_rows(
-    asked: argparse.Namespace, weights: Any, held_out: Any, exact: Exact
+    asked: argparse.Namespace, weights: Any, held_out: Any, exact: Exact | None
 ) -> Iterator[dict]:
     """Plain and projected samples of every model."""
     for denoiser, layer, model in models_of(asked, weights):
         at_output = layer == "output"
-        curve = partial(exact.curve, denoiser, model.wiretap.f) if at_output else None
+        curve = None
+        if exact is not None and at_output:
+            curve = partial(exact.curve, denoiser, model.wiretap.f)
         projected = {
             "tolerance_hu": asked.tolerance_hu if at_output else None,
             "tolerance": None if at_output else asked.tolerance,

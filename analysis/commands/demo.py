@@ -109,11 +109,11 @@ def _studies(
     """All studies of the demonstration, with the layers that the set of weights holds."""
     from analysis.invariances.study import invariance_study
     from analysis.target_domain.study import target_domain_study
-    from analysis.training.recipes import SETS
+    from analysis.training.recipes import LAYERS
     from ctxai import FlowModel, cinn_name
 
     results: list[InvarianceResult | TargetResult] = []
-    for (denoiser, domain), layers in SETS.items():
+    for (denoiser, domain), layers in LAYERS.items():
         f, _ = weights.load(denoiser)
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
         beside = {

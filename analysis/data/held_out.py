@@ -35,14 +35,11 @@ class HeldOut:
         Low-dose and high-dose patches [HU].
     redrawn : Tensor, (images, draws, H, W)
         Further scans of the same patches at the low dose [HU].
-    scanners : list of SliceScanner
-        The scanners that they lie in.
     """
 
     x: Tensor
     y: Tensor
     redrawn: Tensor
-    scanners: Sequence[SliceScanner] = ()
 
 
 def phantom_scanners(
@@ -112,7 +109,7 @@ def scan_patches(
     Patches with less noise than `least_noise` [HU], the rms over pixels of the standard deviation
     over draws, are passed over.
     """
-    x, y, redrawn, kept = [], [], [], []
+    x, y, redrawn = [], [], []
     for scanner in scanners:
         scan = scanner.low_dose(mas, seed=seed)[0]
         if least_noise:
@@ -120,7 +117,6 @@ def scan_patches(
             if rms(sample_sd(few)) < least_noise:
                 continue
         x.append(scan)
-        kept.append(scanner)
         y.append(scanner.y)
         redrawn.append(scanner.redraw(scan, draws, seed, mas=mas))
     if not x:
@@ -128,7 +124,7 @@ def scan_patches(
             "no patch has so much noise", where="least_noise", got=f"{least_noise:g} HU",
             remedy="ask for more patches or for a lower exposure",
         )  # fmt: skip
-    return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn), kept)
+    return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,9 @@ def low_dose_slices(
     for first in chunks(len(hu), progress, _CHUNK):
         part = slice(first, min(first + _CHUNK, len(hu)))
         p = A(hu_to_mu(torch.from_numpy(np.maximum(hu[part], np.float32(AIR_HU))), water))
-        for thickness in np.unique(thicknesses[part]) if mas is not None else ():
+        for thickness in np.unique(thicknesses[part]):
+            if mas is None:
+                break
             photons = photons_per_column(
                 mas=mas, kvp=kvp, geometry=geometry, slice_thickness=float(thickness)
             )

@@ -211,6 +211,6 @@ class SpatialVAE(nn.Module):
         self.analyse.weight.copy_((vectors / spread).T[:, :, None, None])
         self.synthesise.weight.copy_((vectors * spread)[:, :, None, None])
         narrow = (self.noise / self.scale) ** 2
-        last = self.encoder[-1].bias
-        last[count:] = (narrow / (values + narrow)).log().to(last)  # type: ignore[index]
+        last: Any = self.encoder[-1]
+        last.bias[count:] = (narrow / (values + narrow)).log().to(last.bias)
         self.fitted.fill_(1.0)

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from recon.errors import DataError
 
+from .autoencoder import Autoencoder
+
 __all__ = ["VAE", "active_dimensions", "kl_per_dimension"]
 
 _BOTTLENECK = 64  # channels between the convolutions and the latent
@@ -266,7 +268,7 @@ def kl_per_dimension(posterior: Normal) -> Tensor:
 
 
 @torch.no_grad()
-def active_dimensions(vae: VAE, images: Tensor, condition: Tensor | None = None) -> int:
+def active_dimensions(vae: Autoencoder, images: Tensor, condition: Tensor | None = None) -> int:
     """Count the latent dimensions that carry anything about the image.
 
     A dimension is active if the variance of its posterior mean over the images exceeds 0.01

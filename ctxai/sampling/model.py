@@ -18,9 +18,10 @@ from torch.distributions import Normal
 from recon.errors import DataError
 
 from ..data import pick_domain
+from ..representation.autoencoder import Autoencoder
 from ..representation.cinn import ConditionalINN
+from ..representation.convolutional_cinn import ConvolutionalINN
 from ..representation.flow import FlowMatching
-from ..representation.vae import VAE
 from ..wiretap.wiretap import Wiretap
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw", "Sampler"]
@@ -115,9 +116,9 @@ class InvarianceModel(_Trained):
     ----------
     wiretap : Wiretap
         The network, split after the layer: ``phi(x)`` gives z.
-    vae : VAE
+    vae : VAE, SpatialVAE or LinearAutoencoder
         Complete representation of the images sampled; conditional on f(x) or not.
-    cinn : ConditionalINN
+    cinn : ConvolutionalINN or ConditionalINN
         Trained for this layer and this VAE.
     domain : "x" or "y"
         Whether samples are inputs of the network (x̄) or targets of it (ȳ).
@@ -128,8 +129,8 @@ class InvarianceModel(_Trained):
     """
 
     wiretap: Wiretap
-    vae: VAE
-    cinn: ConditionalINN
+    vae: Autoencoder
+    cinn: ConvolutionalINN | ConditionalINN
     domain: str = "x"
     redraw: Redraw | None = None
     facts: dict[str, Any] = field(default_factory=dict)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ..data import PairSampler, pick_domain
+from ..representation.autoencoder import Autoencoder
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
-from ..representation.vae import VAE
 from . import parallel
 from .loop import descend, one_cycle, set_lr
 
@@ -42,7 +42,7 @@ class INNTask:
     Parameters
     ----------
     cinn : ConditionalINN or ConvolutionalINN
-    vae : VAE
+    vae : Autoencoder
         Anything whose ``encode(images)`` gives a ``torch.distributions.Normal``; not trained here.
         A conditional one is given f(x) = Ψ(z).
     wiretap : object
@@ -59,7 +59,7 @@ class INNTask:
     def __init__(
         self,
         cinn: ConditionalINN | ConvolutionalINN,
-        vae: VAE,
+        vae: Autoencoder,
         wiretap: Representation,
         sampler: PairSampler,
         *,

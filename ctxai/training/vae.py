@@ -13,6 +13,7 @@ from recon.errors import DataError
 
 from ..data import PairSampler, pick_domain
 from ..precision import mixed
+from ..representation.spatial_vae import SpatialVAE
 from ..representation.vae import VAE, kl_per_dimension
 from . import parallel
 from .loop import descend, one_cycle, set_lr
@@ -39,7 +40,7 @@ class VAETask:
 
     Parameters
     ----------
-    vae : VAE
+    vae : VAE or SpatialVAE
     sampler : callable
         ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)`` in the VAE's unit.
     f : callable, optional
@@ -56,7 +57,7 @@ class VAETask:
 
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | SpatialVAE,
         sampler: PairSampler,
         *,
         f: Callable[[Tensor], Tensor] | None = None,
@@ -113,7 +114,7 @@ class VAETask:
         """Take one optimiser step; returns loss [nats/pixel], rms error [unit] and KL [nats]."""
         self.vae.train()
         image, condition, noise = self._draw(generator)
-        if hasattr(self.vae, "fitted") and not self.vae.fitted:
+        if isinstance(self.vae, SpatialVAE) and not self.vae.fitted:
             self.vae.fit_scales(pick_domain(self.sampler(_FIT, generator), self.domain))
         posterior, decoded = self._pass(image, condition, noise)
         mse = parallel.mean(((decoded - image) / self.vae.scale).square().mean())

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from analysis.data.phantom_pairs import WorkingPoint, phantom_pairs
-from analysis.training.recipes import FLOWS, SETS, train_all, train_for
+from analysis.training.recipes import LAYERS, train_all, train_for
 from analysis.training.stages import Recipe
 from ctxai.files.modules import load_module, save_module
 from ctxai.sampling.draw import draw
@@ -20,8 +20,9 @@ from recon import DataError
 
 TINY = Recipe(
     name="tiny", slices=2, held_out=2, own_slices=2, chen_steps=2, yang_start_steps=1,
-    yang_wgan_steps=1, vae_steps=2, inn_steps=2, inn_bank=4, flow_steps=2, flow_batch=2,
-    flow_tune_steps=1, flow_widths=(8, 8, 8), batch=2, latent=16,
+    yang_wgan_steps=1, vae_steps=2, vae_width=8, inn_steps=2,
+    inn_inner_steps=2, inn_batch=2, inn_blocks=1, inn_hidden=8, flow_steps=2, flow_batch=2,
+    flow_tune_steps=1, flow_widths=(8, 8, 8), batch=2,
 )  # fmt: skip
 SIDE = 16
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=SIDE)
@@ -72,8 +73,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> WeightSet:
 def test_the_whole_set_trains_and_is_sealed(trained: WeightSet) -> None:
     samplers = {
         sampler_name(sampler, f, layer, domain)
-        for sampler, wanted in (("cinn", SETS), ("flow", FLOWS))
-        for (f, domain), layers in wanted.items()
+        for sampler in SAMPLERS
+        for (f, domain), layers in LAYERS.items()
         for layer in layers
     }
     assert set(trained.names) == {"chen", "yang", "vae_x", "vae_y"} | samplers
@@ -85,7 +86,7 @@ def test_the_whole_set_trains_and_is_sealed(trained: WeightSet) -> None:
         for figures in trained.manifest["figures"].values()
         for value in figures.values()
     )
-    for (f, domain), layers in SETS.items():
+    for (f, domain), layers in LAYERS.items():
         for layer in layers:
             assert trained.load_model(f, layer, domain, sampler="cinn").wiretap.layer == layer
             best = trained.load_model(f, layer, domain)
