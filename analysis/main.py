@@ -109,7 +109,7 @@ def _parse(name: str, words: list[str]) -> Callable[[str], None] | int:
     @functools.wraps(function)
     def bind(*args: Any, **kwargs: Any) -> Callable[[str], None]:
         def job(command: str) -> None:
-            from analysis.session import running
+            from analysis.session.running import running
 
             with running(command):
                 function(*args, **kwargs)

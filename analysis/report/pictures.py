@@ -19,9 +19,9 @@ from ..figures.images import (
     scene_figure,
 )
 from ..runs.order import order_words, p_words, sample_order, sample_words
-from ..runs.store import Study, sample_array
+from ..runs.store import Study, capital, sample_array
 from .pair_figure import projection_figure
-from .wording import capital, place, say
+from .wording import place, say
 
 __all__ = ["Picture", "of_study"]
 

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from ..runs.store import Run, Study
+from ..runs.store import Run, Study, capital
 from .html import fill
-from .wording import TEXTS, capital, place, say
+from .wording import TEXTS, place, say
 
 __all__ = ["side", "summary", "verdict_lines", "verdicts"]
 

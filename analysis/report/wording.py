@@ -19,7 +19,6 @@ from ..target_domain.study import TargetResult
 __all__ = [
     "TEXTS",
     "Words",
-    "capital",
     "label",
     "place",
     "sample_words",
@@ -52,11 +51,6 @@ def say(id: str, /, **fields: Any) -> str:
     'redrawing the noise alone does so by 3.1 HU'
     """
     return TEXTS[id].format(**fields)
-
-
-def capital(name: str) -> str:
-    """A name with a capital."""
-    return f"{name[:1].upper()}{name[1:]}"
 
 
 def place(layer: str) -> str:

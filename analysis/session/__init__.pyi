@@ -1,0 +1,14 @@
+from .results import write_results as write_results
+from .running import MOST_SAMPLES as MOST_SAMPLES
+from .running import current as current
+from .running import require_count as require_count
+from .running import require_device as require_device
+from .running import require_mas as require_mas
+from .running import require_out as require_out
+from .scene import Scene as Scene
+from .scene import draw_phantom as draw_phantom
+from .scene import models_for as models_for
+from .scene import on_device as on_device
+from .scene import open_scene as open_scene
+from .scene import weight_set as weight_set
+from .scene import working_point as working_point
