@@ -5,6 +5,8 @@ from .running import require_count as require_count
 from .running import require_device as require_device
 from .running import require_mas as require_mas
 from .running import require_out as require_out
+from .scans import open_scan as open_scan
+from .scans import scan_record as scan_record
 from .scene import Scene as Scene
 from .scene import draw_phantom as draw_phantom
 from .scene import models_for as models_for
