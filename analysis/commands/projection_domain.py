@@ -107,9 +107,8 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
         sample=options.sample if options.other == "sample" else None,
         seed=options.seed,
     )
-    configuration = options.configuration("projection-domain", scene, mas=exposures, full_mas=full)
-    session.write_results(
-        out, scene, results, seed=options.seed, weights=networks, configuration=configuration,
+    options.write(
+        "projection-domain", scene, results, networks, mas=exposures, full_mas=full,
         beside=_write_pictures, told=_told,
     )  # fmt: skip
 
@@ -158,13 +157,12 @@ def _other(
 ) -> tuple[Tensor, Lesion | None]:
     """The anatomy that y is compared with, and the lesion that it adds, if it does."""
     from analysis import session
-    from analysis.lesions.lesion import Lesion
+    from analysis.lesions.lesion import Lesion, middle_of
     from analysis.target_domain.study import sample_targets
 
     grid = scanner.patch_grid
     if options.other == "lesion":
-        place = (grid.x[grid.shape[1] // 2], grid.y[grid.shape[0] // 2])
-        lesion = Lesion(contrast=options.contrast, radius=options.radius, place=place)
+        lesion = Lesion(contrast=options.contrast, radius=options.radius, place=middle_of(grid))
         return scanner.y + lesion.on(grid), lesion
     _, models = session.models_for(options.denoiser, ["output"], "y", out=out, weights=networks)
     # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)

@@ -36,6 +36,7 @@ __all__ = [
     "hiding_cost",
     "lesion_likeness",
     "match_lesions",
+    "middle_of",
     "site_lesion",
 ]
 
@@ -118,8 +119,12 @@ def site_lesion(*, contrast: float, radius: float, grid: ImageGrid) -> Lesion:
     (3.0, (1.0, 1.0), True)
     """
     step = grid.spacing[0]
-    place = float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2])
-    return Lesion(contrast=contrast, radius=radius * step, place=place, edge=0.5 * step)
+    return Lesion(contrast=contrast, radius=radius * step, place=middle_of(grid), edge=0.5 * step)
+
+
+def middle_of(grid: ImageGrid) -> tuple[float, float]:
+    """Where the pixel (rows // 2, cols // 2) of a patch lies, (x, y) [mm]."""
+    return float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2])
 
 
 def contrast_recovery(

@@ -14,3 +14,4 @@ from .scene import on_device as on_device
 from .scene import open_scene as open_scene
 from .scene import weight_set as weight_set
 from .scene import working_point as working_point
+from .scene import write_slice as write_slice

@@ -56,10 +56,9 @@ def scan_record(scan: Scan, plan: SlicePlan, /, **configuration: Any) -> dict[st
     from recon.storage import versions
 
     run, device = current(), plan.options.device
-    paths = {name: str(value) for name, value in configuration.items() if isinstance(value, Path)}
     return {
         "command": run.command,
-        "configuration": {**configuration, **paths, **asdict(plan.options)},
+        "configuration": {**configuration, **asdict(plan.options)},
         "scan": dict(scan.describe()),
         "slices": plan.facts(),
         "inputs": {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from analysis.data.phantom_pairs import WorkingPoint
     from analysis.scanner.slice_scanner import SliceScanner
     from analysis.scanner.slices import Patch
     from ctxai import Model, WeightSet, Wiretap
@@ -29,6 +30,7 @@ __all__ = [
     "open_scene",
     "weight_set",
     "working_point",
+    "write_slice",
 ]
 
 SHIPPED = ("chen", "yang")
@@ -146,24 +148,35 @@ def open_scene(
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
     """A random slice of the working point's grid, as a series of one image."""
     from analysis.data.phantom_pairs import WorkingPoint
-    from recon import write_series
     from recon.phantom import random_slice
-    from recon.storage import run_folder
 
     where = WorkingPoint(**point)
-    with run_folder(out) as folder:
+    return write_slice(
+        out / "phantom",
+        random_slice(anatomy, seed=seed, grid=where.grid),
+        where,
+        series_description=f"Random {anatomy}",
+        uid_seed=f"projection-domain/{anatomy}/{seed}",
+    )
+
+
+def write_slice(folder: Path, hu: np.ndarray, point: WorkingPoint, **how: Any) -> Path:
+    """A slice on the grid of a working point as a series of one image at its high dose."""
+    from recon import write_series
+    from recon.storage import run_folder
+
+    with run_folder(folder.parent) as parent:
         write_series(
-            folder / "phantom",
-            random_slice(anatomy, seed=seed, grid=where.grid)[None],
-            spacing=where.grid.spacing,
-            slice_thickness=where.slice_thickness_mm,
-            positions=[(where.grid.x[0], where.grid.y[0], 0.0)],
-            series_description=f"Random {anatomy}",
-            kvp=where.kvp,
-            mas=where.high_mas,
-            uid_seed=f"projection-domain/{anatomy}/{seed}",
+            parent / folder.name,
+            hu[None],
+            spacing=point.grid.spacing,
+            slice_thickness=point.slice_thickness_mm,
+            positions=[(point.grid.x[0], point.grid.y[0], 0.0)],
+            kvp=point.kvp,
+            mas=point.high_mas,
+            **how,
         )
-    return out / "phantom"
+    return folder
 
 
 def on_device(models: dict[str, Model], device: str) -> dict[str, Model]:

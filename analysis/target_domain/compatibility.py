@@ -29,7 +29,7 @@ from torch import Tensor
 
 from recon import DataError, ImageGrid
 
-from ..lesions.lesion import Lesion
+from ..lesions.lesion import Lesion, middle_of
 from ..numbers import rms
 
 __all__ = [
@@ -129,8 +129,7 @@ def most_different(
 
 def power_lesion(grid: ImageGrid) -> Lesion:
     """The lesion by which the test is judged: 20 HU, radius 3 pixels, in the patch's middle."""
-    place = (float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2]))
-    return Lesion(contrast=20.0, radius=3.0 * grid.spacing[0], place=place)
+    return Lesion(contrast=20.0, radius=3.0 * grid.spacing[0], place=middle_of(grid))
 
 
 @dataclass(frozen=True)
