@@ -16,14 +16,7 @@ from ..data.held_out import HeldOut
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from ..scanner.slice_scanner import derived_seed
 
-__all__ = [
-    "SitePatches",
-    "around",
-    "lesion_sites",
-    "middle",
-    "patches_at_sites",
-    "square_grid",
-]
+__all__ = ["SitePatches", "around", "lesion_sites", "middle", "patches_at_sites", "square_grid"]
 
 _BOX = 15.0  # mm around a site that has to be even
 _TISSUE = (0.0, 130.0)  # HU, mean of the box

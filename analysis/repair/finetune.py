@@ -26,15 +26,7 @@ from ..lesions.sites import around, lesion_sites, middle
 from ..scanner.slice_scanner import derived_seed
 from .pairs import Alternating, KeptPairs, RandomLesions, lesion_like_pairs
 
-__all__ = [
-    "RECIPES",
-    "TOLERANCE_HU",
-    "Lesson",
-    "RepairRecipe",
-    "finetuned",
-    "sampled_differences",
-    "teach",
-]
+__all__ = ["RECIPES", "TOLERANCE_HU", "RepairRecipe", "finetuned", "sampled_differences", "teach"]
 
 TOLERANCE_HU = 3.0
 """Of sampled invariances at the output [HU]."""

@@ -17,7 +17,7 @@ from recon import CTImages, DataError, read_images, write_series
 from recon.storage import digest_files, run_folder, write_atomic
 
 from ..figures.drawing import FORMS
-from ..runs.store import Run, Study, mas_label, read_run, sample_array
+from ..runs.store import Run, Study, mas_label, read_run
 from .pictures import of_study
 
 __all__ = ["export_dicom", "export_figures", "patch_corner"]
@@ -85,7 +85,7 @@ def export_dicom(out: str | Path) -> list[Path]:
         for study, array, name, image in tqdm(jobs, desc="DICOM series", unit="image", leave=False):
             source, patch = sources[study.name], study.facts["patch"]
             scan = study.facts.get("scan", {})
-            low_dose = array in _LOW_DOSE | _samples(study)
+            low_dose = array in _LOW_DOSE or array.startswith("layer-")  # x̄ and f(x̄)
             at = f", {study.mas:g} mAs" if low_dose else ""
             [path] = write_series(
                 folder / "dicom" / study.name / name,
@@ -123,16 +123,6 @@ def patch_corner(study: Study, source: CTImages) -> np.ndarray:
     along_y -= (patch["shape"][0] - 1) / 2 * patch["spacing_mm"][0]
     towards = np.reshape(source.orientation, (2, 3))
     return source.positions[0] + along_x * towards[0] + along_y * towards[1]
-
-
-def _samples(study: Study) -> set[str]:
-    """Names of the arrays of x̄ and f(x̄)."""
-    return {
-        sample_array(layer, projected=projected, part=part)
-        for layer in study.facts["layers"]
-        for projected in (False, True)
-        for part in ("", "output")
-    }
 
 
 def _images(study: Study) -> Iterator[tuple[str, str, np.ndarray]]:

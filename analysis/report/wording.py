@@ -6,13 +6,12 @@ are filled with numbers. Only their order, and when each is said, is decided in 
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
 from ..fidelity.verdict import Evidence, SampleNumbers, TargetNumbers, Verdict
 from ..numbers import collapse_alarm, ideal_coverage
+from ..runs.quantities import read_table
 from ..target_domain.compatibility import Compatibility
 from ..target_domain.study import TargetResult
 
@@ -27,8 +26,7 @@ __all__ = [
     "target_words",
 ]
 
-_TABLE = (files(__package__) / "words.csv").read_text(encoding="utf-8")
-TEXTS = {line["id"]: line["text"] for line in csv.DictReader(_TABLE.splitlines())}
+TEXTS = {line["id"]: line["text"] for line in read_table("words.csv", __package__)}
 """All sentences, by identifier."""
 
 

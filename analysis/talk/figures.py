@@ -13,8 +13,8 @@ import numpy as np
 
 from recon import DataError
 
-from ..figures.images import Window, fit_window, rms_hu, sheet
-from ..runs.store import Run, Study
+from ..figures.images import fit_window, rms_hu, sheet
+from ..runs.store import Run, Study, capital
 from .arrows import SMOOTHING_MM, largest_differences
 from .sheet import Panel, colour_limit
 
@@ -81,9 +81,10 @@ def denoising_figure(*studies: Study) -> Callable[..., bytes]:
             Panel(fx, titles[2], f"‖f(x) - y‖ = {rms_hu(fx - y):.0f} HU", window, pointers),
             Panel(fx - y, titles[3], "", None, pointers, labelled=True),
         ]
-        rows.append((_name(study), panels))
+        rows.append((capital(study.denoiser), panels))
+    shown = capital(str(window))
     footer = (
-        f"{_shown(window)}. ‖·‖ is the rms over pixels. Arrows: the largest differences f(x) - y,\n"
+        f"{shown}. ‖·‖ is the rms over pixels. Arrows: the largest differences f(x) - y,\n"
         f"averaged with a Gaussian of {SMOOTHING_MM:g} mm."
     )
     return partial(sheet, rows, spacing=spacing, footer=footer, limit=colour_limit(differences))
@@ -128,9 +129,10 @@ def layers_figure(study: Study) -> Callable[..., bytes]:
     if "redrawn_distance" in study.arrays:
         again = float(np.median(study.arrays["redrawn_distance"]))
         redrawn = f"; drawing the noise of x again gives {again:.0f} HU"
+    name, shown = capital(study.denoiser), capital(str(window))
     footer = (
-        f"{_name(study)}'s denoiser{_by(*samplers)}. A column has the same v. Below each sample:\n"
-        f"‖f(x̄) - f(x)‖, rms over pixels{redrawn}.\n{_shown(window)}."
+        f"{name}'s denoiser{_by(*samplers)}. A column has the same v. Below each sample:\n"
+        f"‖f(x̄) - f(x)‖, rms over pixels{redrawn}.\n{shown}."
     )
     return partial(sheet, rows, spacing=_spacing(study), footer=footer)
 
@@ -171,10 +173,11 @@ def target_domain_figure(study: Study) -> Callable[..., bytes]:
         ]
         rows.append((f"sampled\nanatomy {k + 1}", panels))
     again = float(np.median(study.arrays["null_distance"]))
+    name, shown = capital(study.denoiser), capital(str(window))
     footer = (
-        f"{_name(study)}'s denoiser, {study.mas:g} mAs{_by(study.facts.get('sampler'))}.\n"
+        f"{name}'s denoiser, {study.mas:g} mAs{_by(study.facts.get('sampler'))}.\n"
         "Below the differences, their rms over pixels; scanning the true y again gives "
-        f"‖x' - f(x)‖ = {again:.0f} HU.\n{_shown(window)}."
+        f"‖x' - f(x)‖ = {again:.0f} HU.\n{shown}."
     )
     return partial(sheet, rows, spacing=_spacing(study), footer=footer, limit=colour_limit(changes))
 
@@ -199,11 +202,6 @@ def _require(study: Study, *names: str) -> None:
         raise DataError(f"the study lacks {', '.join(missing)}", where=study.name, remedy=_REMEDY)
 
 
-def _name(study: Study) -> str:
-    """What a denoiser is called in a sentence."""
-    return {"chen": "Chen", "yang": "Yang"}.get(study.denoiser, study.denoiser)
-
-
 def _by(sampler: str | None) -> str:
     """Which sampler a figure shows, as the end of a clause."""
     return f", samples by {sampler}" if sampler else ""
@@ -212,11 +210,6 @@ def _by(sampler: str | None) -> str:
 def _spacing(study: Study) -> tuple[float, float]:
     sy, sx = study.facts["patch"]["spacing_mm"]
     return float(sy), float(sx)
-
-
-def _shown(window: Window) -> str:
-    text = str(window)
-    return text[:1].upper() + text[1:]
 
 
 def _subscript(number: int) -> str:

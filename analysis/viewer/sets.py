@@ -7,14 +7,13 @@ which column, is tiles.csv beside this file.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from ..runs.order import order_words, sample_order, sample_words
+from ..runs.quantities import read_table
 from ..runs.store import Study, capital
 from .pack import Packer
 
@@ -29,8 +28,7 @@ _KINDS = {
     "projection-domain": "Two anatomies, y and ȳ",
 }
 _SAMPLERS = {"plain": "as sampled", "projected": "projected onto the fibre"}
-_TABLE = (files(__package__) / "tiles.csv").read_text(encoding="utf-8")
-_TILES = tuple(csv.DictReader(_TABLE.splitlines()))
+_TILES = read_table("tiles.csv", __package__)
 
 
 def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> list[dict[str, Any]]:
