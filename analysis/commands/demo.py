@@ -79,21 +79,9 @@ def demo(
     scene = session.open_scene(images, number=None, roi=roi, kvp=None, weights=weights)
     studies = _studies(weights, scene.scanner(seed=seed), mas=point.mas, seed=seed)
     session.write_results(
-        out,
-        scene,
-        studies,
-        seed=seed,
-        weights=weights,
-        configuration={
-            "command": "demo",
-            "out": str(out),
-            "retrain": retrain,
-            "weights": str(weights.folder.name),
-            "mas": point.mas,
-            "roi": list(scene.patch.roi),
-            "seed": seed,
-        },
-    )
+        out, scene, studies, command="demo", seed=seed, networks=weights, retrain=retrain,
+        mas=point.mas,
+    )  # fmt: skip
 
 
 def _studies(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
@@ -87,7 +87,7 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     options.check()
     out, networks = session.require_out(options.out), options.networks()
     exposures = session.require_mas(options.mas)
-    f, name = _denoiser(options, networks)
+    f, name, _ = session.load_named(options.denoiser, networks, differentiable=True)
     scene, full = _scene(options, networks, exposures, out)
 
     from analysis.projection_domain.pair import Pair
@@ -111,19 +111,6 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
         "projection-domain", scene, results, networks, mas=exposures, full_mas=full,
         beside=_write_pictures, told=_told,
     )  # fmt: skip
-
-
-def _denoiser(options: PairOptions, networks: WeightSet) -> tuple[Any, str]:
-    """f and its name."""
-    from analysis.session.scene import SHIPPED
-    from ctxai import load_denoiser, require_differentiable
-
-    if options.denoiser.lower() in SHIPPED:
-        name = options.denoiser.lower()
-        return networks.load(name)[0], name
-    f, name, _ = load_denoiser(options.denoiser)
-    require_differentiable(f, options.denoiser)
-    return f, name
 
 
 def _scene(

@@ -25,6 +25,7 @@ __all__ = [
     "rms_hu",
     "rows_figure",
     "scene_figure",
+    "sd_hu",
     "sheet",
 ]
 
@@ -67,6 +68,11 @@ def fit_window(hu: np.ndarray) -> Window:
 def rms_hu(image: np.ndarray) -> float:
     """‖·‖ of an image [HU]: the rms over its pixels."""
     return float(np.sqrt(np.mean(np.square(image, dtype=np.float64))))
+
+
+def sd_hu(samples: np.ndarray) -> np.ndarray:
+    """Standard deviation over samples [HU], (n, H, W) → (H, W); zero for a single sample."""
+    return samples.std(0, ddof=min(1, len(samples) - 1), dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -76,10 +76,6 @@ def invariance_study(
     progress : bool
         Bars on stderr.
 
-    Returns
-    -------
-    InvarianceResult
-
     Raises
     ------
     DataError

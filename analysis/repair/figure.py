@@ -28,10 +28,6 @@ def repair_figure(
     slice_of : Tensor, (n,)
         The slice of each patch.
     form : {"png", "svg"}
-
-    Returns
-    -------
-    bytes
     """
     figure = new_figure(11.5, 3.6 * len(measured))
     grid = figure.subplots(len(measured), 3, squeeze=False)

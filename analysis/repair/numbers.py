@@ -99,12 +99,13 @@ def measure(
         shown = apply(f, x + lesion.on(grid))
         each = [contrast_recovery(a, b, lesion, grid) for a, b in zip(without, shown)]
         recovery[radius, contrast] = torch.tensor(each)
+    error, error_anywhere = (
+        (apply(f, low) - high).double().square().mean((1, 2))
+        for low, high in ((patches.x, patches.y), (patches.x_anywhere, patches.y_anywhere))
+    )
     return Measured(
-        error=(apply(f, patches.x) - patches.y).double().square().mean((1, 2)),
-        error_anywhere=(apply(f, patches.x_anywhere) - patches.y_anywhere)
-        .double()
-        .square()
-        .mean((1, 2)),
+        error=error,
+        error_anywhere=error_anywhere,
         recovery=recovery,
         observed=_observers(f, middle(patches.redrawn, side), spacing, seed),
         hidden=float(blindness(apply(f, samples.b) - apply(f, samples.a), samples.b - samples.a)),

@@ -28,19 +28,7 @@ _LOW_DOSE = {"x", "fx", "rescanned", "xprime"}  # at the exposure, as x̄ are; y
 def export_figures(out: str | Path) -> list[Path]:
     """Write the figures of a run's report as ``out/figures/STUDY-NAME.svg`` and ``.png``.
 
-    Parameters
-    ----------
-    out : path
-        Folder of a run.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    DataError
-        If the run is missing or broken.
+    Returns the files; a run that is missing or broken is a `DataError`.
     """
     run, names = read_run(out), []
     pictures = [(study, picture) for study in run.studies for picture in of_study(study)]
@@ -63,20 +51,7 @@ def export_dicom(out: str | Path) -> list[Path]:
     reference are those of the run's low-dose series, and otherwise to the low-dose slice itself.
     CT numbers are rounded to whole HU, as in every CT series; samples.zarr has them in full.
 
-    Parameters
-    ----------
-    out : path
-        Folder of a run.
-
-    Returns
-    -------
-    list of Path
-        The files.
-
-    Raises
-    ------
-    DataError
-        If the run is missing or broken.
+    Returns the files; a run that is missing or broken is a `DataError`.
     """
     run, names = read_run(out), []
     jobs = [(study, *job) for study in run.studies for job in _images(study)]

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..runs.store import capital
+from ..runs.order import capital
 
 __all__ = ["fill", "look"]
 

@@ -25,10 +25,6 @@ def projection_figure(study: Study, *, spacing: float, form: str = "png") -> byt
     spacing : float
         Pixel size of the patch [mm].
     form : {"png", "svg"}
-
-    Returns
-    -------
-    bytes
     """
     arrays = study.arrays
     figure = new_figure(13.0, 7.2)

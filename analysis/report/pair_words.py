@@ -9,7 +9,8 @@ from typing import Any
 from ..observers.human import Observed
 from ..projection_domain.pair import DETECTED, band_edges
 from ..projection_domain.result import PairResult
-from ..runs.store import Study, capital
+from ..runs.order import capital
+from ..runs.store import Study
 from .wording import Words, label, say
 
 __all__ = [

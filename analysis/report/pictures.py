@@ -17,9 +17,10 @@ from ..figures.images import (
     rms_hu,
     rows_figure,
     scene_figure,
+    sd_hu,
 )
-from ..runs.order import order_words, p_words, sample_order, sample_words
-from ..runs.store import Study, capital, sample_array
+from ..runs.order import capital, order_words, p_words, sample_order, sample_words
+from ..runs.store import Study, sample_array
 from .pair_figure import projection_figure
 from .wording import place, say
 
@@ -80,10 +81,6 @@ def _scene(study: Study, window: Window) -> Picture:
     )  # fmt: skip
 
 
-def _sd(samples: np.ndarray) -> np.ndarray:
-    return samples.std(0, ddof=1) if len(samples) > 1 else np.zeros_like(samples[0])
-
-
 def _rows(study: Study, rows: list[Row], window: Window) -> Callable[..., bytes]:
     """How rows of images of the patch are drawn."""
     return partial(rows_figure, rows, window=window, spacing=_spacing(study))
@@ -119,7 +116,7 @@ def _layer_samples(
     for layer in layers:
         change = found(layer, "output")[:_COLUMNS] - study.arrays["fx"]
         rows.append(Row(f"{place(layer)}:\nf(x̄) - f(x)", list(change), "difference"))
-    spreads = [_sd(found(layer)) for layer in layers]
+    spreads = [sd_hu(found(layer)) for layer in layers]
     limit = max(1.0, float(np.percentile(np.stack(spreads), 99.5)))
     said = [f"{place(la)}: {rms_hu(sd):.1f} HU" for la, sd in zip(layers, spreads, strict=True)]
     spread = [Row("sd of x̄", spreads, "sd", said, limit)]
@@ -185,8 +182,8 @@ def _chains(study: Study, window: Window) -> Picture:
 def _target_spread(study: Study, window: Window) -> Picture:
     """Maps of the standard deviation of ȳ and x'."""
     arrays = study.arrays
-    spreads = {"ȳ": _sd(arrays["ybar"])}
-    spreads["x'"] = _sd(arrays["xprime"].reshape(-1, *arrays["y"].shape))
+    spreads = {"ȳ": sd_hu(arrays["ybar"])}
+    spreads["x'"] = sd_hu(arrays["xprime"].reshape(-1, *arrays["y"].shape))
     said = [f"{name}: {rms_hu(sd):.1f} HU" for name, sd in spreads.items()]
     row = Row("sd over\nsamples", list(spreads.values()), "sd", said)
     return _picture("sd", "targets_sd", _rows(study, [row], window))

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from ..runs.store import Run, Study, capital
+from ..runs.order import capital
+from ..runs.store import Run, Study
 from .html import fill
 from .wording import TEXTS, place, say
 

@@ -19,16 +19,7 @@ from recon.storage import read_json, versions, write_csv, write_json
 from .earlier import facts_of_any_version, row_of_any_version
 from .quantities import BY_ID
 
-__all__ = [
-    "METRIC_COLUMNS",
-    "Run",
-    "Study",
-    "capital",
-    "mas_label",
-    "read_run",
-    "sample_array",
-    "write_run",
-]
+__all__ = ["METRIC_COLUMNS", "Run", "Study", "mas_label", "read_run", "sample_array", "write_run"]
 
 METRIC_COLUMNS = (
     "study", "quantity", "denoiser", "layer", "sampler", "mas", "value", "unit", "should_be",
@@ -47,11 +38,6 @@ def mas_label(mas: float) -> str:
     """
     whole, dot, rest = f"{float(mas):.10g}".partition(".")
     return f"mas-{whole:0>3}{dot}{rest}"
-
-
-def capital(words: str) -> str:
-    """Words with a capital, as a sentence begins."""
-    return f"{words[:1].upper()}{words[1:]}"
 
 
 def sample_array(layer: str, *, projected: bool, part: str = "") -> str:

@@ -1,14 +1,15 @@
+from .results import require_out as require_out
 from .results import write_results as write_results
 from .running import MOST_SAMPLES as MOST_SAMPLES
 from .running import current as current
 from .running import require_count as require_count
 from .running import require_device as require_device
 from .running import require_mas as require_mas
-from .running import require_out as require_out
 from .scans import open_scan as open_scan
 from .scans import scan_record as scan_record
 from .scene import Scene as Scene
 from .scene import draw_phantom as draw_phantom
+from .scene import load_named as load_named
 from .scene import models_for as models_for
 from .scene import on_device as on_device
 from .scene import open_scene as open_scene

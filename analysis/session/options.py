@@ -57,7 +57,7 @@ class StudyOptions:
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """What was found for arguments that may be left out."""
-        return {"slice": scene.index, "roi": scene.patch.roi, "kvp": scene.kvp}
+        return {"slice": scene.index, "kvp": scene.kvp}
 
     def write(
         self,
@@ -71,16 +71,10 @@ class StudyOptions:
         **resolved: Any,
     ) -> None:
         """Write the run folder of a study, all arguments in its record; see `write_results`."""
-        out = self.out.expanduser()
-        weights = networks.folder.name if self.weights is None else self.weights
-        configuration = {
-            "command": command,
-            **{f.name: getattr(self, f.name) for f in fields(self)},
-        }
-        configuration |= {"out": out, **self.found(scene), "weights": weights, **resolved}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "out"}
         write_results(
-            out, scene, results, seed=self.seed, weights=networks, configuration=configuration,
-            beside=beside, told=told,
+            self.out.expanduser(), scene, results, command=command, networks=networks,
+            beside=beside, told=told, **given | self.found(scene) | resolved,
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Scene",
     "departures",
     "draw_phantom",
+    "load_named",
     "models_for",
     "on_device",
     "open_scene",
@@ -214,6 +215,23 @@ def departures(scene: Scene, mas: Sequence[float], point: dict[str, Any]) -> lis
     return found
 
 
+def load_named(
+    denoiser: str, weights: WeightSet, *, differentiable: bool
+) -> tuple[Callable[[Tensor], Tensor], str, str]:
+    """A denoiser of the set, or of the user's own, which may have to be differentiable.
+
+    Returns f, its name and its digest.
+    """
+    from ctxai import load_denoiser, require_differentiable
+
+    if (name := denoiser.lower()) in SHIPPED:
+        return weights.load(name)[0], name, weights.manifest["sha256"][name]
+    f, name, digest = load_denoiser(denoiser)
+    if differentiable:
+        require_differentiable(f, denoiser)
+    return f, name, digest
+
+
 def models_for(
     denoiser: str,
     layers: Sequence[str],
@@ -244,17 +262,11 @@ def models_for(
     shape : (rows, cols), optional
         Pixels of the patch, that of the training by default; for others there is flow matching.
     """
-    from ctxai import Wiretap, load_denoiser, require_differentiable, sampler_name
+    from ctxai import Wiretap, sampler_name
 
     weights = weight_set(None) if weights is None else weights
-    f: Callable[[Tensor], Tensor]
-    if denoiser.lower() in SHIPPED:
-        name = denoiser.lower()
-        f, digest = weights.load(name)[0], weights.manifest["sha256"][name]
-    else:
-        f, name, digest = load_denoiser(denoiser)
-        if domain == "x":
-            require_differentiable(f, denoiser)  # its samples are moved along the fibre
+    # samples of x are moved along the fibre
+    f, name, digest = load_named(denoiser, weights, differentiable=domain == "x")
     wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
     if not wanted:
         raise DataError("no layer to sample", where="--layers")

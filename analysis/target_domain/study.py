@@ -103,10 +103,6 @@ def target_domain_study(
     progress : bool
         Bars on stderr.
 
-    Returns
-    -------
-    TargetResult
-
     Raises
     ------
     DataError
@@ -126,7 +122,15 @@ def target_domain_study(
     xprime, null_outputs = (apply(model.wiretap.f, images) for images in (rescanned, again))
     distance = rms(xprime - scanned.fx)
     null = rms(null_outputs[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
-    numbers = _compare(scanned.y, ybar, distance, null)
+    by_group = Spread.of(null.mean(1))
+    numbers = TargetNumbers(
+        Spread.of(distance.mean(1)),
+        by_group,
+        inside=float((distance.mean(1) <= by_group.high).double().mean()),
+        sd_hu=float(rms(sample_sd(ybar))),
+        covered=coverage(ybar, scanned.y),
+        n=n,
+    )
     found = compatibility(
         NullOutputs(scanned.fx, null_outputs[:NULL_DRAWS], seed=seed),
         xprime=xprime,
@@ -182,16 +186,3 @@ def _scan(
     null_draws, null_seed = max(NULL_DRAWS, null_groups * draws), derived_seed(seed, "null")
     again = scanner.low_dose(mas, draws=null_draws, seed=null_seed, progress=label("y again"))
     return rescanned, with_lesion, again
-
-
-def _compare(y: Tensor, ybar: Tensor, distance: Tensor, null: Tensor) -> TargetNumbers:
-    """Distances of the ȳ beside those of the true y, and how much the ȳ vary."""
-    by_sample, by_group = Spread.of(distance.mean(1)), Spread.of(null.mean(1))
-    return TargetNumbers(
-        by_sample,
-        by_group,
-        inside=float((distance.mean(1) <= by_group.high).double().mean()),
-        sd_hu=float(rms(sample_sd(ybar))),
-        covered=coverage(ybar, y),
-        n=len(ybar),
-    )

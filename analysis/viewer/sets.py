@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..runs.order import order_words, sample_order, sample_words
+from ..figures.images import sd_hu
+from ..runs.order import capital, order_words, sample_order, sample_words
 from ..runs.quantities import read_table
-from ..runs.store import Study, capital
+from ..runs.store import Study
 from .pack import Packer
 
 __all__ = ["MOST_SAMPLES", "image_sets"]
@@ -131,11 +132,6 @@ def _sampler_word(study: Study, layer: str, sampler: str) -> str:
     return ", ".join(filter(None, [str(name), _SAMPLERS.get(sampler, sampler)]))
 
 
-def _sd(samples: np.ndarray) -> np.ndarray:
-    flat = samples.astype(np.float64)
-    return flat.std(0, ddof=1) if len(flat) > 1 else np.zeros_like(flat[0])
-
-
 def _layer(study: Study, packer: Packer, most: int, layer: str, sampler: str) -> dict[str, Any]:
     arrays, name = study.arrays, f"layer-{layer}/{sampler}"
     samples, outputs = arrays[name], arrays[f"{name}_output"]
@@ -144,7 +140,7 @@ def _layer(study: Study, packer: Packer, most: int, layer: str, sampler: str) ->
         "xbar": samples[:shown],
         "fxbar": outputs[:shown],
         "mean": samples.mean(0, dtype=np.float64),
-        "sd": _sd(samples),
+        "sd": sd_hu(samples),
     }
     return _set(
         study, packer, images, layer=layer, sampler=sampler, order=range(shown),
@@ -160,8 +156,8 @@ def _target(study: Study, packer: Packer, most: int) -> dict[str, Any]:
         "ybar": samples[order],
         "rescanned": arrays["rescanned"][order],
         "xprime": outputs[order, 0],
-        "sd": _sd(samples),
-        "xprime_sd": _sd(outputs.reshape(-1, *samples.shape[1:])),
+        "sd": sd_hu(samples),
+        "xprime_sd": sd_hu(outputs.reshape(-1, *samples.shape[1:])),
     }
     return _set(
         study, packer, images, order=order, total=len(samples),
