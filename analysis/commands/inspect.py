@@ -12,9 +12,7 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    scan: Positional[Path],
-    *,
-    out: Annotated[Path | None, arg(metavar="DIR")] = None,
+    scan: Positional[Path], *, out: Annotated[Path | None, arg(metavar="DIR")] = None
 ) -> None:
     """Print geometry, exposure, focal spots, span and quanta of a projection scan, and draw it.
 

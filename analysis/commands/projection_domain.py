@@ -38,9 +38,9 @@ class PairOptions(StudyOptions):
     """Which sampled anatomy: number K, from 1 as its report counts, of those that `ctxai
     target-domain` draws for the same patch, seed and first exposure."""
     contrast: float = 20.0
-    """Of the lesion, in the middle of the patch [HU]."""
+    """Contrast of the lesion, in the middle of the patch [HU]."""
     radius: float = 3.0
-    """Of the lesion [mm]."""
+    """Radius of the lesion [mm]."""
     mas: tuple[float, ...] = (10.0,)
     """Exposures of the simulated scans in mAs per rotation. A sampled anatomy is drawn for the scan
     at the first one, and followed at all."""

@@ -256,7 +256,7 @@ def rows_figure(
     ----------
     rows : sequence of Row
     window : Window
-        Of the grey images.
+        Window in which the grey images are shown.
     spacing : float
         Pixel size [mm].
     size : float
@@ -297,7 +297,7 @@ def scene_figure(
     slice_hu : ndarray, (rows, cols)
         [HU].
     spacing : (sy, sx)
-        Of the slice [mm].
+        Pixel size of the slice [mm].
     box : (left, top, width, height)
         Outline of the patch [mm] about the slice's centre.
     images : dict

@@ -72,7 +72,7 @@ def invariance_study(
     redraws : int
         How often the noise of x is drawn again, for comparison.
     seed : int
-        Of x, of v and of all noise.
+        Seed of x, of v and of all noise.
     progress : bool
         Bars on stderr.
 

@@ -280,7 +280,7 @@ def lesion_likeness(samples: Tensor, x: Tensor, lesion: Tensor) -> tuple[Tensor,
 
 
 def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, list[Lesion]]:
-    """How like a lesion, bright or dark, x̄ - x is at its likest place, and where that is.
+    """How like a lesion, bright or dark, x̄ - x is where it is most like one, and where that is.
 
     The score is the largest normalised cross-correlation
     (:func:`lesion_likeness`) with discs of 1.5 and 3 pixels radius.
@@ -292,7 +292,7 @@ def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, 
     x : Tensor, (H, W)
         What they are compared with [HU].
     grid : ImageGrid
-        Of the patch, with square pixels.
+        Grid of the patch, with square pixels.
 
     Returns
     -------

@@ -36,7 +36,7 @@ def lesion_sites(y: Tensor, n: int, *, side: int, spacing: float, seed: int) -> 
     n : int
         Number of sites.
     side : int
-        Of the patch [pixels].
+        Side of the patch [pixels].
     spacing : float
         Pixel size [mm].
     seed : int
@@ -139,7 +139,7 @@ def patches_at_sites(
     draws : int
         Further scans of each at the low dose.
     seed : int
-        Of phantoms, places and noise.
+        Seed of phantoms, places and noise.
     point : WorkingPoint
         Doses, grid and patch size.
     """

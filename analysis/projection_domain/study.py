@@ -89,7 +89,7 @@ def projection_study(
     sample : int, optional
         Number of ȳ, if it is a sampled anatomy.
     seed : int
-        Of all noise.
+        Seed of all noise.
     progress : bool
         Bars on stderr.
 

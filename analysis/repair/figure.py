@@ -24,7 +24,7 @@ def repair_figure(
     Parameters
     ----------
     measured : mapping
-        Of each denoiser, of each network: "x" itself, "before", "control", and the repaired ones.
+        Denoiser → network → its numbers: "x" itself, "before", "control", and the repaired ones.
     slice_of : Tensor, (n,)
         The slice of each patch.
     form : {"png", "svg"}

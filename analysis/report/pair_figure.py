@@ -21,7 +21,7 @@ def projection_figure(study: Study, *, spacing: float, form: str = "png") -> byt
     Parameters
     ----------
     study : Study
-        Of :func:`analysis.projection_domain.study.projection_study`.
+        A study of two anatomies, as the projection-domain analysis gives it.
     spacing : float
         Pixel size of the patch [mm].
     form : {"png", "svg"}

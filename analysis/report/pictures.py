@@ -182,8 +182,8 @@ def _chains(study: Study, window: Window) -> Picture:
 def _target_spread(study: Study, window: Window) -> Picture:
     """Maps of the standard deviation of ȳ and x'."""
     arrays = study.arrays
-    spreads = {"ȳ": sd_hu(arrays["ybar"])}
-    spreads["x'"] = sd_hu(arrays["xprime"].reshape(-1, *arrays["y"].shape))
+    outputs = arrays["xprime"].reshape(-1, *arrays["y"].shape)
+    spreads = {"ȳ": sd_hu(arrays["ybar"]), "x'": sd_hu(outputs)}
     said = [f"{name}: {rms_hu(sd):.1f} HU" for name, sd in spreads.items()]
     row = Row("sd over\nsamples", list(spreads.values()), "sd", said)
     return _picture("sd", "targets_sd", _rows(study, [row], window))

@@ -23,7 +23,7 @@ def sample_order(study: Study) -> list[int]:
     Parameters
     ----------
     study : Study
-        Of the target domain; one without the test of compatibility keeps its order.
+        A target-domain study; one without the test of compatibility keeps its order.
 
     Examples
     --------

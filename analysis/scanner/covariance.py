@@ -89,7 +89,7 @@ class ImageCovariance:
     Parameters
     ----------
     reconstruct : Operator
-        Of the rays and the patch's grid.
+        The FBP of the rays onto the patch's grid.
     quantum, electronic : Tensor, (views, cols)
         Variance of the rays at 1 mAs; see :func:`ray_variance`.
     window : str
@@ -121,13 +121,9 @@ class ImageCovariance:
 
     @classmethod
     def of(
-        cls,
-        scanner: SliceScanner,
-        change: Tensor | None = None,
-        *,
-        progress: bool = False,
+        cls, scanner: SliceScanner, change: Tensor | None = None, *, progress: bool = False
     ) -> ImageCovariance:
-        """Of a patch of a slice, and of the mean of two hypotheses if its anatomy may change.
+        """The noise of a patch, the mean of two hypotheses if its anatomy may change.
 
         Parameters
         ----------

@@ -78,7 +78,7 @@ class SliceScanner:
     electronic_noise : float
         [quanta].
     seed : int
-        Of the noise, where a method is not given another.
+        Seed of the noise, where a method is not given another.
     image : int
         Number of the slice in its series, the key of its noise.
     geometry : FanBeam, optional
@@ -149,15 +149,7 @@ class SliceScanner:
             mas=mas, kvp=self.kvp, geometry=self.geometry, slice_thickness=self.slice_thickness
         )
 
-    def draw_noise(
-        self,
-        p: Tensor,
-        mas: float,
-        *,
-        seed: int,
-        image: int,
-        draw: int,
-    ) -> Tensor:
+    def draw_noise(self, p: Tensor, mas: float, *, seed: int, image: int, draw: int) -> Tensor:
         """𝒫 p of the columns that matter to the patch, keyed as told above.
 
         (..., views, all columns) in, (..., views, these columns) out.

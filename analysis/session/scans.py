@@ -67,10 +67,7 @@ def scan_record(scan: Scan, plan: SlicePlan, /, **configuration: Any) -> dict[st
             "sha256": _digest(scan),
             "sha256_of": "the SHA-256 of every file, in the order of the views",
         },
-        "backend": {
-            "name": "numba" if device == "cpu" else "torch",
-            "why": f"--device {device}",
-        },
+        "backend": {"name": "numba" if device == "cpu" else "torch", "why": f"--device {device}"},
         "seconds": round(run.seconds, 1),
         "versions": versions(),
         "notes": list(run.notes),

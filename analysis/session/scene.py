@@ -54,7 +54,7 @@ class Scene:
 
     @property
     def thickness(self) -> float:
-        """Of the slice under study [mm]."""
+        """Thickness of the slice under study [mm]."""
         return float(self.images.thicknesses[self.index])
 
     def scanner(self, *, seed: int, device: str = "cpu") -> SliceScanner:

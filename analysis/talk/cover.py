@@ -99,11 +99,11 @@ def trained(
     folder : path
         For both networks and ``checkpoints``.
     steps : int
-        Of each.
+        Steps of each training.
     point : WorkingPoint
         Grid and doses of the scans.
     seed : int
-        Of phantoms, noise, initial weights and order.
+        Seed of phantoms, noise, initial weights and order.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def cover_figure(
     Parameters
     ----------
     slices : list of CoverSlice
-        Of one size.
+        The slices that are shown, all of one size.
     networks : mapping
         Two, by name.
     point : WorkingPoint

@@ -62,7 +62,7 @@ def denoising_figure(*studies: Study) -> Callable[..., bytes]:
     Parameters
     ----------
     studies : Study
-        Of any kind, with "y", "x" and "fx".
+        Studies of any kind, with "y", "x" and "fx".
     """
     _require(studies[0], "y", "x", "fx")
     window, spacing = fit_window(studies[0].arrays["y"]), _spacing(studies[0])
@@ -97,7 +97,7 @@ def layers_figure(study: Study) -> Callable[..., bytes]:
     Parameters
     ----------
     study : Study
-        Of invariances, with ``layer-L/plain`` and its distances for each of :data:`LAYERS`.
+        A study of invariances, with ``layer-L/plain`` and its distances for all :data:`LAYERS`.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def target_domain_figure(study: Study) -> Callable[..., bytes]:
     Parameters
     ----------
     study : Study
-        Of the target domain.
+        A study of the target domain.
     """
     _require(study, "y", "x", "fx", "ybar", "rescanned", "xprime", "null_distance")
     y, x, fx = (study.arrays[name] for name in ("y", "x", "fx"))

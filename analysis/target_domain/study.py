@@ -49,7 +49,7 @@ class TargetResult:
     xprime: Tensor  # (n, draws, H, W) [HU]
     distance: Tensor  # ‖x' - f(x)‖, (n, draws) [HU]
     null_distance: Tensor  # the same of the true y, (null_groups, draws) [HU]
-    likeness: Tensor  # of ȳ - y to a lesion, (n,)
+    likeness: Tensor  # correlation of ȳ - y with a lesion, (n,)
     numbers: TargetNumbers
     verdict: Verdict
     compatibility: Compatibility
@@ -83,7 +83,7 @@ def target_domain_study(
     Parameters
     ----------
     model : InvarianceModel or FlowModel
-        Of domain "y": its samples are high-dose anatomies [HU].
+        A sampler of domain "y": its samples are high-dose anatomies [HU].
     scanner : SliceScanner
         The slice, with the patch that x and ȳ lie on.
     denoiser : str
@@ -99,7 +99,7 @@ def target_domain_study(
     null_groups : int
         How often the true anatomy is scanned with as many draws, for comparison.
     seed : int
-        Of x, of the samples and of all noise.
+        Seed of x, of the samples and of all noise.
     progress : bool
         Bars on stderr.
 

@@ -38,7 +38,7 @@ def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> lis
     Parameters
     ----------
     study : Study
-        Of any kind; kinds that are not known here show what they have on the patch's pixels.
+        A study of any kind; an unknown kind shows what it has on the patch's pixels.
     packer : Packer
     most : int
         Largest number of samples of a set.
