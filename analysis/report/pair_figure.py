@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures.drawing import INK, bare, new_figure, plain, scale_bar, written
-from ..figures.images import Scale, Window, fit_window
+from ..figures.images import Scale, Window, colour_bar, fit_window
 from ..projection_domain.pair import DETECTED
 from ..runs.store import Study
 from .pair_words import part_names, shares
@@ -46,12 +46,8 @@ def projection_figure(study: Study, *, spacing: float, form: str = "png") -> byt
         if name == "y":
             scale_bar(axes, arrays[name].shape, (spacing, spacing))
     place = axes.get_position()
-    bar = figure.colorbar(
-        last, cax=figure.add_axes((place.x1 + 0.006, place.y0, 0.008, place.height))
-    )
-    bar.ax.tick_params(labelsize=7, length=2)
-    bar.set_label("HU", fontsize=7.5)
-    bar.outline.set_visible(False)
+    beside = figure.add_axes((place.x1 + 0.006, place.y0, 0.008, place.height))
+    colour_bar(beside, last, "HU")
     _exposures(figure.add_subplot(grid[1, :2]), study)
     _parts(figure.add_subplot(grid[1, 2:4]), study)
     _tolerances(figure.add_subplot(grid[1, 4:]), study)
