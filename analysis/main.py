@@ -81,22 +81,22 @@ def _refuse(line: str, status: int = 2) -> int:
     return status
 
 
+_HELP = """\
+usage: ctxai COMMAND [options]
+
+Which anatomy, and which noise, would have given this CT denoiser the same output?
+
+{commands}
+
+ctxai COMMAND --help tells the options of a command, with an example. For instance
+
+  ctxai target-domain --images FOLDER_OF_DICOM --denoiser chen --mas 10 --out OUT"""
+
+
 def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: ctxai COMMAND [options]",
-            "",
-            "Which anatomy, and which noise, would have given this CT denoiser the same output?",
-            "",
-            *lines,
-            "",
-            "ctxai COMMAND --help tells the options of a command, with an example. For instance",
-            "",
-            "  ctxai target-domain --images FOLDER_OF_DICOM --denoiser chen --mas 10 --out OUT",
-        ]
-    )
+    return _HELP.format(commands="\n".join(lines))
 
 
 def _parse(name: str, words: list[str]) -> Callable[[str], None] | int:
@@ -109,7 +109,7 @@ def _parse(name: str, words: list[str]) -> Callable[[str], None] | int:
     @functools.wraps(function)
     def bind(*args: Any, **kwargs: Any) -> Callable[[str], None]:
         def job(command: str) -> None:
-            from analysis.session import running
+            from analysis.session.running import running
 
             with running(command):
                 function(*args, **kwargs)

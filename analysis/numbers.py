@@ -99,7 +99,7 @@ def ideal_coverage(n: int) -> float:
 
     Examples
     --------
-    >>> from analysis.fidelity.verdict import ideal_coverage
+    >>> from analysis.numbers import ideal_coverage
     >>> round(ideal_coverage(24), 3), round(ideal_coverage(250), 3)
     (0.828, 0.893)
     """
@@ -117,7 +117,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Tensor) -> Spread:
-        """Of a flat tensor of values."""
+        """The spread of a tensor of values."""
         values = values.flatten().double()
         return cls(
             float(values.quantile(0.5)), float(values.min()), float(values.max()), values.numel()

@@ -63,44 +63,25 @@ def demo(
     from analysis.scanner.slice_scanner import derived_seed
     from analysis.training.recipes import train_all
     from ctxai import SHIPPED
-    from recon import write_series
     from recon.phantom import random_slice
-    from recon.storage import run_folder
 
     weights = train_all(out / "weights", seed=seed) if retrain else SHIPPED
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
-    with run_folder(out) as folder:
-        truth = random_slice("abdomen", seed=derived_seed(seed, "demo"), grid=point.grid)[None]
-        write_series(
-            folder / "high-dose",
-            scan(truth, point.high_mas, seed=derived_seed(seed, "high dose"), point=point),
-            spacing=point.grid.spacing,
-            slice_thickness=point.slice_thickness_mm,
-            positions=[(point.grid.x[0], point.grid.y[0], 0.0)],
-            series_description=f"Random phantom, {point.high_mas:g} mAs",
-            kvp=point.kvp,
-            mas=point.high_mas,
-            kernel=point.window,
-            uid_seed=f"demo/{seed}",
-        )
-    scene = session.open_scene(out / "high-dose", number=None, roi=roi, kvp=None, weights=weights)
+    truth = random_slice("abdomen", seed=derived_seed(seed, "demo"), grid=point.grid)[None]
+    images = session.write_slice(
+        out / "high-dose",
+        scan(truth, point.high_mas, seed=derived_seed(seed, "high dose"), point=point)[0],
+        point,
+        series_description=f"Random phantom, {point.high_mas:g} mAs",
+        kernel=point.window,
+        uid_seed=f"demo/{seed}",
+    )
+    scene = session.open_scene(images, number=None, roi=roi, kvp=None, weights=weights)
     studies = _studies(weights, scene.scanner(seed=seed), mas=point.mas, seed=seed)
     session.write_results(
-        out,
-        scene,
-        studies,
-        seed=seed,
-        weights=weights,
-        configuration={
-            "command": "demo",
-            "out": str(out),
-            "retrain": retrain,
-            "weights": str(weights.folder.name),
-            "mas": point.mas,
-            "roi": list(scene.patch.roi),
-            "seed": seed,
-        },
-    )
+        out, scene, studies, command="demo", seed=seed, networks=weights, retrain=retrain,
+        mas=point.mas,
+    )  # fmt: skip
 
 
 def _studies(

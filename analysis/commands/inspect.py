@@ -12,9 +12,7 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    scan: Positional[Path],
-    *,
-    out: Annotated[Path | None, arg(metavar="DIR")] = None,
+    scan: Positional[Path], *, out: Annotated[Path | None, arg(metavar="DIR")] = None
 ) -> None:
     """Print geometry, exposure, focal spots, span and quanta of a projection scan, and draw it.
 
@@ -38,11 +36,9 @@ def inspect(
         out = session.require_out(out)
 
     from analysis.projections.figures import audit_table
-    from recon import geometry_audit, read_scan
+    from recon import geometry_audit
 
-    found = read_scan(scan, progress="headers")
-    for note in found.notes:
-        session.current().note(note)
+    found = session.open_scan(scan)
     pairs = found.describe()
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:

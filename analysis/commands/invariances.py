@@ -63,7 +63,8 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    out, networks = session.require_out(options.out), options.networks()
+    session.require_out(options.out)
+    networks = options.networks()
     scene = options.scene(options.images, networks, pixels=options.patch)
     name, models = options.models(options.layers, "x", scene, networks)
 
@@ -81,9 +82,4 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
         seed=options.seed,
     )
     samplers = {layer: model.sampler for layer, model in models.items()}
-    configuration = options.configuration(
-        "invariances", scene, layers=list(models), sampler=samplers
-    )
-    session.write_results(
-        out, scene, [result], seed=options.seed, weights=networks, configuration=configuration
-    )
+    options.write("invariances", scene, [result], networks, layers=list(models), sampler=samplers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
@@ -38,9 +38,9 @@ class PairOptions(StudyOptions):
     """Which sampled anatomy: number K, from 1 as its report counts, of those that `ctxai
     target-domain` draws for the same patch, seed and first exposure."""
     contrast: float = 20.0
-    """Of the lesion, in the middle of the patch [HU]."""
+    """Contrast of the lesion, in the middle of the patch [HU]."""
     radius: float = 3.0
-    """Of the lesion [mm]."""
+    """Radius of the lesion [mm]."""
     mas: tuple[float, ...] = (10.0,)
     """Exposures of the simulated scans in mAs per rotation. A sampled anatomy is drawn for the scan
     at the first one, and followed at all."""
@@ -87,7 +87,7 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     options.check()
     out, networks = session.require_out(options.out), options.networks()
     exposures = session.require_mas(options.mas)
-    f, name = _denoiser(options, networks)
+    f, name, _ = session.load_named(options.denoiser, networks, differentiable=True)
     scene, full = _scene(options, networks, exposures, out)
 
     from analysis.projection_domain.pair import Pair
@@ -107,24 +107,10 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
         sample=options.sample if options.other == "sample" else None,
         seed=options.seed,
     )
-    configuration = options.configuration("projection-domain", scene, mas=exposures, full_mas=full)
-    session.write_results(
-        out, scene, results, seed=options.seed, weights=networks, configuration=configuration,
+    options.write(
+        "projection-domain", scene, results, networks, mas=exposures, full_mas=full,
         beside=_write_pictures, told=_told,
     )  # fmt: skip
-
-
-def _denoiser(options: PairOptions, networks: WeightSet) -> tuple[Any, str]:
-    """f and its name."""
-    from analysis.session.scene import SHIPPED
-    from ctxai import load_denoiser, require_differentiable
-
-    if options.denoiser.lower() in SHIPPED:
-        name = options.denoiser.lower()
-        return networks.load(name)[0], name
-    f, name, _ = load_denoiser(options.denoiser)
-    require_differentiable(f, options.denoiser)
-    return f, name
 
 
 def _scene(
@@ -158,13 +144,12 @@ def _other(
 ) -> tuple[Tensor, Lesion | None]:
     """The anatomy that y is compared with, and the lesion that it adds, if it does."""
     from analysis import session
-    from analysis.lesions.lesion import Lesion
+    from analysis.lesions.lesion import Lesion, middle_of
     from analysis.target_domain.study import sample_targets
 
     grid = scanner.patch_grid
     if options.other == "lesion":
-        place = (grid.x[grid.shape[1] // 2], grid.y[grid.shape[0] // 2])
-        lesion = Lesion(contrast=options.contrast, radius=options.radius, place=place)
+        lesion = Lesion(contrast=options.contrast, radius=options.radius, place=middle_of(grid))
         return scanner.y + lesion.on(grid), lesion
     _, models = session.models_for(options.denoiser, ["output"], "y", out=out, weights=networks)
     # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)

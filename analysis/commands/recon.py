@@ -53,26 +53,22 @@ def recon(
         )
 
     from analysis.projections.noise import slice_metrics
-    from analysis.projections.record import scan_record
     from analysis.projections.slice_figures import slices_figure
     from analysis.projections.slices import plan_slices, reconstruct_slices, write_slices
-    from recon import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
-    found = read_scan(scan, progress="headers")
-    for note in found.notes:
-        session.current().note(note)
+    found = session.open_scan(scan)
     plan = plan_slices(found, options)
-    g = found.geometry
+    position = found.geometry.patient_position
     with run_folder(out) as folder:
         hu = reconstruct_slices(found, plan, progress=True)
         write_slices(folder, hu, found, plan)
         title = f"{found.mas:.4g} mAs, {found.kvp:g} kV, {options.window}"
-        picture = slices_figure(hu, plan, patient_position=g.patient_position, title=title)
+        picture = slices_figure(hu, plan, patient_position=position, title=title)
         write_atomic(folder / "overview.png", picture)
         write_csv(folder / "metrics.csv", slice_metrics(hu, plan))
-        arguments = {"command": "recon", "scan": str(scan), "out": str(out)}
-        write_json(folder / "run.json", scan_record(found, plan, arguments, run=session.current()))
+        record = session.scan_record(found, plan, command="recon", scan=scan, out=out)
+        write_json(folder / "run.json", record)
     print(
         f"{len(hu)} slices of {options.matrix}², z {plan.z[0]:.1f} to {plan.z[-1]:.1f} mm, in {out}"
     )

@@ -59,15 +59,11 @@ def simulate(
     out = session.require_out(out)
 
     from analysis.projections.doses import dose_levels, simulate_dose
-    from analysis.projections.record import scan_record
     from analysis.projections.slice_figures import doses_figure
     from analysis.projections.slices import plan_slices
-    from recon import read_scan
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
-    found = read_scan(scan, progress="headers")
-    for note in found.notes:
-        session.current().note(note)
+    found = session.open_scan(scan)
     levels = dose_levels(
         found, exposures, dose_fraction, seed=seed, electronic_noise=electronic_noise
     )
@@ -76,20 +72,11 @@ def simulate(
         study = simulate_dose(found, levels, plan, folder, seed=seed, projections=projections)
         write_atomic(folder / "overview.png", doses_figure(study.pictures, plan))
         write_csv(folder / "metrics.csv", study.metrics)
-        record = scan_record(
-            found,
-            plan,
-            {
-                "command": "simulate",
-                "scan": str(scan),
-                "out": str(out),
-                "mas": exposures,
-                "dose_fraction": list(dose_fraction),
-                "electronic_noise": electronic_noise,
-                "projections": projections,
-            },
-            run=session.current(),
-        )
+        record = session.scan_record(
+            found, plan, command="simulate", scan=scan, out=out, mas=exposures,
+            dose_fraction=list(dose_fraction), electronic_noise=electronic_noise,
+            projections=projections,
+        )  # fmt: skip
         write_json(folder / "run.json", {**record, "seed": seed, "exposures": study.levels})
     for level in study.levels:
         print(

@@ -46,7 +46,8 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    out, networks = session.require_out(options.out), options.networks()
+    session.require_out(options.out)
+    networks = options.networks()
     scene = options.scene(options.images, networks, pixels=options.patch)
     name, models = options.models(("output",), "y", scene, networks)
 
@@ -67,9 +68,4 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
         )
         for mas in exposures
     ]
-    configuration = options.configuration(
-        "target-domain", scene, mas=exposures, sampler=model.sampler
-    )
-    session.write_results(
-        out, scene, results, seed=options.seed, weights=networks, configuration=configuration
-    )
+    options.write("target-domain", scene, results, networks, mas=exposures, sampler=model.sampler)

@@ -10,7 +10,7 @@ from recon import DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMS", "INK", "bare", "new_figure", "outlined", "scale_bar", "written"]
+__all__ = ["FORMS", "INK", "bare", "new_figure", "outlined", "plain", "scale_bar", "written"]
 
 FORMS = ("png", "svg")
 """Forms that a figure can be written in."""
@@ -61,6 +61,13 @@ def bare(axes: Any) -> Any:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return axes
+
+
+def plain(axes: Any, xlabel: str) -> None:
+    """Axes of a curve with small ticks, no frame to the right and above, and a label below."""
+    axes.set_xlabel(xlabel, fontsize=8.5)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def outlined(width: float) -> list[Any]:

@@ -20,11 +20,13 @@ __all__ = [
     "Row",
     "Scale",
     "Window",
+    "colour_bar",
     "distance_figure",
     "fit_window",
     "rms_hu",
     "rows_figure",
     "scene_figure",
+    "sd_hu",
     "sheet",
 ]
 
@@ -67,6 +69,11 @@ def fit_window(hu: np.ndarray) -> Window:
 def rms_hu(image: np.ndarray) -> float:
     """‖·‖ of an image [HU]: the rms over its pixels."""
     return float(np.sqrt(np.mean(np.square(image, dtype=np.float64))))
+
+
+def sd_hu(samples: np.ndarray) -> np.ndarray:
+    """Standard deviation over samples [HU], (n, H, W) → (H, W); zero for a single sample."""
+    return samples.std(0, ddof=min(1, len(samples) - 1), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -147,16 +154,10 @@ def sheet(
     k = text / 12.0
     # panels stand whole pixels apart: all are sampled alike, which makes a smaller file
     gap = round((size + 0.08 * k) * dpi) / dpi - size
-    label, title, caption = 1.3, 0.34 * k, 0.27 * k
+    label = 1.3
     columns = max(len(panels) for _, panels in rows)
     full = [[panel for panel in panels if panel is not None] for _, panels in rows]
-    shapes = [panels[0].image.shape for panels in full]
-    tall = [size * h * spacing[0] / (w * spacing[1]) for h, w in shapes]
-    above = [title * any(p.title for p in panels) for panels in full]
-    below = [
-        caption * max(1 + p.caption.count("\n") if p.caption else 0 for p in panels)
-        for panels in full
-    ]
+    above, tall, below = zip(*(_heights(panels, spacing, size, k) for panels in full), strict=True)
     coloured = any(not isinstance(p.window, Window) for panels in full for p in panels)
     width = label + columns * (size + gap) + 0.75 * coloured
     height = sum(tall) + sum(above) + sum(below) + gap * len(rows)
@@ -181,11 +182,7 @@ def sheet(
                 continue
             axes = place(label + j * (size + gap), top, size, high)
             scale = panel.window or Scale("difference", limit)
-            drawn = axes.imshow(
-                panel.image, interpolation="nearest", aspect="auto", **scale.colours
-            )
-            axes.set_title(panel.title, fontsize=12.5 * k, color=INK, pad=5 * k)
-            axes.set_xlabel(panel.caption, fontsize=10.5 * k, color=INK, labelpad=3 * k)
+            drawn = _draw(panel, axes, scale, k)
             if isinstance(scale, Scale):
                 first = top
                 if bars and bars[-1][0] == scale and bars[-1][1] >= number - 1:
@@ -197,16 +194,38 @@ def sheet(
             panel.mark(axes)
         top += high + below[number] + gap
     for scale, _, first, last, drawn in bars:
-        bar_axes = place(label + columns * (size + gap) + 0.02, first, 0.13 * k, last - first)
-        bar = figure.colorbar(drawn, cax=bar_axes)
-        bar.ax.tick_params(labelsize=9.5 * k, length=2, colors=INK)
-        bar.set_label(f"{scale.kind} [HU]", fontsize=10.5 * k, color=INK)
-        bar.outline.set_visible(False)
+        axes = place(label + columns * (size + gap) + 0.02, first, 0.13 * k, last - first)
+        colour_bar(axes, drawn, f"{scale.kind} [HU]", ticks=9.5 * k, text=10.5 * k)
     figure.text(
         label / width, 1 - (top + 0.06) / height, footer, ha="left", va="top", fontsize=9.5 * k,
         color=INK, linespacing=1.35,
     )  # fmt: skip
     return written(figure, form)
+
+
+def _heights(
+    panels: Sequence[Panel], spacing: tuple[float, float], size: float, k: float
+) -> tuple[float, float, float]:
+    """Height of the titles of a row, of its images and of its captions [inch]."""
+    rows, cols = panels[0].image.shape
+    lines = max(1 + p.caption.count("\n") if p.caption else 0 for p in panels)
+    high = size * rows * spacing[0] / (cols * spacing[1])
+    return 0.34 * k * any(p.title for p in panels), high, 0.27 * k * lines
+
+
+def _draw(panel: Panel, axes: Any, scale: Window | Scale, k: float) -> Any:
+    """An image with its title and caption."""
+    axes.set_title(panel.title, fontsize=12.5 * k, color=INK, pad=5 * k)
+    axes.set_xlabel(panel.caption, fontsize=10.5 * k, color=INK, labelpad=3 * k)
+    return axes.imshow(panel.image, interpolation="nearest", aspect="auto", **scale.colours)
+
+
+def colour_bar(axes: Any, drawn: Any, label: str, *, ticks: float = 7.0, text: float = 7.5) -> None:
+    """The colours of an image on axes of their own; sizes of numbers and label in points."""
+    bar = axes.figure.colorbar(drawn, cax=axes)
+    bar.ax.tick_params(labelsize=ticks, length=2, colors=INK)
+    bar.set_label(label, fontsize=text, color=INK)
+    bar.outline.set_visible(False)
 
 
 @dataclass(frozen=True)
@@ -250,7 +269,7 @@ def rows_figure(
     ----------
     rows : sequence of Row
     window : Window
-        Of the grey images.
+        Window in which the grey images are shown.
     spacing : float
         Pixel size [mm].
     size : float
@@ -291,7 +310,7 @@ def scene_figure(
     slice_hu : ndarray, (rows, cols)
         [HU].
     spacing : (sy, sx)
-        Of the slice [mm].
+        Pixel size of the slice [mm].
     box : (left, top, width, height)
         Outline of the patch [mm] about the slice's centre.
     images : dict

@@ -41,10 +41,10 @@ class LayerResult:
 
     layer: str
     sampler: str
-    facts: dict[str, Any]  # of the model
+    facts: dict[str, Any]  # what is known of the model
     evidence: LayerEvidence
     sets: list[SampleSet]
-    beside: list[SampleSet]  # of another sampler
+    beside: list[SampleSet]  # samples of another sampler
 
 
 @dataclass(frozen=True)

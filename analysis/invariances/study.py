@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,13 +72,9 @@ def invariance_study(
     redraws : int
         How often the noise of x is drawn again, for comparison.
     seed : int
-        Of x, of v and of all noise.
+        Seed of x, of v and of all noise.
     progress : bool
         Bars on stderr.
-
-    Returns
-    -------
-    InvarianceResult
 
     Raises
     ------
@@ -126,15 +121,6 @@ def _require_shared_v(models: Mapping[str, Model]) -> None:
         raise DataError("the layers' latents differ, they cannot share v", got=sorted(sizes))
 
 
-class _Task(NamedTuple):
-    """A set to be sampled: its tolerance relative to redrawn noise, or in HU."""
-
-    projected: bool
-    n: int
-    tolerance: float | None = None
-    tolerance_hu: float | None = None
-
-
 @dataclass(frozen=True)
 class _Work:
     """The scan under study, and how its samples are drawn, compared and judged."""
@@ -156,35 +142,40 @@ class _Work:
         evidence = LayerEvidence(
             model, x, self.redrawn, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
         )
-        sets = [
-            self._set(layer, model, task, again, evidence)
-            for task in self._tasks(model, n, projected)
-        ]
+        sets = self._sets(layer, model, (n, projected), again, evidence)
         few = min(n, _BESIDE)
-        others = (
-            [self._set(layer, beside, task, again, None) for task in self._tasks(beside, few, few)]
-            if beside
-            else []
-        )
+        others = self._sets(layer, beside, (few, few), again, None) if beside else []
         return LayerResult(layer, model.sampler, dict(model.facts), evidence, sets, others)
 
-    def _tasks(self, model: Model, n: int, projected: int) -> list[_Task]:
-        """What is sampled of a layer."""
-        tasks, at_output = [_Task(False, n)], model.wiretap.layer == "output"
-        if at_output and self.tolerance_hu is not None:
-            tasks.append(_Task(True, projected, tolerance_hu=self.tolerance_hu))
-        elif not at_output and self.tolerance is not None:
-            tasks.append(_Task(True, projected, tolerance=self.tolerance))
-        return tasks
+    def _sets(
+        self,
+        layer: str,
+        model: Model,
+        counts: tuple[int, int],
+        again: float,
+        evidence: LayerEvidence | None,
+    ) -> list[SampleSet]:
+        """Plain samples, and samples projected to the tolerance, if one was asked for."""
+        limit = self.tolerance_hu if _at_output(model) else self.tolerance
+        return [
+            self._set(layer, model, n, tolerance, again, evidence)
+            for n, tolerance in zip(counts, [None] if limit is None else [None, limit])
+        ]
 
     def _set(
-        self, layer: str, model: Model, task: _Task, again: float, evidence: LayerEvidence | None
+        self,
+        layer: str,
+        model: Model,
+        n: int,
+        tolerance: float | None,
+        again: float,
+        evidence: LayerEvidence | None,
     ) -> SampleSet:
         """Draw one set, compare it with the scan, and judge it where there is evidence."""
-        scanned = self.scanned
-        name = sampler_text(model.sampler, projected=task.projected)
+        scanned, projected, at_output = self.scanned, tolerance is not None, _at_output(model)
+        name = sampler_text(model.sampler, projected=projected)
         label = f"{scanned.denoiser}, layer {layer}, {name}" if self.progress else None
-        images, pulled = self._sample(model, task, label)
+        images, pulled = self._sample(model, n, tolerance, label)
         outputs = apply(model.wiretap.f, images)
         distance = rms(outputs - scanned.fx)
         moved = rms_features(model, images, scanned.x).median()
@@ -193,37 +184,39 @@ class _Work:
             Spread.of(distance),
             self.reference,
             covered=coverage(images, scanned.x),
-            tolerance_hu=task.tolerance_hu,
-            feature_ratio=None if model.wiretap.layer == "output" else ratio,
-            feature_limit=task.tolerance or 1.0,
-            evidence=evidence.of(images, projected=task.projected) if evidence else None,
+            tolerance_hu=tolerance if at_output else None,
+            feature_ratio=None if at_output else ratio,
+            feature_limit=1.0 if at_output else tolerance or 1.0,
+            evidence=evidence.of(images, projected=projected) if evidence else None,
         )
         return SampleSet(
-            model.sampler, task.projected, images, outputs, distance, pulled, ratio, numbers,
+            model.sampler, projected, images, outputs, distance, pulled, ratio, numbers,
             judge_invariances(numbers) if evidence else None,
         )  # fmt: skip
 
-    def _sample(self, model: Model, task: _Task, label: str | None) -> tuple[Tensor, int]:
+    def _sample(
+        self, model: Model, n: int, tolerance: float | None, label: str | None
+    ) -> tuple[Tensor, int]:
         """Samples for all v in chunks, with a bar; and how many were pulled towards x."""
         known = replace(
             model,
             redraw=lambda image, count, _: _first(self.redrawn, count).reshape(count, *image.shape),
         )
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "v"))
-        v = torch.randn(task.n, model.latent, generator=generator)
+        v = torch.randn(n, model.latent, generator=generator)
+        bound = {"tolerance_hu" if _at_output(model) else "tolerance": tolerance}
         images, pulled = [], 0
-        with tqdm(
-            total=len(v), desc=label, disable=label is None, unit="sample", leave=False
-        ) as bar:
+        with tqdm(total=n, desc=label, disable=label is None, unit="sample", leave=False) as bar:
             for part in v.split(_CHUNK):
-                samples = draw(
-                    known, self.scanned.x, n=len(part), v=part, tolerance=task.tolerance,
-                    tolerance_hu=task.tolerance_hu, seed=self.seed,
-                )  # fmt: skip
+                samples = draw(known, self.scanned.x, n=len(part), v=part, seed=self.seed, **bound)
                 images.append(samples.images)
                 pulled += samples.n_pulled
                 bar.update(len(part))
         return torch.cat(images), pulled
+
+
+def _at_output(model: Model) -> bool:
+    return model.wiretap.layer == "output"
 
 
 @torch.no_grad()

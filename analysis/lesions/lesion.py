@@ -36,6 +36,7 @@ __all__ = [
     "hiding_cost",
     "lesion_likeness",
     "match_lesions",
+    "middle_of",
     "site_lesion",
 ]
 
@@ -118,8 +119,12 @@ def site_lesion(*, contrast: float, radius: float, grid: ImageGrid) -> Lesion:
     (3.0, (1.0, 1.0), True)
     """
     step = grid.spacing[0]
-    place = float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2])
-    return Lesion(contrast=contrast, radius=radius * step, place=place, edge=0.5 * step)
+    return Lesion(contrast=contrast, radius=radius * step, place=middle_of(grid), edge=0.5 * step)
+
+
+def middle_of(grid: ImageGrid) -> tuple[float, float]:
+    """Where the pixel (rows // 2, cols // 2) of a patch lies, (x, y) [mm]."""
+    return float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2])
 
 
 def contrast_recovery(
@@ -275,7 +280,7 @@ def lesion_likeness(samples: Tensor, x: Tensor, lesion: Tensor) -> tuple[Tensor,
 
 
 def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, list[Lesion]]:
-    """How like a lesion, bright or dark, x̄ - x is at its likest place, and where that is.
+    """How like a lesion, bright or dark, x̄ - x is where it is most like one, and where that is.
 
     The score is the largest normalised cross-correlation
     (:func:`lesion_likeness`) with discs of 1.5 and 3 pixels radius.
@@ -287,7 +292,7 @@ def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, 
     x : Tensor, (H, W)
         What they are compared with [HU].
     grid : ImageGrid
-        Of the patch, with square pixels.
+        Grid of the patch, with square pixels.
 
     Returns
     -------

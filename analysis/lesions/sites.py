@@ -16,14 +16,7 @@ from ..data.held_out import HeldOut
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from ..scanner.slice_scanner import derived_seed
 
-__all__ = [
-    "SitePatches",
-    "around",
-    "lesion_sites",
-    "middle",
-    "patches_at_sites",
-    "square_grid",
-]
+__all__ = ["SitePatches", "around", "lesion_sites", "middle", "patches_at_sites", "square_grid"]
 
 _BOX = 15.0  # mm around a site that has to be even
 _TISSUE = (0.0, 130.0)  # HU, mean of the box
@@ -43,7 +36,7 @@ def lesion_sites(y: Tensor, n: int, *, side: int, spacing: float, seed: int) -> 
     n : int
         Number of sites.
     side : int
-        Of the patch [pixels].
+        Side of the patch [pixels].
     spacing : float
         Pixel size [mm].
     seed : int
@@ -146,7 +139,7 @@ def patches_at_sites(
     draws : int
         Further scans of each at the low dose.
     seed : int
-        Of phantoms, places and noise.
+        Seed of phantoms, places and noise.
     point : WorkingPoint
         Doses, grid and patch size.
     """

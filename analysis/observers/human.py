@@ -112,7 +112,7 @@ def observe(template: Tensor, without: Tensor, with_signal: Tensor, *, seed: int
     without, with_signal : Tensor, (n, H, W)
         Test images of the two hypotheses, with independent noise.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     scores = [
         (images.double() * template.double()).sum((-2, -1)).numpy()

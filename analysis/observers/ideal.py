@@ -165,10 +165,6 @@ def lanczos(
         Products with A, at most.
     keep : bool
         Keep V, to solve systems.
-
-    Returns
-    -------
-    list of Krylov
     """
     shape = signals.shape[1:]
     flat = signals.double().flatten(1)

@@ -8,7 +8,8 @@ for the curves and for the exposure at which it is detected.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -27,6 +28,8 @@ __all__ = ["TOLERANCES_HU", "projection_study", "require_exposures"]
 
 TOLERANCES_HU = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """τ of the curves [HU]."""
+
+Denoiser = Callable[[Tensor], Tensor]
 
 _WHOLE = slice(0, 1)  # of the parts of the difference
 _BETWEEN = 6  # exposures of the curves, from 1 mAs to the full dose
@@ -50,7 +53,7 @@ def require_exposures(mas: Sequence[float], full_mas: float) -> None:
 
 
 def projection_study(
-    f: Callable[[Tensor], Tensor],
+    f: Denoiser,
     pair: Pair,
     *,
     denoiser: str,
@@ -86,7 +89,7 @@ def projection_study(
     sample : int, optional
         Number of ȳ, if it is a sampled anatomy.
     seed : int
-        Of all noise.
+        Seed of all noise.
     progress : bool
         Bars on stderr.
 
@@ -101,17 +104,20 @@ def projection_study(
         If an exposure exceeds the full dose or is below 1 mAs.
     """
     require_exposures(mas, full_mas)
-    work = _Work(f, pair, denoiser, full_mas, tolerance_hu, draws, lesion, sample, seed)
     exposures = sorted({*map(float, mas), *np.geomspace(1.0, full_mas, _BETWEEN).tolist()})
     curve, found = np.empty((4, len(exposures))), {}
     bar = tqdm(exposures, desc=f"{denoiser}: d' over exposures", disable=not progress, leave=False)
     for k, exposure in enumerate(bar):
         if exposure in mas:
-            found[exposure] = work.everything(exposure)
-            curve[:, k] = exposure, *found[exposure].stages[1:, 0]
+            scanned = Scanned.of(pair.scanner, f, denoiser=denoiser, mas=exposure, seed=seed)
+            result = found[exposure] = _followed(
+                f, pair, scanned, lesion=lesion, sample=sample, full_mas=full_mas,
+                tolerance_hu=tolerance_hu, draws=draws, seed=seed,
+            )  # fmt: skip
+            curve[:, k] = exposure, *result.stages[1:, 0]
         else:
             x = pair.scanner.low_dose(exposure, seed=seed)[0]
-            curve[:, k] = exposure, *work.stages(x, exposure, _WHOLE)[:, 0]
+            curve[:, k] = exposure, *_stages(f, pair, x, exposure, tolerance_hu, _WHOLE)[:, 0]
     limits = {
         "rays": threshold_of_rays(pair, full_mas),
         "image": threshold(curve[0], curve[2]),
@@ -123,64 +129,46 @@ def projection_study(
     ]
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One pair of anatomies before and behind one network, and how it is looked at."""
+def _seen(
+    f: Denoiser, pair: Pair, x: Tensor, mas: float, tolerances: Sequence[float], parts: slice
+) -> np.ndarray:
+    """d'_τ in image and output at an exposure, (2, parts, tolerances)."""
+    image = pair.after_reconstruction(mas, tolerances, parts=parts)
+    return np.stack([image, pair.after_network(f, x, mas, tolerances, parts=parts)])
 
-    f: Callable[[Tensor], Tensor]
-    pair: Pair
-    denoiser: str
-    full_mas: float
-    tolerance_hu: float
-    draws: int
-    lesion: Lesion | None
-    sample: int | None
-    seed: int
 
-    def stages(self, x: Tensor, mas: float, parts: slice) -> np.ndarray:
-        """d' in rays, image and output at an exposure, (3, parts)."""
-        tau = [self.tolerance_hu]
-        image = self.pair.after_reconstruction(mas, tau, parts=parts)[:, 0]
-        output = self.pair.after_network(self.f, x, mas, tau, parts=parts)[:, 0]
-        return np.stack([self.pair.before(mas)[parts], image, output])
+def _stages(
+    f: Denoiser, pair: Pair, x: Tensor, mas: float, tolerance_hu: float, parts: slice
+) -> np.ndarray:
+    """d' in rays, image and output at an exposure, (3, parts)."""
+    seen = _seen(f, pair, x, mas, [tolerance_hu], parts)
+    return np.stack([pair.before(mas)[parts], *seen[..., 0]])
 
-    def over_tolerances(self, x: Tensor, mas: float) -> np.ndarray:
-        """τ, and d' of the whole difference in image and output: the finest take the longest."""
-        tolerances = sorted({*TOLERANCES_HU, self.tolerance_hu})
-        image = self.pair.after_reconstruction(mas, tolerances, parts=_WHOLE)[0]
-        output = self.pair.after_network(self.f, x, mas, tolerances, parts=_WHOLE)[0]
-        return np.stack([np.asarray(tolerances), image, output])
 
-    def everything(self, mas: float) -> PairResult:
-        """All that is measured at one exposure; the curve over exposures is still to come."""
-        pair, f = self.pair, self.f
-        scanned = Scanned.of(pair.scanner, f, denoiser=self.denoiser, mas=mas, seed=self.seed)
-        x = scanned.x
-        readings: list[Reading] = []
-        recovery: dict[Stage, float] = {}
-        stages = np.stack([pair.before(self.full_mas), *self.stages(x, mas, slice(None))])
-        if self.draws:
-            readings, trained = read_images(f, pair, mas, self.draws, self.seed)
-            if self.lesion is not None:
-                recovery = recover_contrast(pair, trained, self.lesion)
-        return PairResult(
-            scanned,
-            ybar=scanned.y.cpu() + pair.change[0],
-            change=pair.change[0],
-            signal=pair.signal[0],
-            output_signal=Jacobian(f, x).times_j(pair.signal[:1])[0],
-            stages=stages,
-            curve=np.empty((4, 0)),
-            tolerance_curve=self.over_tolerances(x, mas),
-            detected_at_mas={},
-            nonlinearity=pair.nonlinearity(f, x),
-            readings=readings,
-            recovery=recovery,
-            hidden=None if self.lesion is None else hide_lesion(f, pair, x, mas),
-            lesion=self.lesion,
-            sample=self.sample,
-            full_mas=self.full_mas,
-            tolerance_hu=self.tolerance_hu,
-            draws=self.draws,
-            seed=self.seed,
-        )
+def _followed(f: Denoiser, pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
+    """All that is measured at one exposure; the curve over exposures is still to come."""
+    x, mas, lesion, tolerance_hu = scanned.x, scanned.mas, asked["lesion"], asked["tolerance_hu"]
+    readings: list[Reading] = []
+    recovery: dict[Stage, float] = {}
+    stages = _stages(f, pair, x, mas, tolerance_hu, slice(None))
+    if asked["draws"]:
+        readings, trained = read_images(f, pair, mas, asked["draws"], asked["seed"])
+        if lesion is not None:
+            recovery = recover_contrast(pair, trained, lesion)
+    tolerances = sorted({*TOLERANCES_HU, tolerance_hu})  # the finest take the longest
+    return PairResult(
+        scanned,
+        ybar=scanned.y.cpu() + pair.change[0],
+        change=pair.change[0],
+        signal=pair.signal[0],
+        output_signal=Jacobian(f, x).times_j(pair.signal[:1])[0],
+        stages=np.stack([pair.before(asked["full_mas"]), *stages]),
+        curve=np.empty((4, 0)),
+        tolerance_curve=np.stack([tolerances, *_seen(f, pair, x, mas, tolerances, _WHOLE)[:, 0]]),
+        detected_at_mas={},
+        nonlinearity=pair.nonlinearity(f, x),
+        readings=readings,
+        recovery=recovery,
+        hidden=None if lesion is None else hide_lesion(f, pair, x, mas),
+        **asked,
+    )

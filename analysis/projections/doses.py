@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from analysis.projections.noise import (
     REGION,
     AddedNoise,
     central_region,
+    metric_rows,
     middle_slices,
     starved_share,
 )
@@ -42,7 +44,7 @@ class DoseLevel:
 class DoseStudy:
     """What came of it: rows of metrics.csv, the middle slice at each exposure, facts."""
 
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, str]] = field(default_factory=list)
     pictures: list[tuple[str, np.ndarray]] = field(default_factory=list)
     levels: list[dict[str, Any]] = field(default_factory=list)
 
@@ -77,14 +79,12 @@ def dose_levels(
     """
     from recon import at_dose
 
-    found: dict[str, DoseLevel] = {}
-    wanted: list[tuple[float, Scan]] = []
-    for exposure in mas:
-        low = at_dose(scan, mas=exposure, seed=seed, electronic_noise=electronic_noise)
-        wanted.append((exposure, low))
+    lower = partial(at_dose, scan, seed=seed, electronic_noise=electronic_noise)
+    wanted = [(exposure, lower(mas=exposure)) for exposure in mas]
     for fraction in dose_fractions:
-        low = at_dose(scan, dose_fraction=fraction, seed=seed, electronic_noise=electronic_noise)
+        low = lower(dose_fraction=fraction)
         wanted.append((round(low.mas, _DIGITS), low))
+    found: dict[str, DoseLevel] = {}
     for exposure, low in sorted(wanted, key=lambda pair: -pair[0]):
         level = DoseLevel(mas_label(exposure), low, low.mas / scan.mas, electronic_noise)
         found.setdefault(level.label, level)
@@ -123,7 +123,8 @@ def simulate_dose(
     heights = plan.z[middle]
     measured = reconstruct_slices(scan, plan, z=heights)
     study = DoseStudy(pictures=[(f"{scan.mas:.4g} mAs, as measured", measured[len(heights) // 2])])
-    _add(study, scan.mas, "noise_sd", _sd(measured, region), "HU", "of the measured scan")
+    own = ("noise_sd", _sd(measured, region), "HU", "of the measured scan")
+    study.metrics += metric_rows([own], mas=f"{scan.mas:.6g}")
     for level in levels:
         low = level.scan
         hu = reconstruct_slices(low, plan, progress=True)
@@ -134,12 +135,13 @@ def simulate_dose(
         added, expected = _sd(part - measured, region), _expected(scan, level, plan, heights, seed)
         starved = starved_share(low)
         where = f"circle of {REGION:g} mm, {len(heights)} slices"
-        _add(study, low.mas, "noise_sd", _sd(part, region), "HU", f"standard deviation, {where}")
-        _add(study, low.mas, "added_noise_sd", added, "HU", "of the difference to the measured")
-        _add(
-            study, low.mas, "added_noise_expected", expected, "HU", "from the variance of the rays"
-        )
-        _add(study, low.mas, "starved_share", starved, "", "rays at the floor of one quantum")
+        values = [
+            ("noise_sd", _sd(part, region), "HU", f"standard deviation, {where}"),
+            ("added_noise_sd", added, "HU", "of the difference to the measured"),
+            ("added_noise_expected", expected, "HU", "from the variance of the rays"),
+            ("starved_share", starved, "", "rays at the floor of one quantum"),
+        ]
+        study.metrics += metric_rows(values, mas=f"{low.mas:.6g}")
         study.pictures.append((f"{low.mas:.4g} mAs", part[len(heights) // 2]))
         study.levels.append(
             {
@@ -170,15 +172,3 @@ def _expected(
 def _sd(images: np.ndarray, region: np.ndarray) -> float:
     """Standard deviation in the region, the mean over slices of the variance in each."""
     return float(np.sqrt(images[:, region].var(axis=1, dtype=np.float64).mean()))
-
-
-def _add(study: DoseStudy, mas: float, name: str, value: float, unit: str, meaning: str) -> None:
-    study.metrics.append(
-        {
-            "mas": f"{mas:.6g}",
-            "name": name,
-            "value": f"{value:.6g}",
-            "unit": unit,
-            "meaning": meaning,
-        }
-    )

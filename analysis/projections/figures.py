@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..figures.drawing import INK, new_figure, written
+from .noise import metric_rows
 
 if TYPE_CHECKING:
     from recon import AuditLine, Scan
@@ -34,7 +35,7 @@ def audit_table(audit: Sequence[AuditLine]) -> list[str]:
     ]
 
 
-def scan_metrics(scan: Scan, audit: Sequence[AuditLine] = ()) -> list[dict[str, Any]]:
+def scan_metrics(scan: Scan, audit: Sequence[AuditLine] = ()) -> list[dict[str, str]]:
     """Numbers of a scan, and of its geometry audit, with their units, a row each."""
     g = scan.geometry
     centre, edge = scan.photons[:, g.n_cols // 2], scan.photons[:, [0, -1]]
@@ -60,10 +61,7 @@ def scan_metrics(scan: Scan, audit: Sequence[AuditLine] = ()) -> list[dict[str, 
         (f"audit: {line.name}", line.residual, "", f"rms of opposite rays: {line.verdict}")
         for line in audit
     ]
-    return [
-        {"name": name, "value": f"{value:.9g}", "unit": unit, "meaning": meaning}
-        for name, value, unit, meaning in values
-    ]
+    return metric_rows(values, digits=9)
 
 
 def scan_figure(scan: Scan) -> bytes:

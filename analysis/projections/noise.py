@@ -11,8 +11,9 @@ and Gaussian rays of this variance, reconstructed like the rest, have the noise 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +27,7 @@ __all__ = [
     "REGION",
     "AddedNoise",
     "central_region",
+    "metric_rows",
     "middle_slices",
     "slice_metrics",
     "starved_share",
@@ -102,18 +104,25 @@ def starved_share(scan: Scan) -> float:
     return counted / (len(views) * scan.geometry.n_rows * scan.geometry.n_cols)
 
 
-def slice_metrics(hu: np.ndarray, plan: SlicePlan) -> list[dict[str, Any]]:
+def slice_metrics(hu: np.ndarray, plan: SlicePlan) -> list[dict[str, str]]:
     """Numbers of reconstructed slices with their units, a row each."""
     part = hu[middle_slices(plan)][:, central_region(plan.grid)]
     where = f"circle of {REGION:g} mm in the middle of {len(part)} slices"
-    values: list[tuple[str, float, str, str]] = [
+    values = [
         ("slices", len(hu), "", "number of slices"),
         ("z_first", float(plan.z[0]), "mm", "lowest slice on the scanner's axis"),
         ("z_last", float(plan.z[-1]), "mm", "highest slice on the scanner's axis"),
         ("hu_mean", float(part.mean(dtype=np.float64)), "HU", f"mean, {where}"),
         ("hu_sd", float(part.std(dtype=np.float64)), "HU", f"standard deviation, {where}"),
     ]
+    return metric_rows(values)
+
+
+def metric_rows(
+    values: Iterable[tuple[str, float, str, str]], *, digits: int = 6, **first: str
+) -> list[dict[str, str]]:
+    """Rows of metrics.csv from name, value, unit and meaning, after cells that all rows share."""
     return [
-        {"name": name, "value": f"{value:.6g}", "unit": unit, "meaning": meaning}
+        {**first, "name": name, "value": f"{value:.{digits}g}", "unit": unit, "meaning": meaning}
         for name, value, unit, meaning in values
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..figures.drawing import INK, new_figure, written
+from ..figures.drawing import INK, new_figure, plain, written
 from .numbers import CONTRAST, LESIONS, RADII, Measured, spread
 
 __all__ = ["repair_figure"]
@@ -24,14 +24,10 @@ def repair_figure(
     Parameters
     ----------
     measured : mapping
-        Of each denoiser, of each network: "x" itself, "before", "control", and the repaired ones.
+        Denoiser → network → its numbers: "x" itself, "before", "control", and the repaired ones.
     slice_of : Tensor, (n,)
         The slice of each patch.
     form : {"png", "svg"}
-
-    Returns
-    -------
-    bytes
     """
     figure = new_figure(11.5, 3.6 * len(measured))
     grid = figure.subplots(len(measured), 3, squeeze=False)
@@ -59,7 +55,7 @@ def _recovery(axes: Any, networks: Mapping[str, Measured], slice_of: Tensor) -> 
         )
     axes.set_ylim(top=1.03)
     axes.set_ylabel("contrast recovery (± standard error)", fontsize=8.5)
-    _plain(axes)
+    plain(axes, "radius of the lesion [pixels]")
 
 
 def _observer(axes: Any, networks: Mapping[str, Measured], observer: str) -> None:
@@ -75,11 +71,4 @@ def _observer(axes: Any, networks: Mapping[str, Measured], observer: str) -> Non
         axes.errorbar(at, [s.d for s in seen], reach, fmt="none", ecolor="#55606e", lw=0.9)
     axes.set_xticks(range(len(RADII)), [f"{radius:g}" for radius in RADII])
     axes.set_ylabel("d'", fontsize=8.5)
-    _plain(axes)
-
-
-def _plain(axes: Any) -> None:
-    axes.set_xlabel("radius of the lesion [pixels]", fontsize=8.5)
-    axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    plain(axes, "radius of the lesion [pixels]")

@@ -26,18 +26,10 @@ from ..lesions.sites import around, lesion_sites, middle
 from ..scanner.slice_scanner import derived_seed
 from .pairs import Alternating, KeptPairs, RandomLesions, lesion_like_pairs
 
-__all__ = [
-    "RECIPES",
-    "TOLERANCE_HU",
-    "Lesson",
-    "RepairRecipe",
-    "finetuned",
-    "sampled_differences",
-    "teach",
-]
+__all__ = ["RECIPES", "TOLERANCE_HU", "RepairRecipe", "finetuned", "sampled_differences", "teach"]
 
 TOLERANCE_HU = 3.0
-"""Of sampled invariances at the output [HU]."""
+"""Largest change of the output by a sampled invariance [HU]."""
 
 _SIDE = 32  # of images that are told apart: a lesion and what f sees around it [pixels]
 _SITES = 400  # of random lesions
@@ -117,14 +109,14 @@ def finetuned(
         Trained denoiser, HU to HU.
     lesson : Lesson
     samples : KeptPairs
-        Of :func:`sampled_differences`, for f.
+        What :func:`sampled_differences` gives for f.
     recipe : RepairRecipe
     seed : int
-        Of the batches, the same for each.
+        Seed of the batches, the same for each network.
     folder : path
         For checkpoints, from which an interrupted run goes on.
     label : str
-        Of f, in names of checkpoints and on progress bars.
+        Name of f in the names of checkpoints and on progress bars.
 
     Returns
     -------

@@ -25,10 +25,10 @@ from .pairs import KeptPairs
 __all__ = ["CONTRAST", "LESIONS", "RADII", "Measured", "measure", "rows", "share_of", "spread"]
 
 CONTRAST = 20.0
-"""Of the lesion that is asked for [HU]."""
+"""Contrast of the lesions that observers look for [HU]."""
 
 RADII = (1.5, 3.0, 5.0)
-"""Of the lesions that observers look for [pixels]."""
+"""Radii of the lesions that observers look for [pixels]."""
 
 LESIONS = (
     *((radius, CONTRAST) for radius in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0)),
@@ -49,9 +49,9 @@ class Measured:
     error, error_anywhere : Tensor, (n,)
         Mean square of f(x) - y, around the sites and anywhere in the body [HU²].
     recovery : dict
-        Of (radius, contrast): shares of the contrast that show, (n,).
+        (radius, contrast) → share of the contrast that each patch shows, (n,).
     observed : dict
-        Of (observer, radius): d' of a lesion of 20 HU on a known background.
+        (observer, radius) → d' of a lesion of 20 HU on a known background.
     hidden : float
         Share of held-out sampled lesion-like differences that does not show.
     """
@@ -87,7 +87,7 @@ def measure(
     spacing : float
         Pixel size [mm].
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     side = min(_SEEN, patches.x.shape[-1])
     x = middle(patches.x, side)
@@ -99,12 +99,13 @@ def measure(
         shown = apply(f, x + lesion.on(grid))
         each = [contrast_recovery(a, b, lesion, grid) for a, b in zip(without, shown)]
         recovery[radius, contrast] = torch.tensor(each)
+    error, error_anywhere = (
+        (apply(f, low) - high).double().square().mean((1, 2))
+        for low, high in ((patches.x, patches.y), (patches.x_anywhere, patches.y_anywhere))
+    )
     return Measured(
-        error=(apply(f, patches.x) - patches.y).double().square().mean((1, 2)),
-        error_anywhere=(apply(f, patches.x_anywhere) - patches.y_anywhere)
-        .double()
-        .square()
-        .mean((1, 2)),
+        error=error,
+        error_anywhere=error_anywhere,
         recovery=recovery,
         observed=_observers(f, middle(patches.redrawn, side), spacing, seed),
         hidden=float(blindness(apply(f, samples.b) - apply(f, samples.a), samples.b - samples.a)),
@@ -172,7 +173,7 @@ def rows(denoiser: str, measured: Mapping[str, Measured], slice_of: Tensor) -> l
     ----------
     denoiser : str
     measured : mapping of str to Measured
-        Of each network, "control" among them.
+        The numbers of each network by its name, "control" among them.
     slice_of : Tensor, (n,)
         The slice of each patch.
 

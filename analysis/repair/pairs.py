@@ -101,7 +101,7 @@ class Alternating:
     Parameters
     ----------
     sources : Pairs
-        Of images of one size.
+        Where the pairs come from; all images have one size.
     """
 
     def __init__(self, *sources: Pairs) -> None:
@@ -149,11 +149,11 @@ def lesion_like_pairs(
     n, keep : int
         Projected samples of each patch, and how many of these, the best matches, are kept.
     side : int
-        Of the images returned, cut around the match [pixels].
+        Side of the images returned, cut around the match [pixels].
     tolerance_hu : float
         Largest ‖f(x̄) - f(x)‖ [HU].
     seed : int
-        Of the samples.
+        Seed of the samples.
     progress : bool
         Show a progress bar on stderr.
 

@@ -17,7 +17,7 @@ from recon import CTImages, DataError, read_images, write_series
 from recon.storage import digest_files, run_folder, write_atomic
 
 from ..figures.drawing import FORMS
-from ..runs.store import Run, Study, mas_label, read_run, sample_array
+from ..runs.store import Run, Study, mas_label, read_run
 from .pictures import of_study
 
 __all__ = ["export_dicom", "export_figures", "patch_corner"]
@@ -28,19 +28,7 @@ _LOW_DOSE = {"x", "fx", "rescanned", "xprime"}  # at the exposure, as x̄ are; y
 def export_figures(out: str | Path) -> list[Path]:
     """Write the figures of a run's report as ``out/figures/STUDY-NAME.svg`` and ``.png``.
 
-    Parameters
-    ----------
-    out : path
-        Folder of a run.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    DataError
-        If the run is missing or broken.
+    Returns the files; a run that is missing or broken is a `DataError`.
     """
     run, names = read_run(out), []
     pictures = [(study, picture) for study in run.studies for picture in of_study(study)]
@@ -63,20 +51,7 @@ def export_dicom(out: str | Path) -> list[Path]:
     reference are those of the run's low-dose series, and otherwise to the low-dose slice itself.
     CT numbers are rounded to whole HU, as in every CT series; samples.zarr has them in full.
 
-    Parameters
-    ----------
-    out : path
-        Folder of a run.
-
-    Returns
-    -------
-    list of Path
-        The files.
-
-    Raises
-    ------
-    DataError
-        If the run is missing or broken.
+    Returns the files; a run that is missing or broken is a `DataError`.
     """
     run, names = read_run(out), []
     jobs = [(study, *job) for study in run.studies for job in _images(study)]
@@ -85,7 +60,7 @@ def export_dicom(out: str | Path) -> list[Path]:
         for study, array, name, image in tqdm(jobs, desc="DICOM series", unit="image", leave=False):
             source, patch = sources[study.name], study.facts["patch"]
             scan = study.facts.get("scan", {})
-            low_dose = array in _LOW_DOSE | _samples(study)
+            low_dose = array in _LOW_DOSE or array.startswith("layer-")  # x̄ and f(x̄)
             at = f", {study.mas:g} mAs" if low_dose else ""
             [path] = write_series(
                 folder / "dicom" / study.name / name,
@@ -123,16 +98,6 @@ def patch_corner(study: Study, source: CTImages) -> np.ndarray:
     along_y -= (patch["shape"][0] - 1) / 2 * patch["spacing_mm"][0]
     towards = np.reshape(source.orientation, (2, 3))
     return source.positions[0] + along_x * towards[0] + along_y * towards[1]
-
-
-def _samples(study: Study) -> set[str]:
-    """Names of the arrays of x̄ and f(x̄)."""
-    return {
-        sample_array(layer, projected=projected, part=part)
-        for layer in study.facts["layers"]
-        for projected in (False, True)
-        for part in ("", "output")
-    }
 
 
 def _images(study: Study) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..figures.drawing import INK, new_figure, written
-from ..figures.images import Window, fit_window
+from ..figures.drawing import INK, bare, new_figure, plain, scale_bar, written
+from ..figures.images import Scale, Window, colour_bar, fit_window
 from ..projection_domain.pair import DETECTED
 from ..runs.store import Study
-from .pair_words import part_names
-from .wording import TOOK
+from .pair_words import part_names, shares
 
 __all__ = ["projection_figure"]
 
@@ -22,73 +21,39 @@ def projection_figure(study: Study, *, spacing: float, form: str = "png") -> byt
     Parameters
     ----------
     study : Study
-        Of :func:`analysis.projection_domain.study.projection_study`.
+        A study of two anatomies, as the projection-domain analysis gives it.
     spacing : float
         Pixel size of the patch [mm].
     form : {"png", "svg"}
-
-    Returns
-    -------
-    bytes
     """
-    arrays, facts = study.arrays, study.facts
+    arrays = study.arrays
     figure = new_figure(13.0, 7.2)
     grid = figure.add_gridspec(2, 6, height_ratios=[1.0, 1.35], hspace=0.33, wspace=0.12)
     window = fit_window(arrays["y"])
-    shown = (("y", "y"), ("x", f"x, {study.mas:g} mAs"), ("fx", f"f(x), {study.denoiser}"))
-    for j, (name, title) in enumerate(shown):
-        _grey(figure.add_subplot(grid[0, j]), arrays[name], title, window, spacing)
-    limit = max(1.0, float(np.abs(arrays["change"]).max()))
-    for j, (name, title) in enumerate(
-        (("change", "ȳ - y"), ("signal", "after R⁻¹R"), ("output_signal", "after f: J R⁻¹R(ȳ - y)"))
-    ):
-        axes = figure.add_subplot(grid[0, j + 3])
-        _bare(axes)
-        last = axes.imshow(arrays[name], cmap="RdBu_r", vmin=-limit, vmax=limit)
+    scale = Scale("difference", max(1.0, float(np.abs(arrays["change"]).max())))
+    shown: list[tuple[str, str, Window | Scale]] = [
+        ("y", "y", window),
+        ("x", f"x, {study.mas:g} mAs", window),
+        ("fx", f"f(x), {study.denoiser}", window),
+        ("change", "ȳ - y", scale),
+        ("signal", "after R⁻¹R", scale),
+        ("output_signal", "after f: J R⁻¹R(ȳ - y)", scale),
+    ]
+    for j, (name, title, look) in enumerate(shown):
+        axes = bare(figure.add_subplot(grid[0, j]))
+        last = axes.imshow(arrays[name], interpolation="nearest", **look.colours)
         axes.set_title(title, fontsize=9, color=INK)
+        if name == "y":
+            scale_bar(axes, arrays[name].shape, (spacing, spacing))
     place = axes.get_position()
-    bar = figure.colorbar(
-        last, cax=figure.add_axes((place.x1 + 0.006, place.y0, 0.008, place.height))
-    )
-    bar.ax.tick_params(labelsize=7, length=2)
-    bar.set_label("HU", fontsize=7.5)
-    bar.outline.set_visible(False)
+    beside = figure.add_axes((place.x1 + 0.006, place.y0, 0.008, place.height))
+    colour_bar(beside, last, "HU")
     _exposures(figure.add_subplot(grid[1, :2]), study)
     _parts(figure.add_subplot(grid[1, 2:4]), study)
     _tolerances(figure.add_subplot(grid[1, 4:]), study)
-    figure.suptitle(
-        f"{facts['other']}: {_shares(facts['shares_of_full_dose'])}",
-        fontsize=10, color=INK, y=0.955,
-    )  # fmt: skip
+    title = f"{study.facts['other']}: of d'² at full dose {shares(study)}"
+    figure.suptitle(title, fontsize=10, color=INK, y=0.955)
     return written(figure, form)
-
-
-def _shares(shares: dict[str, float]) -> str:
-    return "of d'² at full dose " + ", ".join(f"{v:.1%} {TOOK[who]}" for who, v in shares.items())
-
-
-def _bare(axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _grey(axes, image: np.ndarray, title: str, window: Window, spacing: float) -> None:
-    low, high = window.limits
-    _bare(axes)
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-    axes.set_title(title, fontsize=9, color=INK)
-    if title == "y":
-        axes.plot([3, 3 + 10 / spacing], [image.shape[0] - 4] * 2, color="white", lw=2)
-        axes.text(3, image.shape[0] - 6, "10 mm", color="white", fontsize=7, va="bottom")
-
-
-def _plain(axes, xlabel: str) -> None:
-    axes.set_xlabel(xlabel, fontsize=8.5)
-    axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _exposures(axes, study: Study) -> None:
@@ -107,7 +72,7 @@ def _exposures(axes, study: Study) -> None:
         axis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("d' of the whole difference", fontsize=8.5)
     axes.legend(fontsize=8, frameon=False, loc="lower right")
-    _plain(axes, "exposure [mAs]")
+    plain(axes, "exposure [mAs]")
 
 
 def _parts(axes, study: Study) -> None:
@@ -120,7 +85,7 @@ def _parts(axes, study: Study) -> None:
     axes.set_xticks(at, names, fontsize=7, rotation=25, ha="right", rotation_mode="anchor")
     axes.legend(fontsize=7.5, frameon=False)
     axes.set_ylabel("d'", fontsize=8.5, labelpad=1)
-    _plain(axes, "part of the difference, bands in lp/cm")
+    plain(axes, "part of the difference, bands in lp/cm")
     axes.tick_params(axis="x", labelsize=7)
 
 
@@ -134,4 +99,4 @@ def _tolerances(axes, study: Study) -> None:
     axes.set_xticks([0.1, 1.0, 10.0], ["0.1", "1", "10"])
     axes.legend(fontsize=8, frameon=False, loc="lower left")
     axes.set_ylabel(f"d' at {study.mas:g} mAs", fontsize=8.5, labelpad=1)
-    _plain(axes, "the reader's tolerance τ [HU]")
+    plain(axes, "the reader's tolerance τ [HU]")

@@ -9,12 +9,19 @@ from typing import Any
 from ..observers.human import Observed
 from ..projection_domain.pair import DETECTED, band_edges
 from ..projection_domain.result import PairResult
+from ..runs.order import capital
 from ..runs.store import Study
-from .wording import TOOK, Words, capital, label
+from .wording import Words, label, say
 
-__all__ = ["other_words", "pair_words", "part_names", "question_and_done", "stage_table", "table"]
-
-_LOSERS = ("dose", "reconstruction", "network")
+__all__ = [
+    "other_words",
+    "pair_words",
+    "part_names",
+    "question_and_done",
+    "shares",
+    "stage_table",
+    "table",
+]
 
 
 def other_words(result: PairResult) -> str:
@@ -29,23 +36,19 @@ def question_and_done(result: PairResult) -> dict[str, str]:
     other = other_words(result)
     which = "another anatomy ȳ" if result.lesion is None else f"ȳ = y with a {other}"
     return {
-        "question": f"Could the scanner have told y from {which}, and who lost the difference: the "
-        "dose, the reconstruction or the network?",
-        "done": f"The difference of the two anatomies, {other}, was followed from the rays through "
-        "R⁻¹ and f, linearised at x, and held against the noise at each stage: d' of the ideal "
-        f"observer, behind R⁻¹ and f with a tolerance of τ = {result.tolerance_hu:g} HU.",
+        "question": say("pair_question", which=which),
+        "done": say("pair_done", other=other, result=result),
     }
 
 
 def pair_words(result: PairResult) -> Words:
     """Who lost the difference, and the numbers that say so."""
-    shares, lost = result.shares, _percent(result.lost["network"])
-    dose, reconstruction, network = (f"{TOOK[who]} {_percent(shares[who])}" for who in _LOSERS)
-    sentence = (
-        f"At {result.scanned.mas:g} mAs, of what the rays of the full dose ({result.full_mas:g} "
-        f"mAs) tell of the {other_words(result)} (d'²), {dose}, {reconstruction} and {network}; "
-        f"{_percent(shares['left'])} is left. The network lost {lost} of what reached it."
-    )
+    told = {who: _percent(share) for who, share in result.shares.items()}
+    took = {who: f"{say(f'took_{who}')} {share}" for who, share in told.items() if who != "left"}
+    sentence = say(
+        "pair_sentence", result=result, other=other_words(result), left=told["left"],
+        lost=_percent(result.lost["network"]), **took,
+    )  # fmt: skip
     return Words(label(result.verdict), sentence, _reasons(result))
 
 
@@ -54,25 +57,14 @@ def _percent(share: float) -> str:
 
 
 def _reasons(result: PairResult) -> list[str]:
-    stages, limits = result.stages[:, 0], result.detected_at_mas
-    fine, coarse = result.tolerance_curve[:, 0], result.tolerance_curve[:, -1]
-    name = capital(result.scanned.denoiser)
+    name, curve = capital(result.scanned.denoiser), result.tolerance_curve
     return [
-        f"d' is {stages[0]:.3g} in the rays at {result.full_mas:g} mAs, {stages[1]:.3g} in those "
-        f"at {result.scanned.mas:g} mAs, {stages[2]:.3g} after the reconstruction and "
-        f"{stages[3]:.3g} after {name}, for a reader who cannot tell {result.tolerance_hu:g} HU "
-        "apart",
-        f"d' reaches {DETECTED:g} (AUC .975) at {limits['rays']} mAs in the rays, "
-        f"{limits['image']} in the image and {limits['output']} in the output",
-        "without a tolerance an invertible network loses nothing to an ideal observer, whatever it "
-        f"does to the image: with τ = {fine[0]:g} HU d' is {fine[1]:.3g} before {name} and "
-        f"{fine[2]:.3g} behind it, with τ = {coarse[0]:g} HU {coarse[1]:.3g} and {coarse[2]:.3g}",
-        "no stage holds more than the rays do, as it must be"
-        if result.inequality_holds
-        else "a stage holds more than the rays do, which cannot be: these numbers are wrong",
+        say("pair_stages", result=result, stages=result.stages[:, 0], name=name),
+        say("pair_detected", detected=DETECTED, limits=result.detected_at_mas),
+        say("pair_tolerances", fine=curve[:, 0], coarse=curve[:, -1], name=name),
+        say("pair_inequality_holds" if result.inequality_holds else "pair_inequality_fails"),
         *_human(result),
-        f"f is linearised at x: for this difference {100 * result.nonlinearity:.2g} % of what f "
-        "does is left out by that",
+        say("pair_nonlinearity", percent=100 * result.nonlinearity),
     ]
 
 
@@ -82,19 +74,10 @@ def _human(result: PairResult) -> list[str]:
         return []
     seen: dict[str, dict[str, Observed]] = {}
     for reading in result.readings:
-        seen.setdefault(reading.reader, {})[reading.stage] = reading.seen
-    told = "; ".join(
-        f"{reader.upper()} {by['image'].d:.3g} in the image and {by['output'].d:.3g} in the output"
-        for reader, by in seen.items()
-    )
-    return [
-        f"d' of human-like observers, which may rise: {told}",
-        "none of them is above the ideal observer of the rays by more than its 95 % interval, as "
-        "it must be"
-        if result.human_below_ideal
-        else "one of them is above the ideal observer of the rays by more than its 95 % interval, "
-        "which cannot be: these numbers are wrong",
-    ]
+        seen.setdefault(reading.reader.upper(), {})[reading.stage] = reading.seen
+    told = "; ".join(say("pair_reader", reader=reader, **by) for reader, by in seen.items())
+    below = "pair_below_ideal" if result.human_below_ideal else "pair_above_ideal"
+    return [say("pair_readers", told=told), say(below)]
 
 
 def part_names(spacing: tuple[float, float], *, short: bool = False) -> list[str]:
@@ -132,27 +115,25 @@ def stage_table(study: Study) -> tuple[list[str], list[tuple[str, list[str]]]]:
     return part_names(study.facts["patch"]["spacing_mm"]), rows
 
 
+def shares(study: Study) -> str:
+    """Who took which share of d'² at full dose."""
+    found = study.facts["shares_of_full_dose"].items()
+    return ", ".join(f"{share:.1%} {say(f'took_{who}')}" for who, share in found)
+
+
 def table(study: Study) -> str:
     """The stages of one study as lines of text."""
     facts: dict[str, Any] = study.facts
     parts, rows = stage_table(study)
     wide = max(len(head) for head, _ in rows)
-    columns = [max(8, len(name)) for name in parts]
-    lines = [
-        f"d' of {facts['other']} at {study.mas:g} mAs",
-        f"{'':{wide}}  " + "  ".join(f"{n:>{w}}" for n, w in zip(parts, columns, strict=True)),
-    ]
-    for head, cells in rows:
-        numbers = "  ".join(f"{cell:>{w}}" for cell, w in zip(cells, columns, strict=True))
-        lines.append(f"{head:{wide}}  {numbers}")
-    shares, limits = facts["shares_of_full_dose"], facts["detected_at_mas"]
-    lines.append(
-        "of the whole d'²: "
-        + ", ".join(f"{share:.1%} {TOOK[who]}" for who, share in shares.items())
-        + f"; the network lost {facts['shares_of_reached']['network']:.1%} of what reached it"
+    line = f"{{:{wide}}}" + "".join(f"  {{:>{max(8, len(name))}}}" for name in parts)
+    lost = facts["shares_of_reached"]["network"]
+    return "\n".join(
+        [
+            f"d' of {facts['other']} at {study.mas:g} mAs",
+            line.format("", *parts),
+            *(line.format(head, *cells) for head, cells in rows),
+            f"of the whole d'²: {shares(study)}; the network lost {lost:.1%} of what reached it",
+            say("table_detected", detected=DETECTED, limits=facts["detected_at_mas"]),
+        ]
     )
-    lines.append(
-        f"d' = {DETECTED:g} (AUC .975) at {limits['rays']} mAs in the rays, {limits['image']} in "
-        f"the image, {limits['output']} in the output"
-    )
-    return "\n".join(lines)

@@ -36,15 +36,15 @@ def study_of(result: Any) -> Study:
 
     Arrays of every study: ``slice``; ``y``, ``x``, ``fx`` (H, W) [HU].
 
-    Of invariances: ``redrawn_distance`` (redraws,); for each layer ``layer-L/plain`` (n, H, W),
+    Invariances: ``redrawn_distance`` (redraws,); for each layer ``layer-L/plain`` (n, H, W),
     ``layer-L/plain_distance`` (n,) and the outputs of the first samples ``layer-L/plain_output``;
     the same with "projected".
 
-    Of the target domain: ``ybar`` and ``rescanned`` (n, H, W), ``xprime`` (n, draws, H, W),
+    The target domain: ``ybar`` and ``rescanned`` (n, H, W), ``xprime`` (n, draws, H, W),
     ``distance`` (n, draws), ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p``,
     ``rays_d`` and ``lesion_likeness`` (n,) [1].
 
-    Of two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion,
+    Two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion,
     ``hiding`` (H, W) [HU]; ``stages`` (4, parts), ``curve`` (4, n), ``tolerance_curve`` (3, n).
     """
     raise TypeError(f"no result of a study: {type(result).__name__}")
@@ -205,8 +205,8 @@ def _add_targets(study: Study, result: TargetResult) -> None:
     study.add("output_sd", float(rms(sample_sd(result.xprime.flatten(0, 1)))), **of)
     study.add("target_bias", float(rms(result.ybar.mean(0) - result.scanned.y)), **of)
     study.add("coverage_of_y", numbers.covered, ideal=ideal_coverage(n), n=n, **of)
-    likest = int(result.likeness.argmax())
-    study.add("lesion_likeness", float(result.likeness.max()), number=likest + 1, **of)
+    best = int(result.likeness.argmax())
+    study.add("lesion_likeness", float(result.likeness.max()), number=best + 1, **of)
     limits: dict[str, Any] = {"low": null.low, "high": null.high}
     _add_spread(study, "target_distance", numbers.distance, draws=draws, **limits, **of)
     truth: dict[str, Any] = {"sampler": "true y, noise redrawn", "groups": groups, "draws": draws}

@@ -1,53 +1,33 @@
-"""Verdicts on samples in words: a label, one sentence, and the reasons with their numbers."""
+"""Verdicts on samples in words: a label, one sentence, and the reasons with their numbers.
+
+All sentences of a report stand in words.csv beside this file, by an identifier; {fields} in them
+are filled with numbers. Only their order, and when each is said, is decided in Python.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..fidelity.verdict import Evidence, SampleNumbers, TargetNumbers, Verdict
 from ..numbers import collapse_alarm, ideal_coverage
+from ..runs.quantities import read_table
 from ..target_domain.compatibility import Compatibility
 from ..target_domain.study import TargetResult
 
 __all__ = [
-    "INJECTIVE",
-    "TOOK",
+    "TEXTS",
     "Words",
-    "capital",
     "label",
     "place",
     "sample_words",
+    "say",
     "target_result_words",
     "target_words",
-]  # fmt: skip
+]
 
-INJECTIVE = "as good as injective"
-TOOK = {
-    "dose": "the dose took",
-    "reconstruction": "the reconstruction took",
-    "network": "the network took",
-    "left": "is left",
-}
-"""Who took a share of d'², by the identifiers of the shares."""
-
-_LABELS = {
-    "invariances": "invariances",
-    "not_invariances": "not invariances",
-    "injective": INJECTIVE,
-    "targets": "targets that the output allows",
-    "lost_by_dose": "lost by the dose",
-    "lost_by_reconstruction": "lost by the reconstruction",
-    "lost_by_network": "lost by the network",
-    "not_lost": "not lost",
-}
-_WIDTHS = {"right": "", "too_narrow": ", but too narrow", "too_wide": ", but too wide"}
-_SENTENCES = {
-    "right": "These samples are invariances: they keep the output.",
-    "too_narrow": "These samples keep the output, but they are too much alike: they understate "
-    "what could have given it.",
-    "too_wide": "These samples keep the output, but they differ more than scans of the true "
-    "anatomy do: they overstate what could have given it.",
-}
+TEXTS = {line["id"]: line["text"] for line in read_table("words.csv", __package__)}
+"""All sentences, by identifier."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +39,16 @@ class Words:
     reasons: list[str] = field(default_factory=list)
 
 
-def capital(name: str) -> str:
-    """A name with a capital."""
-    return f"{name[:1].upper()}{name[1:]}"
+def say(id: str, /, **fields: Any) -> str:
+    """A sentence of words.csv with its fields filled in.
+
+    Examples
+    --------
+    >>> from analysis.report.wording import say
+    >>> say("redrawn", redrawn=3.14)
+    'redrawing the noise alone does so by 3.1 HU'
+    """
+    return TEXTS[id].format(**fields)
 
 
 def place(layer: str) -> str:
@@ -78,7 +65,7 @@ def place(layer: str) -> str:
 
 def label(verdict: Verdict) -> str:
     """A verdict in a few words."""
-    return _LABELS[verdict.kind] + _WIDTHS[verdict.spread]
+    return say(f"label_{verdict.kind}") + say(f"label_{verdict.spread}")
 
 
 def sample_words(numbers: SampleNumbers, verdict: Verdict) -> Words:
@@ -88,53 +75,33 @@ def sample_words(numbers: SampleNumbers, verdict: Verdict) -> Words:
 
 def _sentence(numbers: SampleNumbers, verdict: Verdict) -> str:
     if verdict.kind == "injective":
-        here = "within" if verdict.holds else "beyond"
-        return (
-            f"This layer is {INJECTIVE} here: it represents next to everything, so there are "
-            f"hardly other images to be found. What the samples differ by is {here} the tolerance."
-        )
+        return say("injective", where="within" if verdict.holds else "beyond")
     if verdict.kind == "not_invariances":
         what = "layer's representation" if numbers.same_output else "output"
         by = "redrawing the noise alone" if numbers.tolerance_hu is None else "the tolerance"
-        return f"These samples are not invariances: they change the {what} by more than {by}."
-    return _SENTENCES[verdict.spread]
+        return say("not_invariances", what=what, by=by)
+    return say(f"keep_{verdict.spread}")
 
 
 def _reasons(numbers: SampleNumbers) -> list[str]:
     change, redrawn, tolerance = numbers.consistency, numbers.redrawn.median, numbers.tolerance_hu
-    against = f"redrawing the noise alone does so by {redrawn:.1f} HU"
+    against = say("redrawn", redrawn=redrawn)
     if tolerance is not None:
-        against = f"{tolerance:.1f} HU are allowed, and {against}"
+        against = say("allowed", tolerance=tolerance, against=against)
         if tolerance >= redrawn:
-            against += ", so that any scan of this anatomy is an invariance at that tolerance"
-    said = [
-        f"the median sample changes the output by {change.median:.1f} HU rms "
-        f"({change.low:.1f} to {change.high:.1f}); {against}"
-    ]
+            against += say("any_scan")
+    said = [say("output_change", change=change, against=against)]
     if numbers.feature_ratio is not None:
-        said.append(
-            f"it changes what the layer represents by {numbers.feature_ratio:.2f} of what redrawn "
-            f"noise does; at most {numbers.feature_limit:g} is allowed"
-        )
+        said.append(say("layer_change", numbers=numbers))
     if change.count > 1:
-        said.append(
-            f"the 5–95 % band of the samples covers {numbers.covered:.0%} of x's pixels; exact "
-            f"samples would cover {ideal_coverage(change.count):.0%}"
-        )
+        said.append(say("coverage_of_x", numbers=numbers, ideal=ideal_coverage(change.count)))
     return said if numbers.evidence is None else said + _evidence(numbers.evidence)
 
 
 def _evidence(found: Evidence) -> list[str]:
-    said = [
-        f"{found.energy:.0%} of the samples' deviation from x lies where the layer hardly sees "
-        f"anything, against {found.white_energy:.0%} of white noise; its near-null space has "
-        f"{found.dimension:.0f} of {found.entries} dimensions"
-    ]
+    said = [say("near_null", found=found)]
     if found.sd_ratio is not None:
-        said.append(
-            f"the samples differ among themselves {found.sd_ratio:.2f} times as much as scans "
-            "of the true anatomy that were brought to the same tolerance"
-        )
+        said.append(say("relative_sd", found=found))
     if found.active is not None and (alarm := collapse_alarm(found.active, found.latent)):
         said.append(alarm)
     return said
@@ -142,29 +109,16 @@ def _evidence(found: Evidence) -> list[str]:
 
 def target_words(numbers: TargetNumbers, verdict: Verdict) -> Words:
     """The verdict on sampled anatomies by the outputs that they give."""
-    distance, null, n = numbers.distance, numbers.null, numbers.n
     reasons = [
-        f"{numbers.inside:.0%} of the {n} sampled anatomies give, scanned again, an output no "
-        f"farther from f(x) than scans of the true anatomy do ({null.low:.1f} to {null.high:.1f} "
-        "HU rms)",
-        f"the median sampled anatomy gives {distance.median:.1f} HU "
-        f"({distance.low:.1f} to {distance.high:.1f})",
+        say("share_inside", numbers=numbers),
+        say("target_distance", distance=numbers.distance),
     ]
-    if n > 1:
-        reasons.append(
-            f"they differ among themselves by {numbers.sd_hu:.1f} HU, and their 5–95 % band covers "
-            f"{numbers.covered:.0%} of the true anatomy's pixels; exact samples would cover "
-            f"{ideal_coverage(n):.0%}"
-        )
+    if numbers.n > 1:
+        reasons.append(say("coverage_of_y", numbers=numbers, ideal=ideal_coverage(numbers.n)))
+    if verdict.kind == "targets":
+        return Words(label(verdict), say("targets"), reasons)
     few = "few" if numbers.inside > 0 else "none"
-    sentence = (
-        "Most sampled anatomies could have given this output: scanned again, they lead as close to "
-        "f(x) as the true anatomy does."
-        if verdict.kind == "targets"
-        else f"These samples are not invariances: {few} of the sampled anatomies, scanned again, "
-        "lead as close to f(x) as the true anatomy does."
-    )
-    return Words(label(verdict), sentence, reasons)
+    return Words(label(verdict), say("no_targets", few=few), reasons)
 
 
 def target_result_words(result: TargetResult) -> Words:
@@ -172,23 +126,11 @@ def target_result_words(result: TargetResult) -> Words:
     said = target_words(result.numbers, result.verdict)
     said.reasons.extend(_compatibility(result.compatibility))
     if result.sampled_at_mas != result.scanned.mas:
-        said.reasons.append(
-            f"the anatomies were drawn for the scan at {result.sampled_at_mas:g} mAs and scanned "
-            f"at {result.scanned.mas:g}"
-        )
+        said.reasons.append(say("drawn_elsewhere", result=result))
     return said
 
 
 def _compatibility(found: Compatibility) -> list[str]:
-    little = "" if found.telling else ", so that to be compatible says little at this dose"
-    said = [
-        "a lesion of 20 HU and 3 pixels radius in the true anatomy is noticed in "
-        f"{found.power:.0%} of its scans ({found.power_low:.0%} to "
-        f"{found.power_high:.0%} by {found.power_scans} of them){little}"
-    ]
-    if rays := found.rays:
-        said.append(
-            "an ideal observer of the rays, who knows both anatomies, tells compatible ones from "
-            f"the true one with d' {rays['least']:.3g} to {rays['largest']:.3g} (2.77 is detection)"
-        )
-    return said
+    little = "" if found.telling else say("test_says_little")
+    said = [say("test_power", found=found, little=little)]
+    return [*said, say("rays_of_compatible", rays=found.rays)] if found.rays else said

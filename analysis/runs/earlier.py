@@ -1,32 +1,20 @@
-"""Runs of version 0.1.0, which has words where later ones have identifiers and data."""
+"""Runs of version 0.1.0, which has words where later ones have identifiers and data.
+
+What its verdicts are called today is earlier.csv beside this file.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .quantities import QUANTITIES
+from .quantities import QUANTITIES, read_table
 
 __all__ = ["facts_of_any_version", "row_of_any_version"]
 
 _IDS = {quantity.name: quantity.id for quantity in QUANTITIES}
-_KINDS = {
-    "invariances": ("invariances", "right"),
-    "invariances, but too narrow": ("invariances", "too_narrow"),
-    "invariances, but too wide": ("invariances", "too_wide"),
-    "as good as injective": ("injective", "right"),
-    "not invariances": ("not_invariances", "right"),
-    "targets that the output allows": ("targets", "right"),
-    "lost by the dose": ("lost_by_dose", "right"),
-    "lost by the reconstruction": ("lost_by_reconstruction", "right"),
-    "lost by the network": ("lost_by_network", "right"),
-    "not lost": ("not_lost", "right"),
-}
-_SHARES = {
-    "the dose took": "dose",
-    "the reconstruction took": "reconstruction",
-    "the network took": "network",
-    "is left": "left",
-}
+_VERDICTS = {line.pop("label"): line for line in read_table("earlier.csv")}
+_SHARES = {f"the {who} took": who for who in ("dose", "reconstruction", "network")}
+_SHARES["is left"] = "left"
 
 
 def row_of_any_version(row: dict[str, Any]) -> dict[str, Any]:
@@ -52,9 +40,8 @@ def facts_of_any_version(facts: dict[str, Any]) -> dict[str, Any]:
 def _verdict(verdict: dict[str, Any], key: str = "") -> dict[str, Any]:
     if "kind" in verdict:
         return verdict
-    unknown = "invariances" if verdict["holds"] else "not_invariances"
-    kind, spread = _KINDS.get(verdict["label"], (unknown, "right"))
-    found = {**verdict, "kind": kind, "spread": spread}
+    unknown = {"kind": "invariances" if verdict["holds"] else "not_invariances", "spread": "right"}
+    found = {**verdict, **_VERDICTS.get(verdict["label"], unknown)}
     if key:
         layer, _, sampler = key.rpartition(", ")
         found |= {"layer": layer, "projected": sampler == "projected"}

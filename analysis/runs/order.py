@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from .store import Study
 
-__all__ = ["order_words", "p_words", "sample_order", "sample_words"]
+__all__ = ["capital", "order_words", "p_words", "sample_order", "sample_words"]
+
+
+def capital(words: str) -> str:
+    """Words with a capital, as a sentence begins."""
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def sample_order(study: Study) -> list[int]:
@@ -18,7 +23,7 @@ def sample_order(study: Study) -> list[int]:
     Parameters
     ----------
     study : Study
-        Of the target domain; one without the test of compatibility keeps its order.
+        A target-domain study; one without the test of compatibility keeps its order.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["BY_ID", "PARTS", "QUANTITIES", "STAGES", "VERDICT", "Quantity"]
+__all__ = ["BY_ID", "PARTS", "QUANTITIES", "STAGES", "VERDICT", "Quantity", "read_table"]
 
 VERDICT = "verdict"
 """Identifier of a row that says in words what the other rows of its samples come to."""
@@ -53,7 +53,12 @@ class Quantity:
         }
 
 
-_TABLE = (files(__package__) / "quantities.csv").read_text(encoding="utf-8")
-QUANTITIES = tuple(Quantity(**line) for line in csv.DictReader(_TABLE.splitlines()))
+def read_table(name: str, package: str = __package__) -> list[dict[str, str]]:
+    """The lines of a table that lies beside the code of a package."""
+    text = (files(package) / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+QUANTITIES = tuple(Quantity(**line) for line in read_table("quantities.csv"))
 
 BY_ID = {quantity.id: quantity for quantity in QUANTITIES}

@@ -13,7 +13,7 @@ those 32 columns around them, matter: the ramp filter's response has fallen by (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class ImageCovariance:
     Parameters
     ----------
     reconstruct : Operator
-        Of the rays and the patch's grid.
+        The FBP of the rays onto the patch's grid.
     quantum, electronic : Tensor, (views, cols)
         Variance of the rays at 1 mAs; see :func:`ray_variance`.
     window : str
@@ -121,13 +121,9 @@ class ImageCovariance:
 
     @classmethod
     def of(
-        cls,
-        scanner: SliceScanner,
-        change: Tensor | None = None,
-        *,
-        progress: bool = False,
+        cls, scanner: SliceScanner, change: Tensor | None = None, *, progress: bool = False
     ) -> ImageCovariance:
-        """Of a patch of a slice, and of the mean of two hypotheses if its anatomy may change.
+        """The noise of a patch, the mean of two hypotheses if its anatomy may change.
 
         Parameters
         ----------
@@ -156,17 +152,6 @@ class ImageCovariance:
         sigma = self.matrices[0] / mas + self.matrices[1] / mas**2
         return lambda v: (v.flatten(1).to(sigma) @ sigma).reshape(v.shape).to(v.dtype)
 
-    def variance(self, mas: float) -> Tensor:
-        """Variance of each pixel (H, W) [HU²] at an exposure [mAs]."""
-        if self.matrices is None:
-            parts = [
-                noise.flatten(1)[torch.arange(len(noise)), first + torch.arange(len(noise))]
-                for first, [noise] in self._columns([self._rays(mas)], progress=False)
-            ]
-            return torch.cat(parts).double().reshape(self.grid.shape)
-        quantum, electronic = (matrix.diagonal().double() for matrix in self.matrices)
-        return (quantum / mas + electronic / mas**2).reshape(self.grid.shape)
-
     def _rays(self, mas: float) -> Tensor:
         """Variance of the rays at an exposure [mAs]."""
         return (self.parts[0] / mas + self.parts[1] / mas**2).float()
@@ -190,28 +175,20 @@ class ImageCovariance:
         rays, image = self._traced[len(images)]
         return torch.autograd.grad(image, rays, images, retain_graph=True)[0]
 
-    def _columns(
-        self, variances: list[Tensor], *, progress: bool
-    ) -> Iterator[tuple[int, list[Tensor]]]:
-        """Columns of Σ as images, some at a time: the first one's number, and one Σ a variance."""
-        rows, cols = self.grid.shape
-        count = rows * cols
-        for first in tqdm(
-            range(0, count, _CHUNK), desc="noise covariance", disable=not progress, leave=False
-        ):
-            unit = torch.zeros(min(_CHUNK, count - first), count)
-            unit[torch.arange(len(unit)), first + torch.arange(len(unit))] = 1.0
-            yield first, self._through(unit.reshape(-1, rows, cols), variances)
-
     def _matrices(self, progress: bool) -> tuple[Tensor, Tensor]:
+        """Both matrices column by column: Σ of images that are one pixel each."""
         rows, cols = self.grid.shape
         matrices = torch.empty(2, rows * cols, rows * cols)
         # quanta and electronics differ by orders of magnitude: each is scaled to about 1
         scales = [float(part.mean()) or 1.0 for part in self.parts]
         variances = [(part / scale).float() for part, scale in zip(self.parts, scales, strict=True)]
-        for first, columns in self._columns(variances, progress=progress):
-            for matrix, scale, noise in zip(matrices, scales, columns, strict=True):
-                matrix[first : first + len(noise)] = noise.flatten(1) * scale
+        pixels = torch.arange(rows * cols).split(_CHUNK)
+        for at in tqdm(pixels, desc="noise covariance", disable=not progress, leave=False):
+            unit = torch.zeros(len(at), rows * cols)
+            unit[torch.arange(len(at)), at] = 1.0
+            noises = self._through(unit.reshape(-1, rows, cols), variances)
+            for matrix, scale, noise in zip(matrices, scales, noises, strict=True):
+                matrix[at] = noise.flatten(1) * scale
         for matrix in matrices:
             matrix += matrix.T.clone()
             matrix *= 0.5

@@ -78,7 +78,7 @@ class SliceScanner:
     electronic_noise : float
         [quanta].
     seed : int
-        Of the noise, where a method is not given another.
+        Seed of the noise, where a method is not given another.
     image : int
         Number of the slice in its series, the key of its noise.
     geometry : FanBeam, optional
@@ -90,8 +90,8 @@ class SliceScanner:
     ----------
     y : Tensor, (H, W)
         The slice on the patch's grid [HU], the truth.
-    p, whole : Tensor, (views, columns)
-        Noise-free line integrals with y in the patch, and of the slice as it was given.
+    p : Tensor, (views, columns)
+        Noise-free line integrals, with y in the patch.
     chunk : int
         Images that are treated at once.
     """
@@ -133,13 +133,12 @@ class SliceScanner:
         mu, patch_mu = (
             hu_to_mu(hu, self.mu_water) for hu in (torch.from_numpy(y_hu).to(self.device), self.y)
         )
-        self.whole = self.slice_operator(mu)
         on_slice, on_patch = (
             torch.from_numpy(patch_weight(of.grid, patch_grid)).to(self.device)
             for of in (self.slice_operator, self.patch_operator)
         )
         level = patch_mu.mean()  # cancels, but for the pixels' share in the seam
-        self.p = self.whole + (
+        self.p = self.slice_operator(mu) + (
             self.patch_operator((patch_mu - level) * on_patch)
             - self.slice_operator((mu - level) * on_slice)
         )
@@ -150,27 +149,17 @@ class SliceScanner:
             mas=mas, kvp=self.kvp, geometry=self.geometry, slice_thickness=self.slice_thickness
         )
 
-    def draw_noise(
-        self,
-        p: Tensor,
-        mas: float,
-        *,
-        seed: int,
-        image: int,
-        draw: int,
-        columns: slice | None = None,
-    ) -> Tensor:
-        """𝒫 p of some columns, of those that matter to the patch by default, keyed as told above.
+    def draw_noise(self, p: Tensor, mas: float, *, seed: int, image: int, draw: int) -> Tensor:
+        """𝒫 p of the columns that matter to the patch, keyed as told above.
 
         (..., views, all columns) in, (..., views, these columns) out.
         """
-        columns = self.crossing if columns is None else columns
         return sample_transmission(
-            p[..., columns].contiguous(),
-            photons=self.photons(mas)[columns],
+            p[..., self.crossing].contiguous(),
+            photons=self.photons(mas)[self.crossing],
             electronic_noise=self.electronic_noise,
             seed=seed,
-            first_ray=columns.start,
+            first_ray=self.crossing.start,
             image=image,
             draw=draw,
         )
@@ -272,14 +261,6 @@ class SliceScanner:
         """
         images = self.low_dose(mas, draws=n, seed=derived_seed(seed, "redraw"))
         return images.reshape(n, *x.shape).to(x)
-
-    def full(self, mas: float, *, seed: int | None = None) -> np.ndarray:
-        """The whole slice on its own grid, (rows, cols) [HU], with the noise of draw 0."""
-        seed = self.seed if seed is None else seed
-        whole = slice(0, self.geometry.n_cols)
-        noisy = self.draw_noise(self.whole, mas, seed=seed, image=self.image, draw=0, columns=whole)
-        mu = self.slice_operator.fbp(noisy, window=self.window)
-        return mu_to_hu(mu, self.mu_water).cpu().numpy()
 
     def facts(self, mas: float) -> dict[str, Any]:
         """What a record of the scan needs: quanta at the centre, starved rays, backend and why."""

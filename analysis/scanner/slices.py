@@ -245,6 +245,4 @@ def place_patch(
         (at - (n - 1) / 2) * step - (pixels // 2 - (pixels - 1) / 2) * pitch
         for at, n, step, pixels, pitch in zip((row, col), hu.shape, spacing, shape, to_spacing)
     )
-    centre = (x, y)
-    grid = ImageGrid(shape=shape, spacing=to_spacing, centre=centre)
-    return Patch(grid, (row, col))
+    return Patch(ImageGrid(shape=shape, spacing=to_spacing, centre=(x, y)), (row, col))

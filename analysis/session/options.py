@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from .results import write_results
 from .running import MOST_SAMPLES, require_count, require_device
 from .scene import Scene, models_for, on_device, open_scene, weight_set
 
 if TYPE_CHECKING:
+    from analysis.runs.store import Study
     from ctxai import Model, WeightSet
 
 __all__ = ["SamplingOptions", "StudyOptions"]
@@ -52,24 +55,27 @@ class StudyOptions:
             images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels
         )
 
-    def configuration(self, command: str, scene: Scene, **resolved: Any) -> dict[str, Any]:
-        """All arguments as plain values for run.json, with what was found for those left out."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        found = {
-            "out": self.out.expanduser(),
-            "slice": scene.index,
-            "roi": scene.patch.roi,
-            "kvp": scene.kvp,
-            "weights": self.networks().folder.name if self.weights is None else self.weights,
-        }
-        return {
-            name: str(value)
-            if isinstance(value, Path)
-            else list(value)
-            if isinstance(value, tuple)
-            else value
-            for name, value in {"command": command, **given, **found, **resolved}.items()
-        }
+    def found(self, scene: Scene) -> dict[str, Any]:
+        """What was found for arguments that may be left out."""
+        return {"slice": scene.index, "kvp": scene.kvp}
+
+    def write(
+        self,
+        command: str,
+        scene: Scene,
+        results: Sequence[Any],
+        networks: WeightSet,
+        *,
+        beside: Callable[[Path, Sequence[Study]], None] | None = None,
+        told: Callable[[Path, Study], str] | None = None,
+        **resolved: Any,
+    ) -> None:
+        """Write the run folder of a study, all arguments in its record; see `write_results`."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "out"}
+        write_results(
+            self.out.expanduser(), scene, results, command=command, networks=networks,
+            beside=beside, told=told, **given | self.found(scene) | resolved,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +111,6 @@ class SamplingOptions(StudyOptions):
         )  # fmt: skip
         return name, on_device(models, self.device)
 
-    def configuration(self, command: str, scene: Scene, **resolved: Any) -> dict[str, Any]:
+    def found(self, scene: Scene) -> dict[str, Any]:
         """The same with the patch that was placed."""
-        return super().configuration(command, scene, patch=scene.patch.grid.shape, **resolved)
+        return super().found(scene) | {"patch": scene.patch.grid.shape}

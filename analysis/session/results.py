@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from analysis.runs.store import Study
     from ctxai import WeightSet
 
-__all__ = ["write_results"]
+__all__ = ["require_out", "write_results"]
+
+
+def require_out(out: Path) -> Path:
+    """An output folder that can be written, there already or not, or a `DataError`."""
+    from recon.storage import require_writable
+
+    return require_writable(out)
 
 
 def write_results(
@@ -21,16 +28,18 @@ def write_results(
     scene: Scene,
     results: Sequence[Any],
     *,
+    command: str,
     seed: int,
-    configuration: dict[str, Any],
-    weights: WeightSet,
+    networks: WeightSet,
     beside: Callable[[Path, Sequence[Study]], None] | None = None,
     told: Callable[[Path, Study], str] | None = None,
+    **configuration: Any,
 ) -> None:
     """Write the run folder: arrays, numbers, record, report and what lies beside; tell the answers.
 
     All of it appears in ``out`` at once, or nothing does. Beside lie the low-dose series, and the
-    verdicts are told, unless others are given for that.
+    verdicts are told, unless others are given for that. The configuration of the record is all
+    arguments of the command, with what was found for those that were left out.
     """
     from analysis.report.page import write_report
     from analysis.report.record import study_of
@@ -38,16 +47,18 @@ def write_results(
     from analysis.runs.store import write_run
     from recon.storage import run_folder
 
+    configuration |= {"out": out, "roi": scene.patch.roi, "seed": seed}
+    configuration["weights"] = configuration.get("weights") or networks.folder.name
     studies = [study_of(result) for result in results]
     exposures = list(dict.fromkeys(study.mas for study in studies))
-    for text in departures(scene, exposures, working_point(weights)):
+    for text in departures(scene, exposures, working_point(networks)):
         current().note(text)
     record = {
         "command": current().command,
-        "configuration": configuration,
+        "configuration": {"command": command, **configuration},
         "seed": seed,
         "inputs": scene.inputs(),
-        "weights": {name: weights.manifest[name] for name in ("recipe", "sha256")},
+        "weights": {name: networks.manifest[name] for name in ("recipe", "sha256")},
         "notes": current().notes,
     }
     with run_folder(out) as folder:

@@ -8,20 +8,10 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from recon import BackendUnavailable, DataError
 
-__all__ = [
-    "MOST_SAMPLES",
-    "Running",
-    "current",
-    "require_count",
-    "require_device",
-    "require_mas",
-    "require_out",
-    "running",
-]
+__all__ = ["MOST_SAMPLES", "current", "require_count", "require_device", "require_mas", "running"]
 
 MOST_SAMPLES = 100_000
 """Images that a study may hold in memory."""
@@ -98,10 +88,3 @@ def require_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise BackendUnavailable("cuda", "no CUDA device was found", "use --device cpu")
     return device
-
-
-def require_out(out: Path) -> Path:
-    """An output folder that can be written, there already or not, or a `DataError`."""
-    from recon.storage import require_writable
-
-    return require_writable(out)

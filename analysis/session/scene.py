@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from analysis.data.phantom_pairs import WorkingPoint
     from analysis.scanner.slice_scanner import SliceScanner
     from analysis.scanner.slices import Patch
     from ctxai import Model, WeightSet, Wiretap
@@ -24,11 +25,13 @@ __all__ = [
     "Scene",
     "departures",
     "draw_phantom",
+    "load_named",
     "models_for",
     "on_device",
     "open_scene",
     "weight_set",
     "working_point",
+    "write_slice",
 ]
 
 SHIPPED = ("chen", "yang")
@@ -51,7 +54,7 @@ class Scene:
 
     @property
     def thickness(self) -> float:
-        """Of the slice under study [mm]."""
+        """Thickness of the slice under study [mm]."""
         return float(self.images.thicknesses[self.index])
 
     def scanner(self, *, seed: int, device: str = "cpu") -> SliceScanner:
@@ -146,24 +149,35 @@ def open_scene(
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
     """A random slice of the working point's grid, as a series of one image."""
     from analysis.data.phantom_pairs import WorkingPoint
-    from recon import write_series
     from recon.phantom import random_slice
-    from recon.storage import run_folder
 
     where = WorkingPoint(**point)
-    with run_folder(out) as folder:
+    return write_slice(
+        out / "phantom",
+        random_slice(anatomy, seed=seed, grid=where.grid),
+        where,
+        series_description=f"Random {anatomy}",
+        uid_seed=f"projection-domain/{anatomy}/{seed}",
+    )
+
+
+def write_slice(folder: Path, hu: np.ndarray, point: WorkingPoint, **how: Any) -> Path:
+    """A slice on the grid of a working point as a series of one image at its high dose."""
+    from recon import write_series
+    from recon.storage import run_folder
+
+    with run_folder(folder.parent) as parent:
         write_series(
-            folder / "phantom",
-            random_slice(anatomy, seed=seed, grid=where.grid)[None],
-            spacing=where.grid.spacing,
-            slice_thickness=where.slice_thickness_mm,
-            positions=[(where.grid.x[0], where.grid.y[0], 0.0)],
-            series_description=f"Random {anatomy}",
-            kvp=where.kvp,
-            mas=where.high_mas,
-            uid_seed=f"projection-domain/{anatomy}/{seed}",
+            parent / folder.name,
+            hu[None],
+            spacing=point.grid.spacing,
+            slice_thickness=point.slice_thickness_mm,
+            positions=[(point.grid.x[0], point.grid.y[0], 0.0)],
+            kvp=point.kvp,
+            mas=point.high_mas,
+            **how,
         )
-    return out / "phantom"
+    return folder
 
 
 def on_device(models: dict[str, Model], device: str) -> dict[str, Model]:
@@ -201,6 +215,23 @@ def departures(scene: Scene, mas: Sequence[float], point: dict[str, Any]) -> lis
     return found
 
 
+def load_named(
+    denoiser: str, weights: WeightSet, *, differentiable: bool
+) -> tuple[Callable[[Tensor], Tensor], str, str]:
+    """A denoiser of the set, or of the user's own, which may have to be differentiable.
+
+    Returns f, its name and its digest.
+    """
+    from ctxai import load_denoiser, require_differentiable
+
+    if (name := denoiser.lower()) in SHIPPED:
+        return weights.load(name)[0], name, weights.manifest["sha256"][name]
+    f, name, digest = load_denoiser(denoiser)
+    if differentiable:
+        require_differentiable(f, denoiser)
+    return f, name, digest
+
+
 def models_for(
     denoiser: str,
     layers: Sequence[str],
@@ -231,17 +262,11 @@ def models_for(
     shape : (rows, cols), optional
         Pixels of the patch, that of the training by default; other multiples of 8 as well.
     """
-    from ctxai import Wiretap, load_denoiser, require_differentiable, sampler_name
+    from ctxai import Wiretap, sampler_name
 
     weights = weight_set(None) if weights is None else weights
-    f: Callable[[Tensor], Tensor]
-    if denoiser.lower() in SHIPPED:
-        name = denoiser.lower()
-        f, digest = weights.load(name)[0], weights.manifest["sha256"][name]
-    else:
-        f, name, digest = load_denoiser(denoiser)
-        if domain == "x":
-            require_differentiable(f, denoiser)  # its samples are moved along the fibre
+    # samples of x are moved along the fibre
+    f, name, digest = load_named(denoiser, weights, differentiable=domain == "x")
     wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
     if not wanted:
         raise DataError("no layer to sample", where="--layers")

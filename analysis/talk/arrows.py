@@ -64,10 +64,6 @@ def largest_differences(
     count : int
         How many at most; where there is no difference there is no place.
 
-    Returns
-    -------
-    list of Pointer
-
     Examples
     --------
     >>> import numpy as np

@@ -26,7 +26,7 @@ from ..numbers import apply
 from ..runs.store import Run
 from ..scanner.slice_scanner import derived_seed
 from ..training.presets import train_preset
-from .sheet import colour_limit
+from .sheet import colour_limit, untitled
 
 __all__ = ["NETWORKS", "CoverSlice", "cover_figure", "cover_of_run", "cover_slice", "trained"]
 
@@ -99,11 +99,11 @@ def trained(
     folder : path
         For both networks and ``checkpoints``.
     steps : int
-        Of each.
+        Steps of each training.
     point : WorkingPoint
         Grid and doses of the scans.
     seed : int
-        Of phantoms, noise, initial weights and order.
+        Seed of phantoms, noise, initial weights and order.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def cover_figure(
     Parameters
     ----------
     slices : list of CoverSlice
-        Of one size.
+        The slices that are shown, all of one size.
     networks : mapping
         Two, by name.
     point : WorkingPoint
@@ -168,15 +168,13 @@ def cover_figure(
         outputs = [apply(f, torch.from_numpy(x)).numpy() for f in networks.values()]
         differences.append((outputs[1] - outputs[0])[show])
         panels = [
-            Panel(
-                image[show], "" if rows else title, f"{rms_hu((image - y)[show][body]):.0f} HU",
-                window,
-            )
+            Panel(image[show], title, f"{rms_hu((image - y)[show][body]):.0f} HU", window)
             for title, image in zip(titles, [x, *outputs])
-        ]  # fmt: skip
+        ]
         change = f"{rms_hu(differences[-1][body]):.0f} HU"
-        panels.append(Panel(differences[-1], "" if rows else titles[-1], change, None))
-        rows.append((f"{piece.anatomy},\n{window.name}\nwindow", panels))
+        panels.append(Panel(differences[-1], titles[-1], change))
+        label = f"{piece.anatomy},\n{window.name}\nwindow"
+        rows.append((label, untitled(panels) if rows else panels))
     trained = ", ".join(f"{name}: {NETWORKS[name]}" for name in networks)
     windows = "; ".join(dict.fromkeys(str(_WINDOWS.get(p.anatomy, SOFT_TISSUE)) for p in slices))
     footer = (

@@ -13,10 +13,11 @@ import numpy as np
 
 from recon import DataError
 
-from ..figures.images import Window, fit_window, rms_hu, sheet
+from ..figures.images import fit_window, rms_hu, sheet
+from ..runs.order import capital
 from ..runs.store import Run, Study
 from .arrows import SMOOTHING_MM, largest_differences
-from .sheet import Panel, colour_limit
+from .sheet import Panel, colour_limit, untitled
 
 __all__ = ["LAYERS", "denoising_figure", "layers_figure", "of_run", "target_domain_figure"]
 
@@ -61,29 +62,30 @@ def denoising_figure(*studies: Study) -> Callable[..., bytes]:
     Parameters
     ----------
     studies : Study
-        Of any kind, with "y", "x" and "fx".
+        Studies of any kind, with "y", "x" and "fx".
     """
     _require(studies[0], "y", "x", "fx")
     window, spacing = fit_window(studies[0].arrays["y"]), _spacing(studies[0])
-    rows, differences = [], []
-    for number, study in enumerate(studies):
+    rows: list[tuple[str, list[Panel]]] = []
+    differences = []
+    for study in studies:
         _require(study, "y", "x", "fx")
         if _spacing(study) != spacing:
             raise DataError("pixels of two sizes in one figure", where=study.name)
         y, x, fx = (study.arrays[name] for name in ("y", "x", "fx"))
         pointers = largest_differences(fx - y, spacing)
         differences.append(fx - y)
-        titles = ["y, high dose", f"x, {study.mas:g} mAs", "f(x)", "f(x) - y"]
-        titles = titles if number == 0 else [""] * 4
+        noise, left = (f"{rms_hu(image - y):.0f} HU" for image in (x, fx))
         panels = [
-            Panel(y, titles[0], "", window, pointers),
-            Panel(x, titles[1], f"‖x - y‖ = {rms_hu(x - y):.0f} HU", window, pointers),
-            Panel(fx, titles[2], f"‖f(x) - y‖ = {rms_hu(fx - y):.0f} HU", window, pointers),
-            Panel(fx - y, titles[3], "", None, pointers, labelled=True),
+            Panel(y, "y, high dose", "", window, pointers),
+            Panel(x, f"x, {study.mas:g} mAs", f"‖x - y‖ = {noise}", window, pointers),
+            Panel(fx, "f(x)", f"‖f(x) - y‖ = {left}", window, pointers),
+            Panel(fx - y, "f(x) - y", "", None, pointers, labelled=True),
         ]
-        rows.append((_name(study), panels))
+        rows.append((capital(study.denoiser), untitled(panels) if rows else panels))
+    shown = capital(str(window))
     footer = (
-        f"{_shown(window)}. ‖·‖ is the rms over pixels. Arrows: the largest differences f(x) - y,\n"
+        f"{shown}. ‖·‖ is the rms over pixels. Arrows: the largest differences f(x) - y,\n"
         f"averaged with a Gaussian of {SMOOTHING_MM:g} mm."
     )
     return partial(sheet, rows, spacing=spacing, footer=footer, limit=colour_limit(differences))
@@ -95,7 +97,7 @@ def layers_figure(study: Study) -> Callable[..., bytes]:
     Parameters
     ----------
     study : Study
-        Of invariances, with ``layer-L/plain`` and its distances for each of :data:`LAYERS`.
+        A study of invariances, with ``layer-L/plain`` and its distances for all :data:`LAYERS`.
 
     Raises
     ------
@@ -117,20 +119,19 @@ def layers_figure(study: Study) -> Callable[..., bytes]:
         samples = study.arrays[f"layer-{layer}/plain"][:_SAMPLES]
         distance = study.arrays[f"layer-{layer}/plain_distance"]
         panels = [
-            Panel(
-                image, f"v{_subscript(k + 1)}" if not rows else "", f"{distance[k]:.0f} HU", window
-            )
+            Panel(image, f"v{_subscript(k + 1)}", f"{distance[k]:.0f} HU", window)
             for k, image in enumerate(samples)
         ]
-        true = Panel(study.arrays[name], "" if rows else "the case", caption, window)
-        rows.append((f"x̄ after\nlayer {layer}", [*panels, true]))
+        panels.append(Panel(study.arrays[name], "the case", caption, window))
+        rows.append((f"x̄ after\nlayer {layer}", untitled(panels) if rows else panels))
     redrawn = ""
     if "redrawn_distance" in study.arrays:
         again = float(np.median(study.arrays["redrawn_distance"]))
         redrawn = f"; drawing the noise of x again gives {again:.0f} HU"
+    name, shown = capital(study.denoiser), capital(str(window))
     footer = (
-        f"{_name(study)}'s denoiser{_by(*samplers)}. A column has the same v. Below each sample:\n"
-        f"‖f(x̄) - f(x)‖, rms over pixels{redrawn}.\n{_shown(window)}."
+        f"{name}'s denoiser{_by(*samplers)}. A column has the same v. Below each sample:\n"
+        f"‖f(x̄) - f(x)‖, rms over pixels{redrawn}.\n{shown}."
     )
     return partial(sheet, rows, spacing=_spacing(study), footer=footer)
 
@@ -143,7 +144,7 @@ def target_domain_figure(study: Study) -> Callable[..., bytes]:
     Parameters
     ----------
     study : Study
-        Of the target domain.
+        A study of the target domain.
     """
     _require(study, "y", "x", "fx", "ybar", "rescanned", "xprime", "null_distance")
     y, x, fx = (study.arrays[name] for name in ("y", "x", "fx"))
@@ -158,23 +159,18 @@ def target_domain_figure(study: Study) -> Callable[..., bytes]:
     changes = []
     for k, ybar in enumerate(study.arrays["ybar"][:_CHAINS]):
         scanned, xprime = study.arrays["rescanned"][k], study.arrays["xprime"][k, 0]
-        titles = ["ȳ", _SCANNED, f"x' = f({_SCANNED})", "ȳ - y", "x' - f(x)"]
-        titles = titles if k == 0 else [""] * 5
-        changes += [ybar - y, xprime - fx]
-        captions = [f"{rms_hu(change):.0f} HU" for change in changes[-2:]]
-        panels = [
-            Panel(ybar, titles[0], "", window),
-            Panel(scanned, titles[1], "", window),
-            Panel(xprime, titles[2], "", window),
-            Panel(ybar - y, titles[3], captions[0], None),
-            Panel(xprime - fx, titles[4], captions[1], None),
-        ]
-        rows.append((f"sampled\nanatomy {k + 1}", panels))
+        images = {"ȳ": ybar, _SCANNED: scanned, f"x' = f({_SCANNED})": xprime}
+        panels = [Panel(image, title, "", window) for title, image in images.items()]
+        for title, change in {"ȳ - y": ybar - y, "x' - f(x)": xprime - fx}.items():
+            changes.append(change)
+            panels.append(Panel(change, title, f"{rms_hu(change):.0f} HU"))
+        rows.append((f"sampled\nanatomy {k + 1}", panels if k == 0 else untitled(panels)))
     again = float(np.median(study.arrays["null_distance"]))
+    name, shown = capital(study.denoiser), capital(str(window))
     footer = (
-        f"{_name(study)}'s denoiser, {study.mas:g} mAs{_by(study.facts.get('sampler'))}.\n"
+        f"{name}'s denoiser, {study.mas:g} mAs{_by(study.facts.get('sampler'))}.\n"
         "Below the differences, their rms over pixels; scanning the true y again gives "
-        f"‖x' - f(x)‖ = {again:.0f} HU.\n{_shown(window)}."
+        f"‖x' - f(x)‖ = {again:.0f} HU.\n{shown}."
     )
     return partial(sheet, rows, spacing=_spacing(study), footer=footer, limit=colour_limit(changes))
 
@@ -199,11 +195,6 @@ def _require(study: Study, *names: str) -> None:
         raise DataError(f"the study lacks {', '.join(missing)}", where=study.name, remedy=_REMEDY)
 
 
-def _name(study: Study) -> str:
-    """What a denoiser is called in a sentence."""
-    return {"chen": "Chen", "yang": "Yang"}.get(study.denoiser, study.denoiser)
-
-
 def _by(sampler: str | None) -> str:
     """Which sampler a figure shows, as the end of a clause."""
     return f", samples by {sampler}" if sampler else ""
@@ -212,11 +203,6 @@ def _by(sampler: str | None) -> str:
 def _spacing(study: Study) -> tuple[float, float]:
     sy, sx = study.facts["patch"]["spacing_mm"]
     return float(sy), float(sx)
-
-
-def _shown(window: Window) -> str:
-    text = str(window)
-    return text[:1].upper() + text[1:]
 
 
 def _subscript(number: int) -> str:

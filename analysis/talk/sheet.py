@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..figures import images
 from ..figures.drawing import outlined
 from .arrows import Pointer
 
-__all__ = ["Panel", "colour_limit"]
+__all__ = ["Panel", "colour_limit", "untitled"]
 
 _AMBER = "#ffb000"
 
@@ -35,6 +35,11 @@ class Panel(images.Panel):
         """Draw the arrows."""
         for pointer in self.pointers:
             _arrow(axes, pointer, labelled=self.labelled)
+
+
+def untitled(panels: Sequence[Any]) -> list[Any]:
+    """Panels below others that have the same titles."""
+    return [replace(panel, title="") for panel in panels]
 
 
 def colour_limit(differences: Sequence[np.ndarray]) -> float:

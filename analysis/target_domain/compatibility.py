@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.stats import binomtest
+from scipy.stats import binomtest, rankdata
 from torch import Tensor
 
 from recon import DataError, ImageGrid
 
-from ..lesions.lesion import Lesion
+from ..lesions.lesion import Lesion, middle_of
 from ..numbers import rms
 
 __all__ = [
@@ -63,7 +63,7 @@ class NullOutputs:
     outputs : Tensor, (n, H, W)
         f of n scans of the true y with fresh noise [HU]; 199 by convention.
     seed : int
-        Of the random sets.
+        Seed of the random sets.
 
     Examples
     --------
@@ -108,14 +108,9 @@ class NullOutputs:
         for g in range(groups):
             pool = np.concatenate([found[g], null])
             means = np.concatenate([found[g].mean(0)[None], pool[chosen].mean(1)])  # own set first
-            ranks = np.stack([_share_below(column) for column in means.T], 1).max(1)
+            ranks = rankdata(means, "max", axis=0).max(1)
             p[g] = np.mean(ranks >= ranks[0])
         return p
-
-
-def _share_below(values: np.ndarray) -> np.ndarray:
-    """Share of values that do not exceed each value."""
-    return np.searchsorted(np.sort(values), values, "right") / len(values)
 
 
 def most_different(
@@ -129,15 +124,14 @@ def most_different(
 
 def power_lesion(grid: ImageGrid) -> Lesion:
     """The lesion by which the test is judged: 20 HU, radius 3 pixels, in the patch's middle."""
-    place = (float(grid.x[grid.shape[1] // 2]), float(grid.y[grid.shape[0] // 2]))
-    return Lesion(contrast=20.0, radius=3.0 * grid.spacing[0], place=place)
+    return Lesion(contrast=20.0, radius=3.0 * grid.spacing[0], place=middle_of(grid))
 
 
 @dataclass(frozen=True)
 class Compatibility:
     """What the test says of each ȳ, and how much that means."""
 
-    p: np.ndarray  # of each ȳ
+    p: np.ndarray  # p-value of each ȳ
     rays_d: np.ndarray  # d' of ȳ - y to an ideal observer of the rays
     compatible_share: float  # of the ȳ: p above α
     null_draws: int  # scans of y

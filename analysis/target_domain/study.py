@@ -10,9 +10,8 @@ scanner may tell them from y.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -50,7 +49,7 @@ class TargetResult:
     xprime: Tensor  # (n, draws, H, W) [HU]
     distance: Tensor  # ‖x' - f(x)‖, (n, draws) [HU]
     null_distance: Tensor  # the same of the true y, (null_groups, draws) [HU]
-    likeness: Tensor  # of ȳ - y to a lesion, (n,)
+    likeness: Tensor  # correlation of ȳ - y with a lesion, (n,)
     numbers: TargetNumbers
     verdict: Verdict
     compatibility: Compatibility
@@ -84,7 +83,7 @@ def target_domain_study(
     Parameters
     ----------
     model : InvarianceModel or FlowModel
-        Of domain "y": its samples are high-dose anatomies [HU].
+        A sampler of domain "y": its samples are high-dose anatomies [HU].
     scanner : SliceScanner
         The slice, with the patch that x and ȳ lie on.
     denoiser : str
@@ -100,13 +99,9 @@ def target_domain_study(
     null_groups : int
         How often the true anatomy is scanned with as many draws, for comparison.
     seed : int
-        Of x, of the samples and of all noise.
+        Seed of x, of the samples and of all noise.
     progress : bool
         Bars on stderr.
-
-    Returns
-    -------
-    TargetResult
 
     Raises
     ------
@@ -121,19 +116,27 @@ def target_domain_study(
     scanned = Scanned.of(scanner, model.wiretap.f, denoiser=denoiser, mas=mas, seed=seed)
     sampled_at = mas if sampled_at is None else float(sampled_at)
     ybar = sample_targets(model, scanner, mas=sampled_at, n=n, seed=seed)
-    scans = _scan(
-        model.wiretap.f, scanner, scanned, ybar, draws=draws, null_groups=null_groups, seed=seed,
-        progress=progress,
-    )  # fmt: skip
-    distance = rms(scans.xprime - scanned.fx)
-    null = rms(scans.again[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
-    numbers = _compare(scanned.y, ybar, distance, null)
+    rescanned, with_lesion, again = _scan(
+        scanner, scanned, ybar, draws=draws, null_groups=null_groups, seed=seed, progress=progress
+    )
+    xprime, null_outputs = (apply(model.wiretap.f, images) for images in (rescanned, again))
+    distance = rms(xprime - scanned.fx)
+    null = rms(null_outputs[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
+    by_group = Spread.of(null.mean(1))
+    numbers = TargetNumbers(
+        Spread.of(distance.mean(1)),
+        by_group,
+        inside=float((distance.mean(1) <= by_group.high).double().mean()),
+        sd_hu=float(rms(sample_sd(ybar))),
+        covered=coverage(ybar, scanned.y),
+        n=n,
+    )
     found = compatibility(
-        NullOutputs(scanned.fx, scans.again[:NULL_DRAWS], seed=seed),
-        xprime=scans.xprime,
+        NullOutputs(scanned.fx, null_outputs[:NULL_DRAWS], seed=seed),
+        xprime=xprime,
         ybar=ybar,
         y=scanned.y,
-        with_lesion=scans.with_lesion,
+        with_lesion=apply(model.wiretap.f, with_lesion),
         rays_d=ray_detectability(scanner, ybar, mas),
     )
     return TargetResult(
@@ -142,8 +145,8 @@ def target_domain_study(
         layer=model.wiretap.layer,
         sampled_at_mas=sampled_at,
         ybar=ybar,
-        rescanned=scans.rescanned,
-        xprime=scans.xprime,
+        rescanned=rescanned[:, 0],
+        xprime=xprime,
         distance=distance,
         null_distance=null,
         likeness=match_lesions(ybar, scanned.y, scanner.patch_grid)[0],
@@ -154,17 +157,7 @@ def target_domain_study(
     )
 
 
-class _Scans(NamedTuple):
-    """Every ȳ, the true y and y with a lesion, scanned again and denoised."""
-
-    rescanned: Tensor
-    xprime: Tensor
-    again: Tensor
-    with_lesion: Tensor
-
-
 def _scan(
-    f: Callable[[Tensor], Tensor],
     scanner: SliceScanner,
     scanned: Scanned,
     ybar: Tensor,
@@ -173,41 +166,23 @@ def _scan(
     null_groups: int,
     seed: int,
     progress: bool,
-) -> _Scans:
-    """Send the anatomies through the scanner and f with fresh noise."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scan every ȳ, y with a lesion, and the true y again, with fresh noise."""
     y, mas = scanned.y, scanned.mas
 
     def label(what: str) -> str | None:
         return f"{scanned.denoiser}: scanning {what} at {mas:g} mAs" if progress else None
 
-    rescanned = scanner.rescan(
-        ybar, mas, draws=draws, seed=derived_seed(seed, "rescan"), progress=label(f"{len(ybar)} ȳ")
-    )
-    again = scanner.low_dose(
-        mas,
-        draws=max(NULL_DRAWS, null_groups * draws),
-        seed=derived_seed(seed, "null"),
-        progress=label("y again"),
-    )
     lesion = y + power_lesion(scanner.patch_grid).on(scanner.patch_grid).to(y)
-    with_lesion = scanner.rescan(
-        lesion.expand(POWER_SCANS, *y.shape),
-        mas,
-        draws=draws,
-        seed=derived_seed(seed, "lesion"),
-        progress=label("y with a lesion"),
-    )
-    return _Scans(rescanned[:, 0], apply(f, rescanned), apply(f, again), apply(f, with_lesion))
-
-
-def _compare(y: Tensor, ybar: Tensor, distance: Tensor, null: Tensor) -> TargetNumbers:
-    """Distances of the ȳ beside those of the true y, and how much the ȳ vary."""
-    by_sample, by_group = Spread.of(distance.mean(1)), Spread.of(null.mean(1))
-    return TargetNumbers(
-        by_sample,
-        by_group,
-        inside=float((distance.mean(1) <= by_group.high).double().mean()),
-        sd_hu=float(rms(sample_sd(ybar))),
-        covered=coverage(ybar, y),
-        n=len(ybar),
-    )
+    lesions = lesion.expand(POWER_SCANS, *y.shape)
+    rescanned, with_lesion = (
+        scanner.rescan(
+            images, mas, draws=draws, seed=derived_seed(seed, purpose), progress=label(what)
+        )
+        for images, purpose, what in (
+            (ybar, "rescan", f"{len(ybar)} ȳ"), (lesions, "lesion", "y with a lesion"),
+        )
+    )  # fmt: skip
+    null_draws, null_seed = max(NULL_DRAWS, null_groups * draws), derived_seed(seed, "null")
+    again = scanner.low_dose(mas, draws=null_draws, seed=null_seed, progress=label("y again"))
+    return rescanned, with_lesion, again

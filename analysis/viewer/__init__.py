@@ -6,8 +6,6 @@
 is `page.css`. `page` puts them together.
 """
 
-from .pack import Packer, unpack
-from .page import policy, section, style
-from .sets import image_sets
+import lazy_loader
 
-__all__ = ["Packer", "image_sets", "policy", "section", "style", "unpack"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

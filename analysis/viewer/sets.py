@@ -1,17 +1,20 @@
 """Which images of a study are looked at together: one set for each layer and sampler.
 
 A set has columns. The upper image of a column is looked at, the lower one is what it is compared
-by: its difference from another image, or a map over the samples.
+by: its difference from another image, or a map over the samples. Which tiles a study has, and in
+which column, is tiles.csv beside this file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..runs.order import order_words, sample_order, sample_words
+from ..figures.images import sd_hu
+from ..runs.order import capital, order_words, sample_order, sample_words
+from ..runs.quantities import read_table
 from ..runs.store import Study
 from .pack import Packer
 
@@ -26,8 +29,7 @@ _KINDS = {
     "projection-domain": "Two anatomies, y and ȳ",
 }
 _SAMPLERS = {"plain": "as sampled", "projected": "projected onto the fibre"}
-
-Tile = dict[str, Any]
+_TILES = read_table("tiles.csv", __package__)
 
 
 def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> list[dict[str, Any]]:
@@ -36,7 +38,7 @@ def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> lis
     Parameters
     ----------
     study : Study
-        Of any kind; kinds that are not known here show what they have on the patch's pixels.
+        A study of any kind; an unknown kind shows what it has on the patch's pixels.
     packer : Packer
     most : int
         Largest number of samples of a set.
@@ -50,73 +52,75 @@ def image_sets(study: Study, packer: Packer, *, most: int = MOST_SAMPLES) -> lis
     """
     if not {"x", "y", "fx"} <= study.arrays.keys():
         return []
-    if study.kind == "target-domain":
-        return [_target(study, packer, most)]
     if study.kind == "invariances":
-        found = []
-        for sampler in _SAMPLERS:
-            for layer in study.facts["layers"]:
-                if f"layer-{layer}/{sampler}" in study.arrays:
-                    found.append(_layer(study, packer, most, layer, sampler))
-        return found
+        return [
+            _layer(study, packer, most, layer, sampler)
+            for sampler in _SAMPLERS
+            for layer in study.facts["layers"]
+            if f"layer-{layer}/{sampler}" in study.arrays
+        ]
     if study.kind == "projection-domain":
         return [_pair(study, packer)]
-    return [_others(study, packer, most)]
+    return [(_target if study.kind == "target-domain" else _others)(study, packer, most)]
 
 
-def _tile(label: str, key: str, *, minus: str = "", look: str = "image") -> Tile:
-    """A tile: a stack, less another one if asked; look is image, difference, sd or slice."""
-    return {"label": label, "of": key, "minus": minus, "look": look}
+def _columns(
+    study: Study, packer: Packer, images: Mapping[str, np.ndarray], tiles: Sequence[dict[str, str]]
+) -> list[list[dict[str, str]]]:
+    """Tiles by column: a stack, less another one if asked; look is image, difference, sd, slice."""
+    key = {name: packer.add(image) for name, image in images.items()}
+    columns: dict[str, list[dict[str, str]]] = {}
+    for tile in tiles:
+        if tile["kind"] in ("", study.kind) and tile["of"] in key:
+            shown = {
+                "label": tile["label"].replace("{mas}", f"{study.mas:g}"),
+                "of": key[tile["of"]],
+            }
+            shown |= {"minus": key.get(tile["minus"], ""), "look": tile["look"]}
+            columns.setdefault(tile["column"], []).append(shown)
+    return list(columns.values())
 
 
 def _set(
     study: Study,
     packer: Packer,
-    columns: list[list[Tile]],
+    images: Mapping[str, np.ndarray],
     *,
-    layer: str,
-    sampler: str,
-    order: Sequence[int],
-    total: int,
-    verdict: Mapping[str, Any] | None,
-    words: Sequence[str] = (),
-    order_word: str = "",
+    layer: str = "output",
+    sampler: str = "plain",
+    order: Sequence[int] = (0,),
+    total: int = 1,
+    verdict: Mapping[str, Any] | None = None,
     distance: np.ndarray | None = None,
-    distance_word: str = "",
+    tiles: Sequence[dict[str, str]] = (),
+    **words: Any,
 ) -> dict[str, Any]:
-    patch = study.facts["patch"]
-    arrays = study.arrays
-    first = [_tile("y, high dose", packer.add(arrays["y"]))]
-    if "slice" in arrays:
-        first.append(_tile("slice", packer.add(arrays["slice"]), look="slice"))
-    y, x, fx = (packer.add(arrays[name]) for name in ("y", "x", "fx"))
-    known = [
-        first,
-        [_tile(f"x, {study.mas:g} mAs", x), _tile("x - y", x, minus=y, look="difference")],
-        [_tile("f(x)", fx), _tile("f(x) - y", fx, minus=y, look="difference")],
-    ]
+    """A set of images of a study, by their names in the table of tiles, or in further tiles."""
+    patch, arrays = study.facts["patch"], study.arrays
+    known = {name: arrays[name] for name in ("y", "slice", "x", "fx") if name in arrays}
+    verdict = verdict or study.facts.get("verdict")
     return {
         "kind": study.kind,
         "kind_word": _KINDS.get(study.kind, study.kind),
         "denoiser": study.denoiser,
-        "denoiser_word": f"{study.denoiser[:1].upper()}{study.denoiser[1:]}",
+        "denoiser_word": capital(study.denoiser),
         "mas": study.mas,
         "layer": layer,
         "sampler": sampler,
         "sampler_word": _sampler_word(study, layer, sampler),
         "shown": len(order),
         "total": total,
-        "columns": known + columns,
+        "columns": _columns(study, packer, known | dict(images), [*_TILES, *tiles]),
         "spacing": [float(s) for s in patch["spacing_mm"]],
         "centre": [float(c) for c in patch["centre_mm"]],
         "slice_spacing": [float(s) for s in patch["slice_spacing_mm"]],
         "verdict": str(verdict["sentence"]) if verdict else "",
         "numbers": [k + 1 for k in order],
-        "words": list(words),
-        "order_word": order_word,
+        "words": [],
+        "order_word": "",
         "distance": [] if distance is None else [round(float(distance[k]), 2) for k in order],
-        "distance_word": distance_word,
-    }
+        "distance_word": "",
+    } | words
 
 
 def _sampler_word(study: Study, layer: str, sampler: str) -> str:
@@ -128,101 +132,70 @@ def _sampler_word(study: Study, layer: str, sampler: str) -> str:
     return ", ".join(filter(None, [str(name), _SAMPLERS.get(sampler, sampler)]))
 
 
-def _sd(samples: np.ndarray) -> np.ndarray:
-    flat = samples.astype(np.float64)
-    return flat.std(0, ddof=1) if len(flat) > 1 else np.zeros_like(flat[0])
-
-
 def _layer(study: Study, packer: Packer, most: int, layer: str, sampler: str) -> dict[str, Any]:
     arrays, name = study.arrays, f"layer-{layer}/{sampler}"
     samples, outputs = arrays[name], arrays[f"{name}_output"]
     shown = min(most, len(samples), len(outputs))
-    x, fx = packer.add(arrays["x"]), packer.add(arrays["fx"])
-    xbar, fxbar = packer.add(samples[:shown]), packer.add(outputs[:shown])
-    mean = packer.add(samples.mean(0, dtype=np.float64))
-    columns = [
-        [_tile("x̄", xbar), _tile("x̄ - x", xbar, minus=x, look="difference")],
-        [_tile("f(x̄)", fxbar), _tile("f(x̄) - f(x)", fxbar, minus=fx, look="difference")],
-        [
-            _tile("sd of x̄", packer.add(_sd(samples)), look="sd"),
-            _tile("mean x̄ - x", mean, minus=x, look="difference"),
-        ],
-    ]
-    verdict = study.facts.get("verdicts", {}).get(f"{layer}, {sampler}")
+    images = {
+        "xbar": samples[:shown],
+        "fxbar": outputs[:shown],
+        "mean": samples.mean(0, dtype=np.float64),
+        "sd": sd_hu(samples),
+    }
     return _set(
-        study, packer, columns, layer=layer, sampler=sampler, order=range(shown),
-        total=len(samples), verdict=verdict, distance=arrays.get(f"{name}_distance"),
-        distance_word="‖f(x̄) - f(x)‖",
+        study, packer, images, layer=layer, sampler=sampler, order=range(shown),
+        total=len(samples), verdict=study.facts.get("verdicts", {}).get(f"{layer}, {sampler}"),
+        distance=arrays.get(f"{name}_distance"), distance_word="‖f(x̄) - f(x)‖",
     )  # fmt: skip
 
 
 def _target(study: Study, packer: Packer, most: int) -> dict[str, Any]:
-    arrays = study.arrays
+    arrays, order = study.arrays, sample_order(study)[:most]
     samples, outputs = arrays["ybar"], arrays["xprime"]
-    order = sample_order(study)[:most]
-    x, y, fx = (packer.add(arrays[name]) for name in ("x", "y", "fx"))
-    ybar, scanned = packer.add(samples[order]), packer.add(arrays["rescanned"][order])
-    xprime = packer.add(outputs[order, 0])
-    columns = [
-        [_tile("ȳ", ybar), _tile("ȳ - y", ybar, minus=y, look="difference")],
-        [
-            _tile("R⁻¹𝒫Rȳ", scanned),
-            _tile("R⁻¹𝒫Rȳ - x", scanned, minus=x, look="difference"),
-        ],
-        [_tile("x' = f(R⁻¹𝒫Rȳ)", xprime), _tile("x' - f(x)", xprime, minus=fx, look="difference")],
-        [
-            _tile("sd of ȳ", packer.add(_sd(samples)), look="sd"),
-            _tile("sd of x'", packer.add(_sd(outputs.reshape(-1, *samples.shape[1:]))), look="sd"),
-        ],
-    ]
-    distance = arrays.get("distance")
+    images = {
+        "ybar": samples[order],
+        "rescanned": arrays["rescanned"][order],
+        "xprime": outputs[order, 0],
+        "sd": sd_hu(samples),
+        "xprime_sd": sd_hu(outputs.reshape(-1, *samples.shape[1:])),
+    }
     return _set(
-        study, packer, columns, layer="output", sampler="plain", order=order,
-        total=len(samples), verdict=study.facts.get("verdict"),
+        study, packer, images, order=order, total=len(samples),
         words=[", ".join(sample_words(study, k)) for k in order],
         order_word=order_words(study, len(order)),
-        distance=None if distance is None else distance.mean(1),
+        distance=arrays["distance"].mean(1) if "distance" in arrays else None,
         distance_word="‖x' - f(x)‖, mean over the noise draws (the first is shown),",
     )  # fmt: skip
 
 
 def _pair(study: Study, packer: Packer) -> dict[str, Any]:
     """Two anatomies, and their difference at each stage."""
-    key = {name: packer.add(image) for name, image in study.arrays.items() if image.ndim == 2 and
-           image.shape == study.arrays["y"].shape}  # fmt: skip
-    columns = [
-        [_tile("ȳ", key["ybar"]), _tile("ȳ - y", key["change"], look="difference")],
-        [
-            _tile("R⁻¹R(ȳ - y)", key["signal"], look="difference"),
-            _tile("J R⁻¹R(ȳ - y)", key["output_signal"], look="difference"),
-        ],
-    ]
-    if "hiding" in key:
-        hidden = _tile("δ that hides it from f", key["hiding"], look="difference")
-        columns.append([_tile("x", key["x"]), hidden])
-    return _set(
-        study, packer, columns, layer="output", sampler="plain", order=[0], total=1,
-        verdict=study.facts.get("verdict"),
-    )  # fmt: skip
+    names = ("ybar", "change", "signal", "output_signal", "hiding")
+    images = {name: study.arrays[name] for name in names if name in study.arrays}
+    if "hiding" in images:
+        images["hidden_in"] = study.arrays["x"]
+    return _set(study, packer, images)
 
 
 def _others(study: Study, packer: Packer, most: int) -> dict[str, Any]:
     """Whatever lies on the patch's pixels, each beside y."""
     shape = study.arrays["y"].shape
-    fits: Callable[[np.ndarray], bool] = lambda a: a.ndim in (2, 3) and a.shape[-2:] == shape
     named = {
         name: array
         for name, array in study.arrays.items()
-        if fits(array) and name not in ("x", "y", "fx", "slice")
+        if array.ndim in (2, 3) and array.shape[-2:] == shape
+        if name not in ("x", "y", "fx", "slice")
     }
     counts = [len(array) for array in named.values() if array.ndim == 3]
     shown = min([most, *counts]) if counts else 1
-    y = packer.add(study.arrays["y"])
-    columns = []
-    for name, array in named.items():
-        key = packer.add(array[:shown] if array.ndim == 3 else array)
-        columns.append([_tile(name, key), _tile(f"{name} - y", key, minus=y, look="difference")])
+    tiles = []
+    for name in named:
+        tile = {"kind": "", "column": name, "of": name}
+        tiles += [
+            tile | {"label": name, "minus": "", "look": "image"},
+            tile | {"label": f"{name} - y", "minus": "y", "look": "difference"},
+        ]
+    images = {name: array[:shown] if array.ndim == 3 else array for name, array in named.items()}
     return _set(
-        study, packer, columns, layer="output", sampler="plain", order=range(shown),
-        total=max(counts, default=1), verdict=study.facts.get("verdict"),
-    )  # fmt: skip
+        study, packer, images, tiles=tiles, order=range(shown), total=max(counts, default=1)
+    )

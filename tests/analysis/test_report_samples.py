@@ -1,5 +1,6 @@
 """What a report says of the test of compatibility, and the order in which it shows the ȳ."""
 
+import html
 import re
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def none_compatible(study):
 def top(*studies):
     """The words at the top of a report, without tags."""
     found = re.search(r"<dt>Compatible</dt><dd>(.*?)</dd>", summary(Run(Path(), {}, list(studies))))
-    return found and re.sub(r"<br>", "\n", found[1]).replace("&#x27;", "'")
+    return found and html.unescape(found[1].replace("<br>", "\n"))
 
 
 def test_the_picture_shows_the_most_different_compatible_ones_first(study):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from viewer_run import COLS, KEPT, ROWS, SAMPLES, four_studies, made
 
+from analysis.report.html import look
 from analysis.report.page import render
-from analysis.report.style import STYLE
 from analysis.runs.store import Run, Study
 from analysis.viewer import Packer, image_sets, policy, section, unpack
 from recon.errors import DataError
@@ -175,7 +175,7 @@ def luminance(colour):
 @pytest.mark.parametrize("scheme", [0, 1], ids=["bright", "dark"])
 def test_texts_stand_out_from_the_paper(scheme):
     """WCAG 2.1: a contrast of 4.5 for text, 3 for the edges of controls."""
-    block = re.findall(r":root \{(.*?)\}", STYLE, re.S)[scheme]
+    block = re.findall(r":root \{(.*?)\}", look(), re.S)[scheme]
     colour = dict(re.findall(r"--(\w+): (#\w{6})", block))
     for name in ("ink", "soft", "accent", "yes", "part", "no", "edge"):
         for ground in ("paper", "wash"):

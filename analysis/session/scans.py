@@ -1,35 +1,35 @@
-"""What run.json says of a run on a projection scan."""
+"""Commands on projection scans: how a scan is opened, and what run.json says of it."""
 
 from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from recon.storage import versions
+from .running import current
 
 if TYPE_CHECKING:
     from analysis.projections.slices import SlicePlan
     from recon import Scan
 
-__all__ = ["Command", "scan_digest", "scan_record"]
+__all__ = ["open_scan", "scan_record"]
 
 _THREADS = 4
 
 
-class Command(Protocol):
-    """What a record says of the command that is running."""
+def open_scan(folder: Path) -> Scan:
+    """The scan in a folder, its headers read with a bar; what is odd about it becomes a note."""
+    from recon import read_scan
 
-    command: str
-    notes: list[str]
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been running."""
+    found = read_scan(folder, progress="headers")
+    for note in found.notes:
+        current().note(note)
+    return found
 
 
-def scan_digest(scan: Scan) -> str:
+def _digest(scan: Scan) -> str:
     """SHA-256 of the SHA-256 of every file of a scan, in the order of the views."""
     paths = scan.line_integrals.paths  # type: ignore[attr-defined]
 
@@ -37,16 +37,11 @@ def scan_digest(scan: Scan) -> str:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").digest()
 
-    total = hashlib.sha256()
     with ThreadPoolExecutor(_THREADS) as pool:
-        for one in pool.map(digest, paths):
-            total.update(one)
-    return total.hexdigest()
+        return hashlib.sha256(b"".join(pool.map(digest, paths))).hexdigest()
 
 
-def scan_record(
-    scan: Scan, plan: SlicePlan, configuration: dict[str, Any], *, run: Command
-) -> dict[str, Any]:
+def scan_record(scan: Scan, plan: SlicePlan, /, **configuration: Any) -> dict[str, Any]:
     """Return the record of a run: command, configuration, scan, slices, input, versions, notes.
 
     Parameters
@@ -55,12 +50,12 @@ def scan_record(
         As it was read from files.
     plan : SlicePlan
         The slices that were reconstructed.
-    configuration : dict
+    configuration
         Arguments of the command besides those of the slices.
-    run : Command
-        Its words, its time and its notes.
     """
-    device = plan.options.device
+    from recon.storage import versions
+
+    run, device = current(), plan.options.device
     return {
         "command": run.command,
         "configuration": {**configuration, **asdict(plan.options)},
@@ -69,13 +64,10 @@ def scan_record(
         "inputs": {
             "series_uid": scan.series_uid,
             "views": len(scan),
-            "sha256": scan_digest(scan),
+            "sha256": _digest(scan),
             "sha256_of": "the SHA-256 of every file, in the order of the views",
         },
-        "backend": {
-            "name": "numba" if device == "cpu" else "torch",
-            "why": f"--device {device}",
-        },
+        "backend": {"name": "numba" if device == "cpu" else "torch", "why": f"--device {device}"},
         "seconds": round(run.seconds, 1),
         "versions": versions(),
         "notes": list(run.notes),
