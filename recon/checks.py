@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from .errors import DataError
 
-__all__ = ["count", "finite", "numbers", "positive", "view_angles"]
+__all__ = ["array", "count", "finite", "number", "numbers", "one_of", "positive", "view_angles"]
+
+
+def one_of(name: str, value: object, known: Iterable[object]) -> None:
+    """Refuse what is not among the values that are known."""
+    if value not in tuple(known):
+        expected = " or ".join(map(repr, known))
+        raise DataError(f"unknown {name}", expected=expected, got=repr(value))
+
+
+def array(name: str, value: Any) -> np.ndarray:
+    """Return one or more finite numbers, in any shape, as float64."""
+    try:
+        values = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise DataError(f"{name} are not finite numbers", got=value)
+    return values
+
+
+def number(name: str, value: Any) -> float:
+    """Return whatever stands for a number as a float, also one that is not finite."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError("not a number", where=name, got=repr(value)) from None
 
 
 def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
@@ -32,10 +59,12 @@ def positive(name: str, value: Any, unit: str = "mm") -> float:
     return float(value)
 
 
-def count(name: str, value: Any, least: int) -> int:
-    """Return a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DataError(f"{name} is not valid", expected=f"a whole number ≥ {least}", got=value)
+def count(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Return a whole number from ``least`` to ``most``."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not least <= int(value) <= most:
+        limits = f"≥ {least}" if most == math.inf else f"from {least} to {most}"
+        raise DataError(f"{name} is not valid", expected=f"a whole number {limits}", got=value)
     return int(value)
 
 

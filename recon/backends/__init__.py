@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from ..errors import DataError
+from ..checks import one_of
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
 
@@ -58,9 +58,7 @@ def make_backend(name: str, geometry: Geometry, grid: ImageGrid) -> Backend:
     BackendUnavailable
         If it cannot run on this machine.
     """
-    if not isinstance(name, str) or name not in BACKENDS:
-        known = ", ".join(map(repr, ("auto", *BACKENDS)))
-        raise DataError("unknown backend", where="backend", expected=known, got=repr(name))
+    one_of("backend", name, ("auto", *BACKENDS))
     module, class_name = BACKENDS[name]
     backend: Backend = getattr(importlib.import_module(f".{module}", __name__), class_name)(
         geometry, grid

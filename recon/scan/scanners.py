@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import one_of
 from ..errors import DataError
 from .helix import HelicalScan
 
@@ -50,11 +51,7 @@ def flash_helical(
     >>> flash_helical(length=38.4)
     HelicalScan(1153 views, 64×736, FFSZ, 1152 views a turn, pitch 1, z 19.2 to -19.2 mm)
     """
-    if focal_spot not in _FLASH_SHIFTS:
-        raise DataError(
-            "no such focal spot", where="focal_spot", expected=" or ".join(_FLASH_SHIFTS),
-            got=focal_spot,
-        )  # fmt: skip
+    one_of("focal_spot", focal_spot, _FLASH_SHIFTS)
     way = _way(length, pitch, table, views_per_rotation, collimation=64 * 0.6)
     states = np.array(_FLASH_SHIFTS[focal_spot])
     shifts = states[np.arange(len(way["z"])) % len(states)]
@@ -113,8 +110,7 @@ def _way(
     for name, value in (("length", length), ("pitch", pitch)):
         if not 0.0 < float(value) < 1e5:
             raise DataError(f"{name} is not positive", where=name, got=value)
-    if table not in ("in", "out"):
-        raise DataError("no such table direction", where="table", expected="in or out", got=table)
+    one_of("table direction", table, ("in", "out"))
     feed = pitch * collimation * (-1.0 if table == "in" else 1.0)
     views = max(round(length / abs(feed) * views_per_rotation), 1) + 1
     z = np.arange(views) * feed / views_per_rotation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checks import count, one_of
 from ...errors import DataError
 from ...geometry import ImageGrid
 from .abdomen import abdomen
@@ -55,12 +56,8 @@ def random_slice(anatomy: str, *, seed: int, grid: ImageGrid) -> NDArray[np.floa
     >>> hu.shape, float(hu[0, 0])
     ((100, 100), -1000.0)
     """
-    if anatomy not in _PAINTERS:
-        raise DataError(
-            "unknown anatomy", where="anatomy", expected=" | ".join(_PAINTERS), got=repr(anatomy)
-        )
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise DataError("a seed is a whole number", where="seed", expected=">= 0", got=repr(seed))
+    one_of("anatomy", anatomy, _PAINTERS)
+    count("seed", seed, 0)
     least = _LEAST_FIELD[anatomy]
     field = [n * step for n, step in zip(grid.shape, grid.spacing)]
     if min(field) < least:
