@@ -59,11 +59,10 @@ class Canvas:
         tilt: float = 0.03,
         ahead: float = 0.0,
     ) -> None:
-        rows, cols = (n * _SUPERSAMPLE for n in grid.shape)
-        self.spacing = np.array([grid.spacing[1], grid.spacing[0]]) / _SUPERSAMPLE
-        self.x = (np.arange(cols) - (cols - 1) / 2) * self.spacing[0] + grid.centre[0]
-        self.y = (np.arange(rows) - (rows - 1) / 2) * self.spacing[1] + grid.centre[1]
-        self.hu = np.full((rows, cols), -1000.0, dtype=np.float32)
+        fine = grid.finer(_SUPERSAMPLE)
+        self.x, self.y = fine.x, fine.y
+        self.spacing = np.array(fine.spacing[::-1])
+        self.hu = np.full(fine.shape, -1000.0, dtype=np.float32)
         self.occupancy = np.zeros(_OCCUPANCY_SHAPE, dtype=np.float32)
         self._corner = np.array([self.x[0], self.y[0]]) - self.spacing / 2
         self._fields: dict[float, NDArray[np.float32]] = {}
