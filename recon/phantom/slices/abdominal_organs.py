@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from .outlines import Outline, arc, blob, grown, lobulated, spline, tube
 from .trunk import Trunk
 from .vessels import scattered, tree
 
-__all__ = ["Phase", "contrast_phase", "kidneys", "liver", "pancreas", "spleen"]
+__all__ = ["Belly", "Phase", "contrast_phase", "kidneys", "liver", "pancreas", "spleen"]
 
 # Outlines in units of the cavity's half size; +x patient left, +y posterior.
 _LIVER_HIGH = np.array([
@@ -45,6 +46,17 @@ class Phase:
     wall: float
 
 
+class Belly(NamedTuple):
+    """One abdomen in the making: what its organs are painted on, and where."""
+
+    canvas: Canvas
+    rng: np.random.Generator
+    trunk: Trunk
+    level: float  # 0 at the dome of the liver, 1 below the kidneys
+    phase: Phase
+    room: NDArray[np.float32]  # mask of the cavity without the spine
+
+
 def contrast_phase(rng: np.random.Generator) -> Phase:
     """Draw CT numbers without contrast, or in the portal venous phase."""
     u = rng.uniform(-1.0, 1.0, 8)
@@ -67,11 +79,9 @@ def _parenchyma(canvas: Canvas, level: float) -> NDArray[np.float32]:
     return level + 2.0 * canvas.field(3.0) + 2.0 * canvas.field(16.0)
 
 
-def liver(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def liver(belly: Belly) -> None:
     """Paint the liver with fissure, vessels, occasional lesions and the gallbladder."""
+    canvas, rng, trunk, level, phase, room = belly
     low = np.clip((level - 0.1) / 0.65, 0.0, 1.0) ** 1.3
     points = (1.0 - low) * _LIVER_HIGH + low * _LIVER_LOW
     outline = grown(spline(_in_body(trunk, _jittered(rng, points, 0.02))), -1.0)
@@ -110,11 +120,9 @@ def liver(
         canvas.paint(bladder, rng.uniform(4.0, 16.0), within=room)
 
 
-def spleen(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def spleen(belly: Belly) -> None:
     """Paint the spleen."""
+    canvas, rng, trunk, level, phase, room = belly
     size = np.interp(level, [0.0, 0.1, 0.4, 0.62], [0.85, 1.0, 1.0, 0.6]) * rng.uniform(0.85, 1.05)
     anchor = np.array([0.95, 0.35])
     points = anchor + size * (_jittered(rng, _SPLEEN, 0.02) - anchor)
@@ -123,11 +131,9 @@ def spleen(
     canvas.paint(outline, _parenchyma(canvas, phase.spleen), within=room, organ=True)
 
 
-def kidneys(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def kidneys(belly: Belly) -> None:
     """Paint kidneys with cortex, pyramids, sinus, pelvis, renal veins and occasional cysts."""
+    canvas, rng, trunk, level, phase, room = belly
     x, y = trunk.spine
     for side in (-1.0, 1.0):
         centre_level = 0.66 if side < 0 else 0.58
@@ -172,10 +178,9 @@ def kidneys(
             canvas.paint(blob(edge, (rng.uniform(4.0, 12.0),) * 2), 8.0, within=room, organ=True)
 
 
-def pancreas(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, phase: Phase, room: NDArray[np.float32]
-) -> None:
+def pancreas(belly: Belly) -> None:
     """Paint the pancreas, lobulated, with the splenic vein behind it."""
+    canvas, rng, trunk, _, phase, room = belly
     x, y = trunk.spine
     path = np.array([(-34.0, -36.0), (-8.0, -52.0), (20.0, -50.0), (48.0, -38.0), (70.0, -22.0)])
     path = arc(path * rng.uniform(0.9, 1.1) + [x, y] + 3.0 * rng.standard_normal((5, 2)))
