@@ -34,7 +34,7 @@ def interpolated_sums(
     table : tensor, shape (places, images)
     left : integer tensor, shape (sums, k)
     weight : tensor, shape (sums, k)
-        Of the right-hand neighbour; of the table's dtype.
+        Weights of the right-hand neighbours, in the table's dtype.
 
     Returns
     -------

@@ -111,7 +111,7 @@ def backproject(
     z : np.ndarray, shape (slices,)
         Heights in growing order, a multiple of 16 of them [mm].
     thickness : float
-        Of a slice [mm].
+        Slice thickness [mm].
     first, stop : int
         Parallel angles that see the slices.
     angles : range
@@ -121,9 +121,7 @@ def backproject(
     """
     plan = stream.plan
     g = plan.geometry
-    centre = np.array(
-        [(g.n_rows - 1) / 2 - g.row_offset + 0.5 - s.shift_z / g.row_pitch for s in plan.states]
-    )
+    centre = np.array([g.spot_row(s.shift_z) for s in plan.states])
     fan = Fan(
         first=f32(plan.fine_first),
         per_mm=f32(2 / plan.filter.pitch),

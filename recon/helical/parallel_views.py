@@ -55,7 +55,7 @@ class ParallelStream:
         Read once and in order, as far as slices ask for it.
     plan : HelicalPlan
     window : str, Kernel or callable
-        Of the ramp filter.
+        Window of the ramp filter.
     room : int
         Parallel angles that are kept.
 
@@ -79,8 +79,9 @@ class ParallelStream:
         self.rows = np.zeros((room, states, fine, plan.table), np.float32)
         self.source_z = np.zeros((room, states, fine), np.float32)
         self.next = 0  # first angle that is not made yet
-        off = np.concatenate([s.off for s in plan.states])
-        span = (float(np.ptp(off)) + (_AT_ONCE + 1) * plan.theta_step) / self._view_step()
+        off, angles = np.concatenate([s.off for s in plan.states]), plan.states[0].angles
+        view_step = float(angles[-1] - angles[0]) / (len(angles) - 1)
+        span = (float(np.ptp(off)) + (_AT_ONCE + 1) * plan.theta_step) / view_step
         self._kept = (int(span) + 2 * TAPS) * states
         cols = plan.geometry.n_cols
         self._ring = np.zeros((self._kept, cols, plan.table), np.float32)
@@ -89,14 +90,9 @@ class ParallelStream:
         self._parallel = np.empty(shape, np.float32)
         self._filtered = np.empty((shape[0], fine, 16), np.float32)
 
-    def _view_step(self) -> float:
-        angles = self.plan.states[0].angles
-        return float(angles[-1] - angles[0]) / (len(angles) - 1)
-
     def start(self, first: int) -> None:
         """Leave out all angles before ``first``, if they are not made yet."""
-        if first > self.next:
-            self.next = first
+        self.next = max(self.next, first)
 
     def advance(self, stop: int) -> None:
         """Make all angles before ``stop``."""

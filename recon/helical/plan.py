@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import DataError
 from ..fbp.plan import FbpPlan
 from ..fbp.rebinning import cubic_weights
-from ..geometry import FanBeam, ImageGrid
+from ..geometry import ImageGrid
 from ..scan.helix import HelicalScan
 from .lookup import table_width
 
@@ -200,10 +200,7 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     fine_last = math.ceil((radius - t_first) / (pitch / 2)) + 2
     lag = max(fine_last // 2 + 1, n_t - fine_first // 2)
     ramp = FbpPlan(
-        geometry=FanBeam(
-            angles=[0.0], n_cols=g.n_cols, col_pitch=g.col_pitch, src_iso=g.src_iso,
-            src_det=g.src_det, col_offset=g.col_offset,
-        ),
+        geometry=g.fan([0.0]),
         theta=np.zeros(1), share=0.0, n_t=n_t, pitch=pitch, t_first=t_first,
         fine_first=fine_first, n_fine=fine_last - fine_first + 1,
         n_fft=1 << (max(2 * lag, 16) - 1).bit_length(),

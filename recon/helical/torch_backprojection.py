@@ -53,7 +53,7 @@ class TorchSlab:
     z : np.ndarray, shape (slices,)
         Heights [mm].
     thickness : float
-        Of a slice [mm].
+        Slice thickness [mm].
     device : torch.device
     """
 
@@ -110,7 +110,7 @@ class TorchSlab:
         total = torch.zeros((len(x), len(self._z)), device=self.device)
         weight = torch.zeros_like(total)
         for s, state in enumerate(plan.states):  # focal-spot states
-            centre = (g.n_rows - 1) / 2 - g.row_offset + 0.5 - state.shift_z / g.row_pitch
+            centre = g.spot_row(state.shift_z)
             cosine, sine = float(np.cos(theta[s])), float(np.sin(theta[s]))
             t, along = x * cosine - y * sine, x * sine + y * cosine
             for k in range(len(sign)):  # half turns that see the slices

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import count, finite, positive
+from ..checks import count, finite, one_of, positive
 from ..errors import DataError
+from ..geometry import FanBeam
 
 __all__ = ["FOCAL_SPOTS", "PATIENT_POSITIONS", "HelicalScan"]
 
@@ -109,20 +110,8 @@ class HelicalScan:
             object.__setattr__(self, name, count(name, getattr(self, name), least))
         for name in ("row_offset", "col_offset"):
             object.__setattr__(self, name, finite(name, getattr(self, name)))
-        if self.focal_spot not in FOCAL_SPOTS:
-            raise DataError(
-                "unknown flying focal spot",
-                where="focal_spot",
-                expected=", ".join(FOCAL_SPOTS),
-                got=self.focal_spot,
-            )
-        if self.patient_position not in ("", *PATIENT_POSITIONS):
-            raise DataError(
-                "unknown patient position",
-                where="patient_position",
-                expected=", ".join(PATIENT_POSITIONS),
-                got=self.patient_position,
-            )
+        one_of("flying focal spot", self.focal_spot, FOCAL_SPOTS)
+        one_of("patient position", self.patient_position or "HFS", PATIENT_POSITIONS)
 
     def __len__(self) -> int:
         return len(self.angles)
@@ -206,6 +195,15 @@ class HelicalScan:
             shifts.round(2), axis=0, return_index=True, return_inverse=True
         )
         return np.argsort(np.argsort(first))[member.reshape(-1)]
+
+    def fan(self, angles: Any) -> FanBeam:
+        """Return the fan of a focal spot in the focal centre, at other view angles [rad]."""
+        names = ("n_cols", "col_pitch", "src_iso", "src_det", "col_offset")
+        return FanBeam(angles=angles, **{name: getattr(self, name) for name in names})
+
+    def spot_row(self, shift_z: Any) -> Any:
+        """Row coordinate of a focal spot's own height, the lower edge of row 0 being 0 [rows]."""
+        return (self.n_rows - 1) / 2 - self.row_offset + 0.5 - shift_z / self.row_pitch
 
     def sources(self) -> np.ndarray:
         """Return the focal spots, (views, 3): x to the right, y downward, z [mm]."""

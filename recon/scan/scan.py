@@ -212,16 +212,8 @@ def quanta_from_tube(geometry: HelicalScan, exposures: np.ndarray, *, kvp: float
     -------
     np.ndarray, shape (views, cols), float32
     """
-    from ..geometry import FanBeam
     from ..tube import photons_per_column
 
-    fan = FanBeam(
-        angles=[0.0, 2 * np.pi / geometry.views_per_rotation],
-        n_cols=geometry.n_cols,
-        col_pitch=geometry.col_pitch,
-        src_iso=geometry.src_iso,
-        src_det=geometry.src_det,
-        col_offset=geometry.col_offset,
-    )
+    fan = geometry.fan([0.0, 2 * np.pi / geometry.views_per_rotation])
     column = photons_per_column(mas=1.0, kvp=kvp, geometry=fan, slice_thickness=geometry.row_width)
     return (np.asarray(exposures)[:, None] * column).astype(np.float32)
