@@ -94,7 +94,7 @@ def check_steps(
     paths : sequence of str
         Their files.
     views_per_rotation : int
-        As the files state it.
+        Views in a full turn, as the files state them.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,6 @@ from .gate import check_focal_spot, check_frame, check_same_series, check_unique
 from .order import check_steps, scan_order
 from .tags import OLD, WANTED, View
 from .view_files import ViewFiles
-from .view_table import ViewTable, rotation_time
 
 __all__ = ["read_scan"]
 
@@ -29,6 +29,7 @@ _COMPANIONS = (
     ".tcia", ".xlsx",
 )  # fmt: skip
 _EXPOSURE_TOLERANCE = 0.05
+_PER_VIEW = ("angle", "z", "shift_angle", "shift_z", "shift_radius", "slope", "intercept")
 
 
 def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
@@ -80,7 +81,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     paths = _files(Path(folder).expanduser())
     first = _open(paths[0])
     transposed = check_frame(first)
-    views = ViewTable(len(paths), int(first.number("n_cols")))
+    views = _ViewTable(len(paths), int(first.number("n_cols")))
     views.put(0, first)
 
     def read(start: int) -> int:
@@ -122,6 +123,11 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     geometry = _geometry(first, angles, table["z"], shifts, notes)
     exposures = _exposures(table, paths)
     kvp = first.number("kvp")
+    if views.photons is None:
+        notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
+        photons = quanta_from_tube(geometry, exposures, kvp=kvp)
+    else:
+        photons = views.photons[order]
     return Scan(
         line_integrals=ViewFiles(
             paths,
@@ -132,16 +138,16 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
             transposed,
         ),
         geometry=geometry,
-        photons=_photons(views.photons, order, geometry, exposures, kvp, notes),
+        photons=photons,
         exposures=exposures,
         kvp=kvp,
         mu_water=_mu_water(first),
         series_uid=first.text("series"),
         study_uid=first.text("study", optional=True),
-        rotation_time=rotation_time(first),
-        fov=first.number("fov") if first.raw("fov") else None,
+        rotation_time=_rotation_time(first),
+        fov=first.number_or("fov", None),
         vendor=_vendor(first),
-        ctdi_vol=first.number("ctdi_vol") if first.raw("ctdi_vol") else None,
+        ctdi_vol=first.number_or("ctdi_vol", None),
         corrections=tuple(n for n in CORRECTIONS if first.text(n, optional=True) == "YES"),
         notes=tuple(notes),
     )
@@ -183,6 +189,85 @@ def _open(path: str) -> View:
             remedy="fetch the file again, or remove it",
         )
     return View(header)
+
+
+class _ViewTable:
+    """Numbers that each view has for itself, in the order in which the files were found.
+
+    Attributes
+    ----------
+    table : np.ndarray, shape (views,)
+        A record of named numbers a view; NaN where a file does not say.
+    uids : list of str
+        SOP instance UIDs.
+    photons : np.ndarray or None, shape (views, cols), float32
+        PhotonStatistics, where the files have it.
+    """
+
+    def __init__(self, count: int, n_cols: int) -> None:
+        names = (*_PER_VIEW, "timestamp", "instance", "offset", "mas", "stated_mas")
+        self.table = np.full(count, np.nan, dtype=[(name, np.float64) for name in names])
+        self.uids = [""] * count
+        self.photons: np.ndarray | None = None
+        self._n_cols = n_cols
+        self._has_photons = False
+
+    def put(self, k: int, view: View) -> None:
+        """Keep the numbers of the view that file ``k`` holds."""
+        for name in _PER_VIEW:
+            self.table[name][k] = view.number(name)
+        for name in ("timestamp", "instance"):
+            self.table[name][k] = view.number_or(name, math.nan)
+        self.table["offset"][k] = view.header.pixels[0]
+        self.table["mas"][k], self.table["stated_mas"][k] = _mas(view)
+        self.uids[k] = view.text("sop_instance")
+        self._put_photons(k, view)
+
+    def _put_photons(self, k: int, view: View) -> None:
+        if k == 0:
+            self._has_photons = view.raw("photons") is not None
+            if self._has_photons:
+                self.photons = np.empty((len(self.uids), self._n_cols), dtype=np.float32)
+        if (view.raw("photons") is not None) != self._has_photons:
+            raise view.refusal(
+                "photons",
+                "only some views state their quanta",
+                "PhotonStatistics in all views or in none",
+                "a value" if view.raw("photons") else "nothing",
+            )
+        if self.photons is not None:
+            quanta = view.array("photons")
+            if len(quanta) != self._n_cols:
+                raise view.refusal(
+                    "photons", "quanta do not fit the detector", f"{self._n_cols} values",
+                    len(quanta),
+                )  # fmt: skip
+            self.photons[k] = quanta
+
+
+def _first(view: View, *names: tuple[str, float]) -> float | None:
+    """The first of several elements that a view has, over its factor."""
+    return next((view.number(name) / factor for name, factor in names if view.raw(name)), None)
+
+
+def _rotation_time(view: View) -> float | None:
+    """Time of a turn [s]; None where the file does not say."""
+    return _first(view, ("rotation_time_us", 1e6), ("rotation_time", 1e3))
+
+
+def _mas(view: View) -> tuple[float, float]:
+    """MAs per rotation, and what (0018,1152) states beside it (NaN: nothing)."""
+    stated = _first(view, ("exposure_uas", 1e3), ("exposure", 1.0))
+    current = _first(view, ("current_ua", 1e3), ("current", 1.0))
+    time = _rotation_time(view)
+    if current is not None and time is not None:
+        return current * time, math.nan if stated is None else stated
+    if stated is None:
+        name = "current" if current is None else "rotation_time"
+        raise view.refusal(
+            name, "the exposure is not known", "tube current and rotation time", "nothing"
+        )
+    return stated, math.nan
 
 
 def _exposures(table: np.ndarray, paths: list[str]) -> np.ndarray:
@@ -239,20 +324,6 @@ def _geometry(
         shift_z=shifts[:, 1],
         shift_radius=shifts[:, 2],
         focal_spot=view.text("focal_spot").upper(),
-        stated_pitch=view.number("pitch") if view.raw("pitch") else None,
+        stated_pitch=view.number_or("pitch", None),
         patient_position=position,
     )
-
-
-def _photons(
-    read: np.ndarray | None,
-    order: np.ndarray,
-    geometry: HelicalScan,
-    exposures: np.ndarray,
-    kvp: float,
-    notes: list[str],
-) -> np.ndarray:
-    if read is None:
-        notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
-        return quanta_from_tube(geometry, exposures, kvp=kvp)
-    return read[order]

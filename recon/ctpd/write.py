@@ -203,7 +203,6 @@ def _file(uid: str, view: int, scan: Scan, common: dict[int, bytes], pixels: np.
     else:
         values["exposure_uas"] = str(max(round(mas * 1e3), 1))
     elements = {**common, **dict(_element(name, value) for name, value in values.items())}
-    elements[0x00080018] = _element("sop_instance", uid)[1]
     body = b"".join(elements[tag] for tag in sorted(elements))
     return _meta(uid) + body + _encoded(PIXEL_DATA, pixels.tobytes())
 
