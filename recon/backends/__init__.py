@@ -8,15 +8,16 @@ needs are imported when it is asked for.
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from ..checks import one_of
+from ..errors import BackendUnavailable
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
 
-__all__ = ["BACKENDS", "Backend", "make_backend"]
+__all__ = ["BACKENDS", "Backend", "library", "make_backend"]
 
 BACKENDS = {
     "numba": ("numba", "NumbaBackend"),
@@ -46,6 +47,18 @@ class Backend(Protocol):
 
     def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """Transpose of :meth:`fbp`."""
+
+
+def library(name: str, least: tuple[int, int], instead: str) -> Any:
+    """Import a library of at least that version, or raise BackendUnavailable."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise BackendUnavailable(name, str(error), instead) from error
+    if tuple(int(part) for part in module.__version__.split(".")[:2]) < least:
+        why = f"version {module.__version__} is before {least[0]}.{least[1]}"
+        raise BackendUnavailable(name, why, instead)
+    return module
 
 
 def make_backend(name: str, geometry: Geometry, grid: ImageGrid) -> Backend:

@@ -104,13 +104,10 @@ class TorchFbp:
 
     def _responses(
         self, plan: FbpPlan, window: Window, like: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        whole, half = fine_responses(plan, window)
-        complex_dtype = torch.complex128 if like.dtype == torch.float64 else torch.complex64
-        return (
-            torch.from_numpy(whole).to(like.device, complex_dtype),
-            torch.from_numpy(half).to(like.device, complex_dtype),
-        )
+    ) -> tuple[torch.Tensor, ...]:
+        kind = torch.complex128 if like.dtype == torch.float64 else torch.complex64
+        parts = fine_responses(plan, window)
+        return tuple(torch.from_numpy(part).to(like.device, kind) for part in parts)
 
     def _fine_index(self, plan: FbpPlan, like: torch.Tensor) -> torch.Tensor:
         index = torch.arange(plan.n_fine, device=like.device) + plan.fine_first

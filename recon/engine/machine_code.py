@@ -270,6 +270,5 @@ class Kernel:
         return _target().emit_object(module)
 
 
-def kernel(function: Callable[..., None]) -> Kernel:
-    """Make a kernel of a function whose arguments but the tag are annotated with numba's types."""
-    return Kernel(function)
+kernel = Kernel
+"""Makes a kernel of a function whose arguments but the tag are annotated with numba's types."""

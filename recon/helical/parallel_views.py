@@ -53,9 +53,8 @@ class ParallelStream:
     ----------
     line_integrals : lazy sequence, shape (views, rows, cols)
         Read once and in order, as far as slices ask for it.
-    plan : HelicalPlan
-    window : str, Kernel or callable
-        Window of the ramp filter.
+    plan, window
+        Plan of the reconstruction, and window of its ramp filter.
     room : int
         Parallel angles that are kept.
 
@@ -128,10 +127,12 @@ class ParallelStream:
         ramp = plan.filter
         filter_views(
             LANES,
+            -(-blocks // 2),
             self._parallel[:blocks].reshape(-1),
             Samples(blocks, ramp.n_t, ramp.fine_first, ramp.n_fine),
             self._tables,
             self._filtered[:blocks].reshape(-1),
+            room=4 * ramp.n_fft * len(LANES),
         )
         slots = numbers % self.room
         _sum_rows(self._filtered[:blocks], plan.weights, slots, s, self.rows)
