@@ -210,16 +210,6 @@ class HelicalScan:
         beta, radius = self.source_angles, self.source_radius
         return np.stack([-radius * np.sin(beta), -radius * np.cos(beta), self.source_z], axis=-1)
 
-    def elements(self) -> np.ndarray:
-        """Return the detector's columns at mid-height, (views, cols, 3) [mm].
-
-        A row lies `row_heights` above them.
-        """
-        beta, ray = self.angles[:, None], self.angles[:, None] + self.fan_angles
-        x = -self.src_iso * np.sin(beta) + self.src_det * np.sin(ray)
-        y = -self.src_iso * np.cos(beta) + self.src_det * np.cos(ray)
-        return np.stack([x, y, np.broadcast_to(self.z[:, None], x.shape)], axis=-1)
-
     def __repr__(self) -> str:
         return (
             f"HelicalScan({len(self)} views, {self.n_rows}×{self.n_cols}, {self.focal_spot}, "
