@@ -198,26 +198,18 @@ def water_with_inserts(mu_water: float, *, diameter: float = 240.0) -> Ellipsoid
         Diameter of the cylinder [mm].
     """
     scale = diameter / 240.0
-    parts = [
-        Ellipsoid(centre=(0, 0, 0), axes=(diameter / 2, diameter / 2, math.inf), value=mu_water)
-    ]
-    for x, y, radius, hu in (
-        (70.0, 0.0, 12.0, 60.0),
-        (-20.0, 67.0, 12.0, -100.0),
-        (-35.0, -60.0, 12.0, 300.0),
-        (20.0, 40.0, 8.0, -20.0),
-    ):
-        parts.append(
-            Ellipsoid(
-                centre=(x * scale, y * scale, 0.0),
-                axes=(radius * scale, radius * scale, math.inf),
-                value=mu_water * hu / 1000,
-            )
-        )
-    ball = 5.0 * scale
-    parts.append(
-        Ellipsoid(
-            centre=(-60.0 * scale, 15.0 * scale, 0.0), axes=(ball, ball, ball), value=0.2 * mu_water
-        )
+    water = Ellipsoid(centre=(0, 0, 0), axes=(diameter / 2, diameter / 2, math.inf), value=mu_water)
+    contents = (
+        (70.0, 0.0, 12.0, math.inf, mu_water * 60.0 / 1000),
+        (-20.0, 67.0, 12.0, math.inf, mu_water * -100.0 / 1000),
+        (-35.0, -60.0, 12.0, math.inf, mu_water * 300.0 / 1000),
+        (20.0, 40.0, 8.0, math.inf, mu_water * -20.0 / 1000),
+        (-60.0, 15.0, 5.0, 5.0, 0.2 * mu_water),
     )
-    return EllipsoidPhantom(parts)
+    parts = [
+        Ellipsoid(
+            centre=(x * scale, y * scale, 0.0), axes=(a * scale, a * scale, c * scale), value=mu
+        )
+        for x, y, a, c, mu in contents
+    ]
+    return EllipsoidPhantom([water, *parts])

@@ -47,9 +47,8 @@ def abdomen(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
         for start in (np.pi / 2 - 0.72, np.pi / 2 + 0.72):
             turn = -1.0 if start < np.pi / 2 else 1.0
             places = start + turn * np.linspace(0.0, reach - 1.3, count)
-            ribs(
-                canvas, rng, cage, places + 0.05 * rng.standard_normal(count), cartilage_above=0.72
-            )
+            places += 0.05 * rng.standard_normal(count)
+            ribs(canvas, rng, cage, places, cartilage_above=0.72)
     vertebra(canvas, rng, trunk.spine, width=rng.uniform(40.0, 48.0), lumbar=level > 0.3)
     belly = Belly(canvas, rng, trunk, level, phase, room)
     _great_vessels(belly)
@@ -121,9 +120,8 @@ def _great_vessels(belly: Belly) -> None:
     canvas, rng, phase, (x, y) = belly.canvas, belly.rng, belly.phase, belly.trunk.spine
     front = y - 17.0
     radius = rng.uniform(8.5, 12.0)
-    aorta = blob(
-        (x + rng.uniform(6.0, 13.0), front - radius - 1.5), (radius, radius), rng=rng, rough=0.03
-    )
+    place = (x + rng.uniform(6.0, 13.0), front - radius - 1.5)
+    aorta = blob(place, (radius, radius), rng=rng, rough=0.03)
     place = (x - rng.uniform(17.0, 22.0), front - rng.uniform(6.0, 10.0))
     axes = (rng.uniform(10.0, 14.0), rng.uniform(7.0, 10.0))
     cava = blob(place, axes, rng.uniform(-0.4, 0.4), rng=rng, rough=0.05)

@@ -112,10 +112,9 @@ def liver(belly: Belly) -> None:
         canvas.paint(grown(lesion, 1.2), target, within=inside, opacity=0.5)
         canvas.paint(lesion, target + 2.0 * canvas.field(3.0), within=inside)
     if 0.25 < level < 0.65 and rng.random() < 0.75:
-        bladder = blob(
-            trunk.at(-0.42 - 0.1 * low, -0.42), (rng.uniform(10.0, 17.0), rng.uniform(14.0, 26.0)),
-            rng.uniform(-0.5, 0.5), rng=rng, rough=0.05,
-        )  # fmt: skip
+        place = trunk.at(-0.42 - 0.1 * low, -0.42)
+        axes = (rng.uniform(10.0, 17.0), rng.uniform(14.0, 26.0))
+        bladder = blob(place, axes, rng.uniform(-0.5, 0.5), rng=rng, rough=0.05)
         canvas.paint(grown(bladder, 1.8), phase.wall, within=room, organ=True)
         canvas.paint(bladder, rng.uniform(4.0, 16.0), within=room)
 

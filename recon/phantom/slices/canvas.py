@@ -67,7 +67,8 @@ class Canvas:
         self._corner = np.array([self.x[0], self.y[0]]) - self.spacing / 2
         self._fields: dict[float, NDArray[np.float32]] = {}
         self._texture_seed = int(rng.integers(2**62))
-        self._waves = rng.uniform(0.018, 0.04, (4, 1)) * _directions(rng, 4)
+        wavenumber, angle = rng.uniform(0.018, 0.04, (4, 1)), rng.uniform(0.0, 2 * np.pi, 4)
+        self._waves = wavenumber * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         self._phases = rng.uniform(0.0, 2 * np.pi, (4, 2))
         self._bend = bend * 0.5 * rng.standard_normal((4, 2))
         self._angle = float(tilt * rng.standard_normal())
@@ -165,8 +166,3 @@ class Canvas:
 
 def _coarse(outline: Outline) -> Outline:
     return outline / _OCCUPANCY_STEP + np.array(_OCCUPANCY_SHAPE[::-1]) / 2
-
-
-def _directions(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    angle = rng.uniform(0.0, 2 * np.pi, count)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -58,11 +58,8 @@ def _lung_vessels(chest: Chest, side: float, air: NDArray[np.float32], name: str
         )  # fmt: skip
     centre = trunk.at(side * 0.58, 0.05)
     reach = (0.45 * trunk.half_width, 0.95 * trunk.half_depth)
-    for count, width, opacity in (
-        (420, (0.4, 1.2), 0.5),
-        (150, (0.7, 2.4), 0.75),
-        (60, (0.9, 4.5), 1.0),
-    ):
+    sizes = (420, (0.4, 1.2), 0.5), (150, (0.7, 2.4), 0.75), (60, (0.9, 4.5), 1.0)
+    for count, width, opacity in sizes:
         dots = scattered(rng, centre, reach, count=count, width=width, root=hilum)
         canvas.paint(dots, 0.8 * chest.blood, within=air, opacity=opacity)
     canvas.paint(vessels, 0.8 * chest.blood, within=air)
@@ -84,10 +81,8 @@ def liver_dome(chest: Chest, air: NDArray[np.float32]) -> None:
     """Paint the liver's dome under the right lung."""
     canvas, rng, trunk = chest.canvas, chest.rng, chest.trunk
     size = rng.uniform(0.55, 0.95)
-    dome = blob(
-        trunk.at(-0.55, -0.05), (size * 0.42 * trunk.half_width, size * 0.62 * trunk.half_depth),
-        rng=rng, rough=0.05,
-    )  # fmt: skip
+    axes = (size * 0.42 * trunk.half_width, size * 0.62 * trunk.half_depth)
+    dome = blob(trunk.at(-0.55, -0.05), axes, rng=rng, rough=0.05)
     canvas.paint(grown(dome, 1.5), 45.0, within=air)
     liver = (108.0 if chest.contrast else 60.0) + 2.0 * canvas.field(3.0)
     canvas.paint(dome, liver, within=air)

@@ -44,8 +44,7 @@ def frontal_sinus(canvas: Canvas, rng: np.random.Generator, length: float, thick
     size = rng.uniform(0.5, 1.0)
     middle = -length - 0.4 * thick
     for side in (-1.0, 1.0):
-        cell = blob(
-            (side * 11.0 * size, middle), (10.0 * size, 1.0 + 3.5 * size), rng=rng, rough=0.2
-        )
+        axes = (10.0 * size, 1.0 + 3.5 * size)
+        cell = blob((side * 11.0 * size, middle), axes, rng=rng, rough=0.2)
         canvas.paint(grown(cell, 2.0), 1050.0)
         canvas.paint(cell, -980.0)
