@@ -194,14 +194,8 @@ def _open(path: str) -> View:
 class _ViewTable:
     """Numbers that each view has for itself, in the order in which the files were found.
 
-    Attributes
-    ----------
-    table : np.ndarray, shape (views,)
-        A record of named numbers a view; NaN where a file does not say.
-    uids : list of str
-        SOP instance UIDs.
-    photons : np.ndarray or None, shape (views, cols), float32
-        PhotonStatistics, where the files have it.
+    ``table`` has a record of named numbers a view, NaN where a file does not say; ``uids`` are the
+    SOP instance UIDs, ``photons`` (views, cols) PhotonStatistics, where the files have it.
     """
 
     def __init__(self, count: int, n_cols: int) -> None:

@@ -182,13 +182,7 @@ def dialect(header: RawHeader) -> tuple[str, int]:
 
 
 class View:
-    """One view's header, read by name.
-
-    Parameters
-    ----------
-    header : RawHeader
-        As `read_header` gives it.
-    """
+    """One view's header, as `read_header` gives it, read by name."""
 
     __slots__ = ("block", "dialect", "header")
 

@@ -88,7 +88,8 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
     common = _common(scan, series, study, slope, intercept)
     names = [f"view-{k + 1:06d}.dcm" for k in range(len(scan))]
     with run_folder(folder) as beside, ThreadPoolExecutor(_THREADS) as pool:
-        for chunk in _chunks(scan, progress):
+        pieces, hidden = list(scan.chunks()), not progress
+        for chunk in tqdm(pieces, progress, unit="chunk", leave=False, disable=hidden, delay=2):
             raw = _stored(scan.line_integrals[chunk], float(slope), float(intercept), chunk)
 
             def write(job: tuple[int, np.ndarray]) -> None:
@@ -98,11 +99,6 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
 
             list(pool.map(write, zip(range(chunk.start, chunk.stop), raw)))
     return [folder / name for name in names]
-
-
-def _chunks(scan: Scan, progress: str) -> Any:
-    pieces = list(scan.chunks())
-    return tqdm(pieces, desc=progress, unit="chunk", leave=False, disable=not progress, delay=2)
 
 
 def _scale(scan: Scan) -> tuple[str, str]:

@@ -26,30 +26,16 @@ _SIGMAS = 8.0  # beyond which no noise value is expected in a scan
 class NoisyViews(LazyViews):
     """Views of a source with noise: ``[i:j]`` takes those views and adds theirs.
 
-    The noise of a ray depends on the seed, the series, the view and the ray alone.
-
-    Attributes
-    ----------
-    source : lazy sequence, shape (views, rows, cols)
-        The line integrals without this noise.
-    photons : np.ndarray, shape (views, cols)
-        Quanta N0 at the dose of the source.
-    electronic_noise : float
-        σe [quanta].
-    seed : int
-        Seed of the noise.
-    series : str
-        UID of the series; its noise is that of the image of this number, a digest of it.
-    dose_fraction : float, optional
-        Dose that is simulated over that of the source, where this is a measurement and gets the
-        noise that it lacks; without it the source is free of noise and is measured.
+    The noise of a ray depends on the seed, the series, the view and the ray alone. A source that is
+    a measurement gets what it lacks at ``dose_fraction`` of its dose; without a fraction, the
+    source is free of noise and is measured.
     """
 
-    source: LineIntegrals
-    photons: np.ndarray
-    electronic_noise: float
+    source: LineIntegrals  # without this noise
+    photons: np.ndarray  # (views, cols) quanta N0 at the dose of the source
+    electronic_noise: float  # σe [quanta]
     seed: int
-    series: str
+    series: str  # its UID; a digest of it is the number of the image in the stream of the seed
     dose_fraction: float | None = None
 
     def __post_init__(self) -> None:
