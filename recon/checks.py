@@ -41,13 +41,10 @@ def number(name: str, value: Any) -> float:
 
 def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
     """Return ``value`` as ``count`` finite floats."""
-    try:
-        numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise DataError(f"{name} is not valid", expected=f"{count} finite numbers", got=value)
-    return numbers
+    values = array(name, value)
+    if values.shape != (count,):
+        raise DataError(f"{name} is not valid", expected=f"{count} numbers", got=value)
+    return tuple(values.tolist())
 
 
 def positive(name: str, value: Any, unit: str = "mm") -> float:

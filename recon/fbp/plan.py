@@ -121,8 +121,7 @@ def interleaves(geometry: Geometry, window: Window) -> bool:
     """
     if as_kernel(window) is None or not isinstance(geometry, FanBeam):
         return False
-    scanned = _range(geometry, _equal_steps(geometry))
-    return can_interleave(geometry) and _is(scanned, 2 * math.pi, geometry)
+    return can_interleave(geometry) and _spans(geometry, _equal_steps(geometry), 2 * math.pi)
 
 
 def _kernel_response(plan: FbpPlan, kernel: Kernel) -> np.ndarray:
@@ -177,12 +176,9 @@ def _equal_steps(geometry: Geometry) -> float:
     return float(step)
 
 
-def _range(geometry: Geometry, step: float) -> float:
-    return abs(step) * len(np.asarray(geometry.angles))
-
-
-def _is(scanned: float, angle: float, geometry: Geometry) -> bool:
-    return abs(scanned - angle) < 1e-2 * scanned / len(np.asarray(geometry.angles))
+def _spans(geometry: Geometry, step: float, angle: float) -> bool:
+    """Whether views ``step`` apart make up this angle [rad], to a hundredth of a step."""
+    return abs(abs(step) * geometry.shape[0] - angle) < 1e-2 * abs(step)
 
 
 def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -> FbpPlan:
@@ -204,11 +200,10 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -
     if not isinstance(geometry, (FanBeam, ParallelBeam)):
         raise DataError("unknown geometry", expected="FanBeam or ParallelBeam", got=geometry)
     step = _equal_steps(geometry)
-    scanned = _range(geometry, step)
     angles = np.asarray(geometry.angles)
     views = len(angles)
     fan = isinstance(geometry, FanBeam)
-    circle = _is(scanned, 2 * math.pi, geometry) or (not fan and _is(scanned, math.pi, geometry))
+    circle = _spans(geometry, step, 2 * math.pi) or (not fan and _spans(geometry, step, math.pi))
     if not circle:
         check_range(geometry, step)
     weights = None if circle else redundancy_weights(geometry, step)

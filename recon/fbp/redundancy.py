@@ -28,7 +28,7 @@ def check_range(geometry: Geometry, step: float) -> None:
     fan = isinstance(geometry, FanBeam)
     widest = float(np.abs(geometry.fan_angles).max()) if isinstance(geometry, FanBeam) else 0.0
     needed = math.pi + 2 * widest
-    scanned = len(np.asarray(geometry.angles)) * abs(step)
+    scanned = geometry.shape[0] * abs(step)
     # a view stands for the angles half a step to either side of it; one step more is forgiven
     if scanned + abs(step) < needed:
         raise DataError(
@@ -53,8 +53,7 @@ def redundancy_weights(geometry: Geometry, step: float) -> np.ndarray:
     >>> (weights[:6] + weights[18:]).round(12).tolist(), float(weights[10])
     ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 1.0)
     """
-    views = len(np.asarray(geometry.angles))
-    pace = abs(step)
+    views, pace = geometry.shape[0], abs(step)
     scanned = views * pace
     taper = min(scanned / 4, _TAPER)
 

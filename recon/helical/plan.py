@@ -30,7 +30,6 @@ __all__ = [
     "TAPS",
     "HelicalPlan",
     "StateRays",
-    "measured_radius",
     "plan_helical",
     "row_weights",
 ]
@@ -125,16 +124,6 @@ def row_weights(rows: int) -> np.ndarray:
     return weight
 
 
-def measured_radius(geometry: HelicalScan) -> float:
-    """Radius of the field of view, within which every ray in the plane is measured [mm]."""
-    reach = []
-    # the first view of each focal-spot state
-    for state in np.unique(geometry.states, return_index=True)[1]:
-        t = _fan(geometry, int(state))[1]
-        reach.append(min(-t[0], t[-1]))
-    return float(min(reach))
-
-
 def _fan(geometry: HelicalScan, view: int) -> tuple[np.ndarray, ...]:
     """(off, t, length, foot) of each column in the state of a view."""
     gamma = geometry.fan_angles
@@ -195,7 +184,9 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     edge = max(float(np.abs(t).max()) for _, t, _, _ in fans) + pitch / 2
     n_t = 2 * math.ceil(edge / pitch) + 2
     t_first = -(n_t - 1) / 2 * pitch
-    radius = min(measured_radius(g), grid.radius)
+    # the field of view, within which every ray in the plane is measured
+    measured = [_fan(g, state)[1] for state in range(len(members))]
+    radius = min(*(float(min(-t[0], t[-1])) for t in measured), grid.radius)
     fine_first = math.floor((-radius - t_first) / (pitch / 2)) - 1
     fine_last = math.ceil((radius - t_first) / (pitch / 2)) + 2
     lag = max(fine_last // 2 + 1, n_t - fine_first // 2)

@@ -45,16 +45,8 @@ def torch_device(name: str) -> torch.device | None:
 class TorchSlab:
     """Slices on a torch device, to which parallel angles are added.
 
-    Parameters
-    ----------
-    stream : ParallelStream
-        Holds the angles that see the slices.
-    grid : ImageGrid
-    z : np.ndarray, shape (slices,)
-        Heights [mm].
-    thickness : float
-        Slice thickness [mm].
-    device : torch.device
+    Its arguments are those of :func:`recon.helical.backprojection.backproject`; the heights ``z``
+    may be any number of them, in any order.
     """
 
     def __init__(
