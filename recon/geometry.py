@@ -59,9 +59,7 @@ class ImageGrid:
         shape = (count("rows", rows, 1), count("cols", cols, 1))
         spacing = numbers("spacing", self.spacing, 2)
         object.__setattr__(self, "shape", shape)
-        object.__setattr__(
-            self, "spacing", (positive("spacing", spacing[0]), positive("spacing", spacing[1]))
-        )
+        object.__setattr__(self, "spacing", tuple(positive("spacing", step) for step in spacing))
         object.__setattr__(self, "centre", numbers("centre", self.centre, 2))
 
     @property

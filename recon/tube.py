@@ -153,8 +153,7 @@ def photons_per_column(
 
     Examples
     --------
-    >>> from recon import flash_axial
-    >>> from recon import photons_per_column
+    >>> from recon import flash_axial, photons_per_column
     >>> fan = flash_axial(2304)
     >>> n0 = photons_per_column(mas=192.0, kvp=120, geometry=fan, slice_thickness=0.6)
     >>> n0.shape, round(float(n0.max()), -3)

@@ -192,14 +192,9 @@ def check_unique(uids: Sequence[str], paths: Sequence[str]) -> None:
 def check_focal_spot(shifts: np.ndarray, mode: str, paths: Sequence[str]) -> None:
     """Refuse focal-spot shifts that do not repeat in the way the mode says.
 
-    Parameters
-    ----------
-    shifts : array, shape (views, 3)
-        Δφ [rad], Δz [mm], Δρ [mm] in scan order.
-    mode : str
-        "FFSNONE": the same in all views; the others: repeating after two or four views.
-    paths : sequence of str
-        Their files.
+    ``shifts`` (views, 3) are Δφ [rad], Δz [mm], Δρ [mm] in scan order, and ``paths`` their files.
+    In the mode "FFSNONE" they are the same in all views; in the others they repeat after two or
+    four views.
     """
     views = len(shifts)
     breaks = []  # the first view that breaks each period

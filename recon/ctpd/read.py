@@ -65,10 +65,8 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     Examples
     --------
     >>> import tempfile
-    >>> from recon import write_scan
+    >>> from recon import flash_helical, simulate_scan, write_scan
     >>> from recon.phantom import water_with_inserts
-    >>> from recon import simulate_scan
-    >>> from recon import flash_helical
     >>> helix = flash_helical(length=0.1)
     >>> scan = simulate_scan(
     ...     water_with_inserts(0.0193).views(helix), helix, mas=200, kvp=120, mu_water=0.0193,

@@ -50,8 +50,7 @@ class ViewFiles(LazyViews):
         """Read the views from ``start`` up to ``stop``."""
         out = np.empty((stop - start, *self.frame), dtype=np.float32)
         with ThreadPoolExecutor(min(_THREADS, stop - start)) as pool:
-            for _ in pool.map(self._read, range(start, stop), out):
-                pass
+            list(pool.map(self._read, range(start, stop), out))
         return out
 
     def _read(self, view: int, out: np.ndarray) -> None:

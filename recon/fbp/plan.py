@@ -24,6 +24,7 @@ __all__ = [
     "FbpPlan",
     "chain_mtf",
     "fine_responses",
+    "fine_samples",
     "interleaves",
     "plan_fbp",
     "ramp_response",
@@ -181,6 +182,17 @@ def _spans(geometry: Geometry, step: float, angle: float) -> bool:
     return abs(abs(step) * geometry.shape[0] - angle) < 1e-2 * abs(step)
 
 
+def fine_samples(low: float, high: float, t_first: float, n_t: int, pitch: float) -> dict[str, int]:
+    """The fields of a plan that say which fine samples reach from ``low`` to ``high`` [mm]."""
+    # one to spare on either side
+    first = math.floor((low - t_first) / (pitch / 2)) - 1
+    last = math.ceil((high - t_first) / (pitch / 2)) + 2
+    # circular convolution stays linear while no lag exceeds half its length
+    lag = max(last // 2 + 1, n_t - first // 2)
+    n_fft = 1 << (max(2 * lag, 16) - 1).bit_length()
+    return {"fine_first": first, "n_fine": last - first + 1, "n_fft": n_fft}
+
+
 def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -> FbpPlan:
     """Return the plan of an FBP of ``geometry`` on ``grid``.
 
@@ -226,13 +238,8 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -
         )
     else:
         n_t, t_first = geometry.n_cols, float(geometry.columns[0]) * pitch
-    # the fine samples that the grid asks for, with one to spare on either side
     corners = np.array([[grid.x[i], grid.y[j]] for i in (0, -1) for j in (0, -1)])
     reach_t = corners[:, :1] * np.cos(theta) - corners[:, 1:] * np.sin(theta)
-    fine_first = math.floor((reach_t.min() - t_first) / (pitch / 2)) - 1
-    fine_last = math.ceil((reach_t.max() - t_first) / (pitch / 2)) + 2
-    # circular convolution stays linear while no lag exceeds half its length
-    lag = max(fine_last // 2 + 1, n_t - fine_first // 2)
     return FbpPlan(
         geometry=geometry,
         theta=theta,
@@ -240,9 +247,7 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -
         n_t=n_t,
         pitch=pitch,
         t_first=t_first,
-        fine_first=fine_first,
-        n_fine=fine_last - fine_first + 1,
-        n_fft=1 << (max(2 * lag, 16) - 1).bit_length(),
+        **fine_samples(reach_t.min(), reach_t.max(), t_first, n_t, pitch),
         rebinning=rebinning,
         weights=weights,
         spare=spare,

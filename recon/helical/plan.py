@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from ..fbp.plan import FbpPlan
+from ..fbp.plan import FbpPlan, fine_samples
 from ..fbp.rebinning import cubic_weights
 from ..geometry import ImageGrid
 from ..scan.helix import HelicalScan
@@ -187,18 +187,14 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     # the field of view, within which every ray in the plane is measured
     measured = [_fan(g, state)[1] for state in range(len(members))]
     radius = min(*(float(min(-t[0], t[-1])) for t in measured), grid.radius)
-    fine_first = math.floor((-radius - t_first) / (pitch / 2)) - 1
-    fine_last = math.ceil((radius - t_first) / (pitch / 2)) + 2
-    lag = max(fine_last // 2 + 1, n_t - fine_first // 2)
     ramp = FbpPlan(
         geometry=g.fan([0.0]),
         theta=np.zeros(1), share=0.0, n_t=n_t, pitch=pitch, t_first=t_first,
-        fine_first=fine_first, n_fine=fine_last - fine_first + 1,
-        n_fft=1 << (max(2 * lag, 16) - 1).bit_length(),
+        **fine_samples(-radius, radius, t_first, n_t, pitch),
         rebinning=None, weights=None, spare=0, interleaved=False,
     )  # fmt: skip
     t = t_first + np.arange(n_t) * pitch
-    fine = t_first + (fine_first + np.arange(ramp.n_fine)) * pitch / 2
+    fine = t_first + (ramp.fine_first + np.arange(ramp.n_fine)) * pitch / 2
     table = table_width(g.n_rows)
     states = []
     for views, (off, t_of, length, foot) in zip(members, fans):  # focal-spot states

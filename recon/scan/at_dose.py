@@ -56,8 +56,7 @@ def at_dose(
     Examples
     --------
     >>> import numpy as np, recon
-    >>> from recon import Scan
-    >>> from recon import HelicalScan
+    >>> from recon import HelicalScan, Scan
     >>> helix = HelicalScan(
     ...     angles=np.arange(8) * np.pi / 4, z=np.arange(8.0), src_iso=595, src_det=1085.6,
     ...     n_rows=4, n_cols=16, row_pitch=1.1, col_pitch=1.3, views_per_rotation=8)

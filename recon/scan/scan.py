@@ -197,20 +197,9 @@ def derived_uid(*parts: object) -> str:
 
 
 def quanta_from_tube(geometry: HelicalScan, exposures: np.ndarray, *, kvp: float) -> np.ndarray:
-    """Quanta per ray of a scan that does not state them, from the tube model.
+    """Quanta (views, cols), float32, of a scan that does not state them, from the tube model.
 
-    Parameters
-    ----------
-    geometry : HelicalScan
-        Gives the cell, the distance, the fan angles and the views per rotation.
-    exposures : array, shape (views,)
-        mAs per rotation.
-    kvp : float
-        Tube voltage [kV].
-
-    Returns
-    -------
-    np.ndarray, shape (views, cols), float32
+    ``exposures`` (views,) are in mAs per rotation, ``kvp`` in kV.
     """
     from ..tube import photons_per_column
 

@@ -93,9 +93,8 @@ class Canvas:
     def mask(self, *outlines: Outline) -> NDArray[np.float32]:
         """Share of each canvas pixel inside the outlines' union, ``(rows, cols)`` from 0 to 1."""
         full = np.zeros_like(self.hu)
-        found = coverage(self._pixels(outlines), full.shape)
-        if found is not None:
-            full[found[0], found[1]] = found[2]
+        rows, cols, share = coverage(self._pixels(outlines), full.shape)
+        full[rows, cols] = share
         return full
 
     def paint(
@@ -125,32 +124,27 @@ class Canvas:
         several = [outlines] if isinstance(outlines, np.ndarray) else list(outlines)
         if not several:
             return
-        found = coverage(self._pixels(several), self.hu.shape)
-        if found is not None:
-            rows, cols, share = found
-            if within is not None:
-                share = share * within[rows, cols]
-            if opacity != 1.0:
-                share = share * np.float32(opacity)
-            below = self.hu[rows, cols]
-            new = value[rows, cols] if isinstance(value, np.ndarray) else np.float32(value)
-            below += share * (new - below)
+        rows, cols, share = coverage(self._pixels(several), self.hu.shape)
+        if within is not None:
+            share = share * within[rows, cols]
+        if opacity != 1.0:
+            share = share * np.float32(opacity)
+        below = self.hu[rows, cols]
+        new = value[rows, cols] if isinstance(value, np.ndarray) else np.float32(value)
+        below += share * (new - below)
         if organ:
             self.occupy(several)
 
     def occupy(self, outlines: Sequence[Outline]) -> None:
         """Enter outlines into the map of occupied places."""
-        found = coverage([_coarse(o) for o in outlines], _OCCUPANCY_SHAPE)
-        if found is not None:
-            rows, cols, share = found
-            np.maximum(self.occupancy[rows, cols], share, out=self.occupancy[rows, cols])
+        rows, cols, share = coverage([_coarse(o) for o in outlines], _OCCUPANCY_SHAPE)
+        np.maximum(self.occupancy[rows, cols], share, out=self.occupancy[rows, cols])
 
     def occupied(self, outline: Outline) -> float:
         """Share of an outline's area that other organs already hold."""
-        found = coverage([_coarse(outline)], _OCCUPANCY_SHAPE)
-        if found is None:
+        rows, cols, share = coverage([_coarse(outline)], _OCCUPANCY_SHAPE)
+        if share.size == 0:
             return 1.0
-        rows, cols, share = found
         return float(np.sum(share * self.occupancy[rows, cols]) / max(np.sum(share), 1e-6))
 
     def image(self) -> NDArray[np.float32]:
