@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..dicom.elements import read_header
 from ..errors import DataError
-from ..scan.helix import PATIENT_POSITIONS, HelicalScan
+from ..scan.helix import PATIENT_POSITIONS, SHIFTS, HelicalScan
 from ..scan.scan import CORRECTIONS, Scan, quanta_from_tube
 from .gate import check_focal_spot, check_frame, check_same_series, check_unique
 from .order import check_steps, scan_order
@@ -29,7 +29,7 @@ _COMPANIONS = (
     ".tcia", ".xlsx",
 )  # fmt: skip
 _EXPOSURE_TOLERANCE = 0.05
-_PER_VIEW = ("angle", "z", "shift_angle", "shift_z", "shift_radius", "slope", "intercept")
+_PER_VIEW = ("angle", "z", *SHIFTS, "slope", "intercept")
 
 
 def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
@@ -79,8 +79,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     paths = _files(Path(folder).expanduser())
     first = _open(paths[0])
     transposed = check_frame(first)
-    views = _ViewTable(len(paths), int(first.number("n_cols")))
-    views.put(0, first)
+    views = _ViewTable(len(paths), first)
 
     def read(start: int) -> int:
         some = range(start, min(start + _FILES_AT_ONCE, len(paths)))
@@ -115,7 +114,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     check_steps(
         angles, table["z"], paths, views_per_rotation=int(first.number("views_per_rotation"))
     )
-    shifts = np.stack([table[f"shift_{name}"] for name in ("angle", "z", "radius")], axis=1)
+    shifts = np.stack([table[name] for name in SHIFTS], axis=1)
     check_focal_spot(shifts, first.text("focal_spot").upper(), paths)
     notes: list[str] = []
     geometry = _geometry(first, angles, table["z"], shifts, notes)
@@ -196,13 +195,14 @@ class _ViewTable:
     SOP instance UIDs, ``photons`` (views, cols) PhotonStatistics, where the files have it.
     """
 
-    def __init__(self, count: int, n_cols: int) -> None:
+    def __init__(self, count: int, first: View) -> None:
         names = (*_PER_VIEW, "timestamp", "instance", "offset", "mas", "stated_mas")
         self.table = np.full(count, np.nan, dtype=[(name, np.float64) for name in names])
         self.uids = [""] * count
         self.photons: np.ndarray | None = None
-        self._n_cols = n_cols
-        self._has_photons = False
+        if first.raw("photons"):
+            self.photons = np.empty((count, int(first.number("n_cols"))), dtype=np.float32)
+        self.put(0, first)
 
     def put(self, k: int, view: View) -> None:
         """Keep the numbers of the view that file ``k`` holds."""
@@ -213,14 +213,7 @@ class _ViewTable:
         self.table["offset"][k] = view.header.pixels[0]
         self.table["mas"][k], self.table["stated_mas"][k] = _mas(view)
         self.uids[k] = view.text("sop_instance")
-        self._put_photons(k, view)
-
-    def _put_photons(self, k: int, view: View) -> None:
-        if k == 0:
-            self._has_photons = view.raw("photons") is not None
-            if self._has_photons:
-                self.photons = np.empty((len(self.uids), self._n_cols), dtype=np.float32)
-        if (view.raw("photons") is not None) != self._has_photons:
+        if (view.raw("photons") is None) != (self.photons is None):
             raise view.refusal(
                 "photons",
                 "only some views state their quanta",
@@ -229,11 +222,11 @@ class _ViewTable:
             )
         if self.photons is not None:
             quanta = view.array("photons")
-            if len(quanta) != self._n_cols:
+            columns = self.photons.shape[1]
+            if len(quanta) != columns:
                 raise view.refusal(
-                    "photons", "quanta do not fit the detector", f"{self._n_cols} values",
-                    len(quanta),
-                )  # fmt: skip
+                    "photons", "quanta do not fit the detector", f"{columns} values", len(quanta)
+                )
             self.photons[k] = quanta
 
 
@@ -303,18 +296,13 @@ def _geometry(
     return HelicalScan(
         angles=angles,
         z=z,
-        src_iso=view.number("src_iso"),
-        src_det=view.number("src_det"),
         n_rows=n_rows,
         n_cols=n_cols,
-        row_pitch=view.number("row_pitch"),
-        col_pitch=view.number("col_pitch"),
         views_per_rotation=int(view.number("views_per_rotation")),
         row_offset=(n_rows - 1) / 2 - (row - 1),
         col_offset=(n_cols - 1) / 2 - (column - 1),
-        shift_angle=shifts[:, 0],
-        shift_z=shifts[:, 1],
-        shift_radius=shifts[:, 2],
+        **{name: view.number(name) for name in ("src_iso", "src_det", "row_pitch", "col_pitch")},
+        **dict(zip(SHIFTS, shifts.T)),
         focal_spot=view.text("focal_spot").upper(),
         stated_pitch=view.number_or("pitch", None),
         patient_position=position,

@@ -25,7 +25,6 @@ _LEAST = 1e-6  # a view at the very end still counts where it is the only one
 
 def check_range(geometry: Geometry, step: float) -> None:
     """Raise DataError if views ``step`` [rad] apart miss some line through the fan."""
-    fan = isinstance(geometry, FanBeam)
     widest = float(np.abs(geometry.fan_angles).max()) if isinstance(geometry, FanBeam) else 0.0
     needed = math.pi + 2 * widest
     scanned = geometry.shape[0] * abs(step)
@@ -35,7 +34,7 @@ def check_range(geometry: Geometry, step: float) -> None:
             "the angular range cannot be reconstructed",
             where="angles",
             expected=f"at least {math.degrees(needed):.4g}°"
-            + (" (180° and the fan's opening)" if fan else ""),
+            + (" (180° and the fan's opening)" if widest else ""),
             got=f"{math.degrees(scanned):.4g}° in equal steps",
             remedy="measure more views, or fewer columns",
         )

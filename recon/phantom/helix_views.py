@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import DataError
+from ..geometry import FanBeam
 from ..scan.helix import HelicalScan
 from ..scan.lazy_views import LazyViews
 
@@ -37,9 +38,11 @@ class PhantomViews(LazyViews):
         return self.project(self.helical[start:stop])
 
 
-def check_room(helical: HelicalScan, reach: float) -> None:
+def check_room(geometry: FanBeam | HelicalScan, reach: float) -> None:
     """Refuse a phantom that reaches the focal spot or the detector, ``reach`` [mm] off the axis."""
-    room = min(float(helical.source_radius.min()), helical.src_det - helical.src_iso)
+    room = geometry.src_iso
+    if isinstance(geometry, HelicalScan):
+        room = min(float(geometry.source_radius.min()), geometry.src_det - geometry.src_iso)
     if reach >= room:
         raise DataError(
             "the phantom reaches the focal spot or the detector",

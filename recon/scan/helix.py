@@ -16,15 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import count, finite, one_of, positive
+from ..checks import array, count, finite, one_of, positive
 from ..errors import DataError
 from ..geometry import FanBeam
 
-__all__ = ["FOCAL_SPOTS", "PATIENT_POSITIONS", "HelicalScan"]
+__all__ = ["FOCAL_SPOTS", "PATIENT_POSITIONS", "SHIFTS", "HelicalScan"]
 
 FOCAL_SPOTS = ("FFSNONE", "FFSZ", "FFSXY", "FFSXYZ")
 PATIENT_POSITIONS = ("HFS", "HFP", "FFS", "FFP", "HFDR", "HFDL", "FFDR", "FFDL")
-_PER_VIEW = ("angles", "z", "shift_angle", "shift_z", "shift_radius")
+SHIFTS = ("shift_angle", "shift_z", "shift_radius")
+"""Shifts of the focal spot: Δφ [rad], Δz [mm], Δρ [mm]."""
+
+_PER_VIEW = ("angles", "z", *SHIFTS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -92,16 +95,11 @@ class HelicalScan:
     def __post_init__(self) -> None:
         views = np.size(self.angles)
         for name in _PER_VIEW:
-            try:
-                values = np.array(getattr(self, name), dtype=np.float64)
-                values = np.array(np.broadcast_to(values, (views,)))
-            except (TypeError, ValueError):
-                raise DataError(
-                    f"{name} do not fit the views", where=name, expected=f"shape ({views},)",
-                    got=np.shape(getattr(self, name)),
-                ) from None  # fmt: skip
-            if views == 0 or not np.isfinite(values).all():
-                raise DataError(f"{name} are not finite", where=name, expected="one or more views")
+            values = array(name, getattr(self, name))
+            if values.shape not in ((), (1,), (views,)):
+                expected = f"shape ({views},)"
+                raise DataError(f"{name} do not fit the views", expected=expected, got=values.shape)
+            values = np.array(np.broadcast_to(values, views))
             values.flags.writeable = False
             object.__setattr__(self, name, values)
         for name in ("src_iso", "src_det", "row_pitch", "col_pitch"):

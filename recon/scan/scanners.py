@@ -10,14 +10,14 @@ import numpy as np
 
 from ..checks import one_of
 from ..errors import DataError
-from .helix import HelicalScan
+from .helix import SHIFTS, HelicalScan
 
 __all__ = ["SCANNERS", "VENDORS", "discovery_helical", "flash_helical"]
 
 VENDORS = {"flash": "SIEMENS", "discovery": "GE MEDICAL SYSTEMS"}
 """Whose files a scanner's are."""
 
-_FLASH_SHIFTS = {  # Δφ [rad], Δz [mm], Δρ [mm] of the states that follow each other
+_FLASH_SHIFTS = {  # of the states that follow each other
     "FFSNONE": ((3.35e-4, 0.0, 0.0),),
     "FFSZ": ((3.35e-4, 0.0, 0.0), (3.35e-4, -0.66, 5.45)),
 }
@@ -64,9 +64,7 @@ def flash_helical(
         row_pitch=0.6 * 1085.6 / 595.0,
         col_pitch=1.285839,
         col_offset=-1.125,
-        shift_angle=shifts[:, 0],
-        shift_z=shifts[:, 1],
-        shift_radius=shifts[:, 2],
+        **dict(zip(SHIFTS, shifts.T)),
         focal_spot=focal_spot,
     )
 

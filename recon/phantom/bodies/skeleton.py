@@ -117,9 +117,8 @@ def ribs(
             t = np.radians(np.linspace(20.0, 165.0, 40))
             way = (t - t[0]) / (t[-1] - t[0])
             slope = height - drop * np.sin(0.5 * math.pi * way) - (1.5 if side > 0 else 0.0)
-            path = np.stack(
-                [side * half_width * np.sin(t), middle + half_depth * np.cos(t), slope], axis=1
-            )
+            x, y = side * half_width * np.sin(t), middle + half_depth * np.cos(t)
+            path = np.stack([x, y, slope], axis=1)
             bone = path[way <= bony]
             found += beads(CORTEX, bone, 3.6, 6.0, 11.0)
             found += beads(MARROW - 60.0, bone[2:-2], 1.8, 3.9, 11.0)

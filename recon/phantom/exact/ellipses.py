@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...checks import count
 from ...errors import DataError
 from ...geometry import FanBeam, ImageGrid, ParallelBeam
+from ..helix_views import check_room
 
 __all__ = [
     "Ellipse", "EllipsePhantom", "check_parts", "check_shape", "inserts_phantom", "water_cylinder",
@@ -156,7 +157,10 @@ class EllipsePhantom:
             If ``subrays`` is below 1, or the phantom reaches beyond the focal spot's circle.
         """
         count("subrays", subrays, 1)
-        self._check_inside_source_circle(geometry)
+        if isinstance(geometry, FanBeam):
+            check_room(
+                geometry, max(float(np.hypot(*e.centre)) + max(e.axes) for e in self.ellipses)
+            )
         total = np.zeros(geometry.shape)
         for k in range(subrays):
             within = (k + 0.5) / subrays - 0.5  # columns off the middle of each
@@ -206,18 +210,6 @@ class EllipsePhantom:
                 ).mean(axis=(1, 3))
                 image[strip, columns] += ellipse.value * share
         return image.astype(np.float32)
-
-    def _check_inside_source_circle(self, geometry: FanBeam | ParallelBeam) -> None:
-        if not isinstance(geometry, FanBeam):
-            return
-        reach = max(float(np.hypot(*e.centre)) + max(e.axes) for e in self.ellipses)
-        if reach >= geometry.src_iso:
-            raise DataError(
-                "the phantom reaches beyond the focal spot",
-                where="line_integrals",
-                expected=f"all of it within {geometry.src_iso:g} mm of the isocentre",
-                got=f"{reach:g} mm",
-            )
 
 
 def _pixels_within(

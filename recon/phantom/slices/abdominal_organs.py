@@ -155,9 +155,8 @@ def kidneys(belly: Belly) -> None:
         canvas.paint(kidney, phase.cortex + 2.0 * canvas.field(3.0), within=room, organ=True)
         canvas.paint([put(p) for p in pyramids], phase.medulla, within=room, opacity=0.9)
         if size > 0.7:
-            sinus = [
-                put(blob((-side * size * 5.0, 0.0), (size * 11.0, size * 9.5), rng=rng, rough=0.25))
-            ]
+            axes = (size * 11.0, size * 9.5)
+            sinus = [put(blob((-side * size * 5.0, 0.0), axes, rng=rng, rough=0.25))]
             if abs(level - centre_level) < 0.2:
                 sinus.append(put(hilum))
             canvas.paint(sinus, -85.0 + 8.0 * canvas.field(3.0), within=room)
@@ -187,9 +186,8 @@ def pancreas(belly: Belly) -> None:
     gland = tube(path, width)
     lobes = lobulated(gland, rng, 1.6, 9.0)
     canvas.paint(grown(gland, 2.5), -100.0, within=room)
-    texture = (
-        phase.pancreas + 5.0 * canvas.field(3.0) - 30.0 * np.maximum(canvas.field(2.2) - 1.0, 0.0)
-    )
+    texture = phase.pancreas + 5.0 * canvas.field(3.0)
+    texture -= 30.0 * np.maximum(canvas.field(2.2) - 1.0, 0.0)
     canvas.paint(lobes, texture, within=room, organ=True)
     vein = path[len(path) // 4 :] + np.array([0.0, 8.0])
     canvas.paint(tube(vein, [9.0, 7.0, 6.0]), phase.vein, within=room)

@@ -45,9 +45,8 @@ def cerebrum(head: Head, inner: Outline) -> None:
         k = int(at) % count
         start = brain[k]
         inward = np.arctan2(-start[1] * 0.8, -start[0])
-        folds.append(
-            _fold(rng, start, inward + 0.35 * rng.standard_normal(), rng.uniform(11.0, 24.0))
-        )
+        inward += 0.35 * rng.standard_normal()
+        folds.append(_fold(rng, start, inward, rng.uniform(11.0, 24.0)))
         widths.append((0.4 + 1.5 * age) * rng.uniform(0.5, 1.5))
         at += rng.uniform(8.0, 16.0)
     midline = np.linspace(-0.97, 0.97, 15) * length
@@ -64,9 +63,8 @@ def cerebrum(head: Head, inner: Outline) -> None:
     canvas.paint(tube(np.array([[0.0, 0.42 * length], [0.0, length]]), 7.0), grey, within=inside)
     if level < 0.72:
         _deep_nuclei(head, grey, white)
-    canvas.paint(
-        [tube(f, [w * 1.3, w, 0.5 * w]) for f, w in zip(folds, widths)], _CSF + 3.0, within=inside
-    )
+    sulci = [tube(f, [w * 1.3, w, 0.5 * w]) for f, w in zip(folds, widths)]
+    canvas.paint(sulci, _CSF + 3.0, within=inside)
     if level < 0.62:
         _sylvian(head, inside)
     _ventricles(head)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import ImageGrid
-from .coverage import coverage
 from .outlines import Outline, placed
+from .pixel_shares import pixel_shares
 from .texture import random_field
 
 __all__ = ["Canvas"]
@@ -93,7 +93,7 @@ class Canvas:
     def mask(self, *outlines: Outline) -> NDArray[np.float32]:
         """Share of each canvas pixel inside the outlines' union, ``(rows, cols)`` from 0 to 1."""
         full = np.zeros_like(self.hu)
-        rows, cols, share = coverage(self._pixels(outlines), full.shape)
+        rows, cols, share = pixel_shares(self._pixels(outlines), full.shape)
         full[rows, cols] = share
         return full
 
@@ -124,7 +124,7 @@ class Canvas:
         several = [outlines] if isinstance(outlines, np.ndarray) else list(outlines)
         if not several:
             return
-        rows, cols, share = coverage(self._pixels(several), self.hu.shape)
+        rows, cols, share = pixel_shares(self._pixels(several), self.hu.shape)
         if within is not None:
             share = share * within[rows, cols]
         if opacity != 1.0:
@@ -137,12 +137,12 @@ class Canvas:
 
     def occupy(self, outlines: Sequence[Outline]) -> None:
         """Enter outlines into the map of occupied places."""
-        rows, cols, share = coverage([_coarse(o) for o in outlines], _OCCUPANCY_SHAPE)
+        rows, cols, share = pixel_shares([_coarse(o) for o in outlines], _OCCUPANCY_SHAPE)
         np.maximum(self.occupancy[rows, cols], share, out=self.occupancy[rows, cols])
 
     def occupied(self, outline: Outline) -> float:
         """Share of an outline's area that other organs already hold."""
-        rows, cols, share = coverage([_coarse(outline)], _OCCUPANCY_SHAPE)
+        rows, cols, share = pixel_shares([_coarse(outline)], _OCCUPANCY_SHAPE)
         if share.size == 0:
             return 1.0
         return float(np.sum(share * self.occupancy[rows, cols]) / max(np.sum(share), 1e-6))

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ...geometry import ImageGrid
 from .brain import Head, cerebrum
 from .canvas import Canvas
-from .outlines import blob, grown
-from .skull import cranium, frontal_sinus, galea, skull_bone
+from .outlines import blob, grown, tube
+from .skull import cranium, frontal_sinus, skull_bone
 from .skull_base import face, petrous_bones, posterior_fossa
 
 __all__ = ["head"]
@@ -41,7 +41,8 @@ def head(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
             place, axes = (side * (width + thick + 3.5), -0.22 * length), (4.0 + 3.5 * low, 30.0)
             muscle = blob(place, axes, rng=rng, rough=0.08)
             canvas.paint(muscle, 58.0, within=canvas.mask(grown(skin, -3.0)))
-    galea(canvas, rng, skull)
+    galea = tube(grown(skull, rng.uniform(1.2, 2.0)), 1.0)
+    canvas.paint(galea, 20.0, opacity=0.6)
     skull_bone(canvas, rng, inner, skull, thick)
     if 0.22 < level < 0.42 and rng.random() < 0.7:
         frontal_sinus(canvas, rng, length, thick)

@@ -109,12 +109,9 @@ def _orbits(canvas: Canvas, rng: np.random.Generator, width: float, length: floa
             bends = y + rng.uniform(-4.0, 4.0, 2)
             wall = arc([(0.0, y), (side * 6.0, bends[0]), (side * 14.0, bends[1])])
             canvas.paint(tube(wall, 0.9), rng.uniform(50.0, 250.0), within=inside)
-        lamella = [
-            (side * 6.0, front + 16.0),
-            (side * rng.uniform(4.0, 9.0), front + 30.0),
-            (side * 6.5, front + 46.0),
-        ]
-        canvas.paint(tube(arc(lamella), 0.9), 120.0, within=inside)
+        places = np.array([(6.0, 16.0), (rng.uniform(4.0, 9.0), 30.0), (6.5, 46.0)])
+        lamella = arc(places * [side, 1.0] + [0.0, front])
+        canvas.paint(tube(lamella, 0.9), 120.0, within=inside)
         if rng.random() < 0.4:
             place = (side * 8.0, front + rng.uniform(18.0, 40.0))
             swelling = blob(place, (5.0, 4.0), rng=rng, rough=0.2)

@@ -11,10 +11,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["coverage"]
+__all__ = ["pixel_shares"]
 
 
-def coverage(
+def pixel_shares(
     outlines: list[NDArray[np.float64]], shape: tuple[int, int]
 ) -> tuple[slice, slice, NDArray[np.float32]]:
     """Area share of each pixel inside the union of polygons, within their bounding box.
@@ -37,7 +37,7 @@ def coverage(
     --------
     >>> import numpy as np
     >>> square = np.array([[0.5, 0.0], [2.0, 0.0], [2.0, 1.0], [0.5, 1.0]])
-    >>> rows, cols, share = coverage([square], (4, 4))
+    >>> rows, cols, share = pixel_shares([square], (4, 4))
     >>> share.tolist()
     [[0.5, 1.0]]
     """
