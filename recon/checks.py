@@ -32,7 +32,7 @@ def array(name: str, value: Any) -> np.ndarray:
 
 
 def number(name: str, value: Any) -> float:
-    """Return whatever stands for a number as a float, also one that is not finite."""
+    """Return anything that converts to a float as one, also if it is not finite."""
     try:
         return float(value)
     except (TypeError, ValueError):

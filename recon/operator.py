@@ -44,7 +44,7 @@ class Operator:
     geometry : FanBeam or ParallelBeam
     grid : ImageGrid
     backend : str
-        The backend in use; with ``backend="auto"`` that of the device seen last.
+        The backend in use; with ``backend="auto"`` that of the last tensor's device.
     reason : str
         Why it was chosen.
     """

@@ -36,7 +36,7 @@ def scan_order(
         Heights [mm].
     clocks : sequence of arrays, shape (views,)
         What grows with time, the best first. One that does not follow the order, forward or
-        backward, is passed over; without any, angles grow with time.
+        backward, is ignored; without any, angles grow with time.
 
     Returns
     -------

@@ -181,12 +181,12 @@ def _backproject(tag, registers, turns, fan, detector, rise, voxels, out):
                     total[b] = f32(0.0)
                     weight[b] = f32(0.0)
                 for s in range(states):  # focal-spot states
-                    # in the plane: t across the rays, and the way along them from the axis [mm]
+                    # in the plane: t across the rays, and the place along them from the axis [mm]
                     t = x[j] * turns.cosine[s] - y[i] * turns.sine[s]
                     along = x[j] * turns.sine[s] + y[i] * turns.cosine[s]
                     for k in range(len(turns.slots)):  # half turns that see the slices
                         slot, sign = turns.slots[k], turns.signs[k]
-                        # between fine samples n and n + 1, w of the way
+                        # between fine samples n and n + 1, at the fraction w
                         m = (sign * t - fan.first) * fan.per_mm
                         n = min(max(i64(m), i64(0)), fine - 2)
                         w = m - f32(n)

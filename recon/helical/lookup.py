@@ -85,10 +85,10 @@ def _gather(builder: Any, table: Any, index: Any, registers: int) -> Any:
 
 
 class Rise(NamedTuple):
-    """How the running sum goes on from row to row.
+    """How the running sum rises from row to row.
 
     Between two entries it rises by ``clip(gain·u + shift, 0, 1)`` of their difference, with u the
-    way from the one to the other, 0 … 1: a sample stands for ``1/gain`` of a row, in its middle.
+    fraction of the step between them: a sample stands for ``1/gain`` of a row, in its middle.
     """
 
     top: np.float32  # the last row's number, where the table ends [rows]

@@ -107,7 +107,7 @@ class ParallelStream:
             self.next += len(numbers)
 
     def _places(self, numbers: np.ndarray, s: int) -> tuple[np.ndarray, np.ndarray]:
-        """First of the state's views that each column takes, and the way between two of them."""
+        """First of the state's views that each column takes, and the fraction between two."""
         state = self.plan.states[s]
         theta = self.plan.theta(numbers, s)
         count = len(state.views)
@@ -163,7 +163,7 @@ class _AlongViews(NamedTuple):
     """How a parallel ray is interpolated from the views of its focal-spot state."""
 
     first: np.ndarray  # (angles, cols) first of the state's views that each column takes
-    fraction: np.ndarray  # (angles, cols) way between two views, which row of the taps
+    fraction: np.ndarray  # (angles, cols) between two views, as a row of the taps
     taps: np.ndarray  # (fractions, 8) weights
     stride: int  # views from one of the state to the next: the number of states
     state: int

@@ -199,7 +199,7 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     states = []
     for views, (off, t_of, length, foot) in zip(members, fans):  # focal-spot states
         columns = np.arange(g.n_cols)
-        # beyond the outermost columns the detector goes on for half a column, then there is air
+        # beyond the outermost columns the detector extends for half a column, then there is air
         column = _extended(t, t_of, columns)
         first = np.clip(np.floor(column) - 1, 0, g.n_cols - 4)
         seen = (column > -0.5) & (column < g.n_cols - 0.5)

@@ -162,20 +162,20 @@ class HelicalScan:
 
     @property
     def feed(self) -> float:
-        """Way of the focal centre along z in a full turn [mm], signed; 0 for a single view."""
+        """Travel of the focal centre along z per turn [mm], signed; 0 for a single view."""
         turn = self.angles[-1] - self.angles[0]
         return float((self.z[-1] - self.z[0]) / abs(turn) * 2 * math.pi) if turn else 0.0
 
     @property
     def pitch(self) -> float:
-        """Feed a turn over the collimation, from the views; for a single view the stated one."""
+        """Table feed per turn over the collimation; the stated one for a single view."""
         if len(self.angles) == 1:
             return math.nan if self.stated_pitch is None else self.stated_pitch
         return abs(self.feed) / self.collimation
 
     @property
     def rotations(self) -> float:
-        """Turns that the views make up."""
+        """Number of turns."""
         return len(self.angles) / self.views_per_rotation
 
     @property

@@ -36,9 +36,9 @@ def flash_helical(
     Parameters
     ----------
     length : float
-        Way of the focal centre along z [mm], from +length/2 to -length/2 for a table moving in.
+        Travel of the focal centre along z [mm], +length/2 to -length/2 for a table moving in.
     pitch : float
-        Feed a turn over the collimation of 38.4 mm.
+        Table feed per turn over the collimation of 38.4 mm.
     table : {"in", "out"}
         Whether the table moves into the gantry (z falls) or out of it.
     views_per_rotation : int
@@ -52,11 +52,11 @@ def flash_helical(
     HelicalScan(1153 views, 64×736, FFSZ, 1152 views a turn, pitch 1, z 19.2 to -19.2 mm)
     """
     one_of("focal_spot", focal_spot, _FLASH_SHIFTS)
-    way = _way(length, pitch, table, views_per_rotation, collimation=64 * 0.6)
+    helix = _helix(length, pitch, table, views_per_rotation, collimation=64 * 0.6)
     states = np.array(_FLASH_SHIFTS[focal_spot])
-    shifts = states[np.arange(len(way["z"])) % len(states)]
+    shifts = states[np.arange(len(helix["z"])) % len(states)]
     return HelicalScan(
-        **way,
+        **helix,
         src_iso=595.0,
         src_det=1085.6,
         n_rows=64,
@@ -83,7 +83,7 @@ def discovery_helical(*, length: float, pitch: float = 1.0, table: str = "in") -
     0.25
     """
     return HelicalScan(
-        **_way(length, pitch, table, 984, collimation=40.0),
+        **_helix(length, pitch, table, 984, collimation=40.0),
         src_iso=541.0,
         src_det=949.0,
         n_rows=64,
@@ -101,7 +101,7 @@ SCANNERS: dict[str, Callable[..., HelicalScan]] = {
 """Geometries by name; all take length, pitch and table."""
 
 
-def _way(
+def _helix(
     length: float, pitch: float, table: str, views_per_rotation: int, *, collimation: float
 ) -> dict[str, Any]:
     """Angles and heights of the views, about z = 0, of a patient who lies head first, supine."""

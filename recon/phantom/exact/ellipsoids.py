@@ -165,19 +165,19 @@ class EllipsoidPhantom:
         """Bounds of the line integrals.
 
         Where values replace each other, a ray sees at most what it sees where each ellipsoid is
-        drawn out along z and the larger values lie on top.
+        infinitely long along z and the larger values lie on top.
         """
         g = helical
         if self.overlap == "add":
             far = 2 * math.sqrt(1 + (g.collimation / g.src_iso) ** 2)
             parts = [e.value * max(e.axes[:2]) * far for e in self.ellipsoids]
             return min(sum(v for v in parts if v < 0), 0.0), sum(v for v in parts if v > 0)
-        drawn_out = [
+        cylinders = [
             replace(e, axes=(*e.axes[:2], math.inf))
             for e in sorted(self.ellipsoids, key=lambda e: e.value)
         ]
         flat = flat_turn(g, 0.0, max(g.views_per_rotation // 144, 1))
-        most = EllipsoidPhantom(drawn_out, overlap="replace").line_integrals(flat).max()
+        most = EllipsoidPhantom(cylinders, overlap="replace").line_integrals(flat).max()
         height = np.abs(g.row_heights).max() + g.row_pitch + np.abs(g.shift_z).max()
         # five per cent for rays between those of the turn
         tilt = math.hypot(1, height / (g.src_det - abs(g.shift_radius).max()))
