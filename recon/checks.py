@@ -49,11 +49,10 @@ def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
 
 def positive(name: str, value: Any, unit: str = "mm") -> float:
     """Return a number that is finite and above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise DataError(f"{name} is not a number", expected=f"a number [{unit}]", got=value)
-    if not 0.0 < float(value) < math.inf:
+    number = finite(name, value)
+    if number <= 0.0:
         raise DataError(f"{name} is not positive", expected=f"{unit} > 0", got=value)
-    return float(value)
+    return number
 
 
 def count(name: str, value: Any, least: int, most: float = math.inf) -> int:

@@ -119,7 +119,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     notes: list[str] = []
     geometry = _geometry(first, angles, table["z"], shifts, notes)
     exposures = _exposures(table, paths)
-    kvp = first.number("kvp")
+    kvp, old = first.number("kvp"), first.dialect == OLD
     if views.photons is None:
         notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
         photons = quanta_from_tube(geometry, exposures, kvp=kvp)
@@ -138,7 +138,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         photons=photons,
         exposures=exposures,
         kvp=kvp,
-        mu_water=_mu_water(first),
+        mu_water=first.number("old_mu_water") / 10 if old else first.number("mu_water"),
         series_uid=first.text("series"),
         study_uid=first.text("study", optional=True),
         rotation_time=_rotation_time(first),
@@ -265,10 +265,6 @@ def _exposures(table: np.ndarray, paths: list[str]) -> np.ndarray:
             stacklevel=3,
         )
     return table["mas"].copy()
-
-
-def _mu_water(view: View) -> float:
-    return view.number("old_mu_water") / 10 if view.dialect == OLD else view.number("mu_water")
 
 
 def _vendor(view: View) -> str:

@@ -188,10 +188,8 @@ class Kernel:
 
     def _c_types(self, width: int) -> list[Any]:
         """Types of the machine code's arguments; the first two are where it leaves its result."""
-        flat: list[Any] = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * width]
-        for kind in self._types:
-            flat += _c_types_of(kind)
-        return flat
+        own = [part for kind in self._types for part in _c_types_of(kind)]
+        return [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * width, *own]
 
     def _loaded(self, width: int) -> Callable[..., Any]:
         with _lock:

@@ -31,7 +31,7 @@ def check_pitch(plan: HelicalPlan) -> None:
 
     A line at the fan angle γ is measured from both sides in turn, after π - 2γ and π + 2γ of
     the tube's rotation; a point that both see must lie within both fans, whose half heights there
-    add up to the collimation times cos γ. Rays are complete up to ``2π cos γ / (π + 2γ)``.
+    add up to the collimation times cos γ: complete up to the pitch ``2π cos γ / (π + 2γ)``.
 
     Raises
     ------

@@ -13,7 +13,7 @@ _SKIN, _FAT, _WALL, _BLOOD, _VEIN, _GAS = 35.0, -105.0, 75.0, 160.0, 150.0, -960
 
 def abdomen() -> list[Organ]:
     """Return the organs [HU, mm], the later ones over the earlier."""
-    return [*_trunk(), *_bases_of_the_lungs(), *_bowel(), *_organs(), *_vessels(), *_bones()]
+    return [*_trunk(), *_bowel(), *_organs(), *_vessels(), *_bones()]
 
 
 def _trunk() -> list[Organ]:
@@ -24,12 +24,7 @@ def _trunk() -> list[Organ]:
         found += organ(MUSCLE, (side * 38, 92, 0), (33, 22, 400), side * 0.15)
         found += organ(MUSCLE, (side * 82, 74, -50), (28, 14, 130), -side * 0.4)
         found += organ(MUSCLE, (side * 42, 46, -80), (17, 22, 120), side * 0.3)  # psoas
-    return found
-
-
-def _bases_of_the_lungs() -> list[Organ]:
-    found: list[Organ] = []
-    for side, top in ((-1, 168), (1, 160)):
+    for side, top in ((-1, 168), (1, 160)):  # bases of the lungs
         found += organ(-860, (side * 84, 16, top), (58, 74, 92), side * 0.15)
     return found
 

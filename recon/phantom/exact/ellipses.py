@@ -197,7 +197,9 @@ class EllipsePhantom:
         image = np.zeros((rows, cols))
         for ellipse in self.ellipses:
             reach = max(ellipse.axes)
-            columns = _pixels_within(x, ellipse.centre[0], reach, supersample)
+            middle = ellipse.centre[0]
+            left, right = np.searchsorted(x, [middle - reach, middle + reach]).tolist()
+            columns = slice(left // supersample, -(-right // supersample))
             for first in range(0, rows, _ROWS_AT_ONCE):
                 strip = slice(first, min(first + _ROWS_AT_ONCE, rows))
                 v = y[strip.start * supersample : strip.stop * supersample, None]
@@ -210,13 +212,6 @@ class EllipsePhantom:
                 ).mean(axis=(1, 3))
                 image[strip, columns] += ellipse.value * share
         return image.astype(np.float32)
-
-
-def _pixels_within(
-    points: NDArray[np.floating], centre: float, reach: float, supersample: int
-) -> slice:
-    first, last = np.searchsorted(points, [centre - reach, centre + reach])
-    return slice(int(first) // supersample, -(-int(last) // supersample))
 
 
 def _inside(

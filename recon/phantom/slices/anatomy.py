@@ -14,8 +14,8 @@ from .thorax import thorax
 
 __all__ = ["ANATOMIES", "random_slice"]
 
-_PAINTERS = {"thorax": thorax, "abdomen": abdomen, "head": head}
-_LEAST_FIELD = {"thorax": 300.0, "abdomen": 300.0, "head": 220.0}
+# the painter of each, and the least field of view [mm]
+_PAINTERS = {"thorax": (thorax, 300.0), "abdomen": (abdomen, 300.0), "head": (head, 220.0)}
 
 ANATOMIES = tuple(_PAINTERS)
 """Names that :func:`random_slice` knows."""
@@ -58,7 +58,7 @@ def random_slice(anatomy: str, *, seed: int, grid: ImageGrid) -> NDArray[np.floa
     """
     one_of("anatomy", anatomy, _PAINTERS)
     count("seed", seed, 0)
-    least = _LEAST_FIELD[anatomy]
+    painter, least = _PAINTERS[anatomy]
     field = [n * step for n, step in zip(grid.shape, grid.spacing)]
     if min(field) < least:
         raise DataError(
@@ -68,5 +68,4 @@ def random_slice(anatomy: str, *, seed: int, grid: ImageGrid) -> NDArray[np.floa
             got=f"{min(field):g} mm",
             remedy="take more or larger pixels",
         )
-    painter = _PAINTERS[anatomy]
     return painter(grid, np.random.default_rng([int(seed), *anatomy.encode()]))
