@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +28,7 @@ def array(name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError):
         values = np.empty(0)
     if values.size == 0 or not np.isfinite(values).all():
-        raise DataError(f"{name} are not finite numbers", got=value)
+        raise DataError(f"{name} are not finite numbers", got=reprlib.repr(value))
     return values
 
 
