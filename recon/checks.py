@@ -44,7 +44,7 @@ def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
     """Return ``value`` as ``count`` finite floats."""
     values = array(name, value)
     if values.shape != (count,):
-        raise DataError(f"{name} is not valid", expected=f"{count} numbers", got=value)
+        raise DataError(f"{name} is not valid", expected=f"{count} finite numbers", got=value)
     return tuple(values.tolist())
 
 
