@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 import math
+import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from .errors import DataError
 
-__all__ = ["count", "finite", "numbers", "positive", "view_angles"]
+__all__ = ["array", "count", "finite", "number", "numbers", "one_of", "positive", "view_angles"]
+
+
+def one_of(name: str, value: object, known: Iterable[object]) -> None:
+    """Refuse what is not among the values that are known."""
+    if value not in tuple(known):
+        expected = " or ".join(map(repr, known))
+        raise DataError(f"unknown {name}", expected=expected, got=repr(value))
+
+
+def array(name: str, value: Any) -> np.ndarray:
+    """Return one or more finite numbers, in any shape, as float64."""
+    try:
+        values = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise DataError(f"{name} are not finite numbers", got=reprlib.repr(value))
+    return values
+
+
+def number(name: str, value: Any) -> float:
+    """Return anything that converts to a float as one, also if it is not finite."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError("not a number", where=name, got=repr(value)) from None
 
 
 def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
     """Return ``value`` as ``count`` finite floats."""
-    try:
-        numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+    values = array(name, value)
+    if values.shape != (count,):
         raise DataError(f"{name} is not valid", expected=f"{count} finite numbers", got=value)
-    return numbers
+    return tuple(values.tolist())
 
 
 def positive(name: str, value: Any, unit: str = "mm") -> float:
     """Return a number that is finite and above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise DataError(f"{name} is not a number", expected=f"a number [{unit}]", got=value)
-    if not 0.0 < float(value) < math.inf:
+    number = finite(name, value)
+    if number <= 0.0:
         raise DataError(f"{name} is not positive", expected=f"{unit} > 0", got=value)
-    return float(value)
+    return number
 
 
-def count(name: str, value: Any, least: int) -> int:
-    """Return a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DataError(f"{name} is not valid", expected=f"a whole number ≥ {least}", got=value)
+def count(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Return a whole number from ``least`` to ``most``."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not least <= int(value) <= most:
+        limits = f"≥ {least}" if most == math.inf else f"from {least} to {most}"
+        raise DataError(f"{name} is not valid", expected=f"a whole number {limits}", got=value)
     return int(value)
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .checks import count, finite, numbers, positive, view_angles
+from .checks import count, finite, numbers, one_of, positive, view_angles
 from .errors import DataError
 
 __all__ = ["FanBeam", "Geometry", "ImageGrid", "ParallelBeam", "flash_axial"]
@@ -59,24 +59,24 @@ class ImageGrid:
         shape = (count("rows", rows, 1), count("cols", cols, 1))
         spacing = numbers("spacing", self.spacing, 2)
         object.__setattr__(self, "shape", shape)
-        object.__setattr__(
-            self, "spacing", (positive("spacing", spacing[0]), positive("spacing", spacing[1]))
-        )
+        object.__setattr__(self, "spacing", tuple(positive("spacing", step) for step in spacing))
         object.__setattr__(self, "centre", numbers("centre", self.centre, 2))
 
     @property
     def x(self) -> np.ndarray:
         """Centres of the columns [mm], increasing to the right."""
-        return (np.arange(self.shape[1]) - (self.shape[1] - 1) / 2) * self.spacing[1] + self.centre[
-            0
-        ]
+        return _centres(self.shape[1], self.spacing[1], self.centre[0])
 
     @property
     def y(self) -> np.ndarray:
         """Centres of the rows [mm], increasing downward."""
-        return (np.arange(self.shape[0]) - (self.shape[0] - 1) / 2) * self.spacing[0] + self.centre[
-            1
-        ]
+        return _centres(self.shape[0], self.spacing[0], self.centre[1])
+
+    def finer(self, times: int) -> ImageGrid:
+        """Return the same field in pixels of which ``times`` · ``times`` make up one of these."""
+        (rows, cols), (sy, sx) = self.shape, self.spacing
+        shape, spacing = (rows * times, cols * times), (sy / times, sx / times)
+        return replace(self, shape=shape, spacing=spacing)
 
     @property
     def radius(self) -> float:
@@ -89,6 +89,11 @@ class ImageGrid:
         (rows, cols), (sy, sx) = self.shape, self.spacing
         at = "" if self.centre == (0.0, 0.0) else f" at ({self.centre[0]:g}, {self.centre[1]:g}) mm"
         return f"ImageGrid({rows}×{cols}, {sy:g}×{sx:g} mm{at})"
+
+
+def _centres(count: int, step: float, middle: float) -> np.ndarray:
+    """Places of ``count`` pixels or rays, ``step`` apart about ``middle``."""
+    return (np.arange(count) - (count - 1) / 2) * step + middle
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -213,8 +218,7 @@ class FanBeam(Geometry):
         super().__post_init__()
         object.__setattr__(self, "src_iso", positive("src_iso", self.src_iso))
         object.__setattr__(self, "src_det", positive("src_det", self.src_det))
-        if self.detector not in ("arc", "flat"):
-            raise DataError("unknown detector", expected="'arc' or 'flat'", got=self.detector)
+        one_of("detector", self.detector, ("arc", "flat"))
         if self.src_det < self.src_iso:
             raise DataError(
                 "the detector lies before the isocentre",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class Operator:
     geometry : FanBeam or ParallelBeam
     grid : ImageGrid
     backend : str
-        The backend in use; with ``backend="auto"`` that of the device seen last.
+        The backend in use; with ``backend="auto"`` that of the last tensor's device.
     reason : str
         Why it was chosen.
     """
@@ -125,13 +126,9 @@ class Operator:
         """
         check_window(window)
         return self._apply(
-            p,
-            "sinogram",
-            lambda b: (
-                lambda x: b.fbp(x, window),
-                lambda x: b.fbp_transpose(x, window),
-            ),
-        )
+            p, "sinogram",
+            lambda b: (partial(b.fbp, window=window), partial(b.fbp_transpose, window=window)),
+        )  # fmt: skip
 
     def _use(self, name: str) -> None:
         if not isinstance(name, str) or name not in self._made:

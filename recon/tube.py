@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .checks import number, one_of
 from .errors import DataError
 
 if TYPE_CHECKING:
@@ -152,18 +153,14 @@ def photons_per_column(
 
     Examples
     --------
-    >>> from recon import flash_axial
-    >>> from recon import photons_per_column
+    >>> from recon import flash_axial, photons_per_column
     >>> fan = flash_axial(2304)
     >>> n0 = photons_per_column(mas=192.0, kvp=120, geometry=fan, slice_thickness=0.6)
     >>> n0.shape, round(float(n0.max()), -3)
     ((736,), 121000.0)
     """
-    for name, value, unit in (
-        ("mas", mas, "mAs"),
-        ("slice_thickness", slice_thickness, "mm"),
-    ):
-        if not 0.0 < _number(name, value) < math.inf:
+    for name, value, unit in (("mas", mas, "mAs"), ("slice_thickness", slice_thickness, "mm")):
+        if not 0.0 < number(name, value) < math.inf:
             raise DataError(f"{name} is not positive", expected=f"{unit} > 0", got=value)
     output = _at_voltage(OUTPUT, kvp)
     if not hasattr(geometry, "fan_angles"):
@@ -181,8 +178,7 @@ def photons_per_column(
             expected="two views or more",
             got=angles.size,
         )
-    if bowtie not in ("flash", None):
-        raise DataError("unknown bowtie filter", expected="'flash' or None", got=bowtie)
+    one_of("bowtie filter", bowtie, ("flash", None))
 
     views_per_rotation = 2 * math.pi * (angles.size - 1) / abs(angles[-1] - angles[0])
     cell = geometry.col_pitch * slice_thickness * geometry.src_det / geometry.src_iso
@@ -194,15 +190,8 @@ def photons_per_column(
     return n0 * bowtie_transmission(gamma) if bowtie else n0
 
 
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{name} is not a number", got=repr(value)) from None
-
-
 def _at_voltage(table: dict[int, float], kvp: float) -> float:
-    value = _number("kvp", kvp)
+    value = number("kvp", kvp)
     if value not in table:
         raise DataError(
             "tube voltage without a spectrum",

@@ -8,15 +8,16 @@ needs are imported when it is asked for.
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from ..errors import DataError
+from ..checks import one_of
+from ..errors import BackendUnavailable
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
 
-__all__ = ["BACKENDS", "Backend", "make_backend"]
+__all__ = ["BACKENDS", "Backend", "library", "make_backend"]
 
 BACKENDS = {
     "numba": ("numba", "NumbaBackend"),
@@ -48,6 +49,18 @@ class Backend(Protocol):
         """Transpose of :meth:`fbp`."""
 
 
+def library(name: str, least: tuple[int, int], instead: str) -> Any:
+    """Import a library of at least that version, or raise BackendUnavailable."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise BackendUnavailable(name, str(error), instead) from error
+    if tuple(int(part) for part in module.__version__.split(".")[:2]) < least:
+        why = f"version {module.__version__} is before {least[0]}.{least[1]}"
+        raise BackendUnavailable(name, why, instead)
+    return module
+
+
 def make_backend(name: str, geometry: Geometry, grid: ImageGrid) -> Backend:
     """Return the backend of that name.
 
@@ -58,9 +71,7 @@ def make_backend(name: str, geometry: Geometry, grid: ImageGrid) -> Backend:
     BackendUnavailable
         If it cannot run on this machine.
     """
-    if not isinstance(name, str) or name not in BACKENDS:
-        known = ", ".join(map(repr, ("auto", *BACKENDS)))
-        raise DataError("unknown backend", where="backend", expected=known, got=repr(name))
+    one_of("backend", name, ("auto", *BACKENDS))
     module, class_name = BACKENDS[name]
     backend: Backend = getattr(importlib.import_module(f".{module}", __name__), class_name)(
         geometry, grid

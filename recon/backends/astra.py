@@ -13,7 +13,6 @@ themselves are not run by the tests, which need no GPU.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,12 @@ import torch
 
 from ..errors import BackendUnavailable
 from ..geometry import FanBeam, Geometry, ImageGrid
+from . import library
 from .rays import trace
 from .torch_fbp import TorchFbp
 
 __all__ = ["AstraBackend", "projection_geometry", "volume_geometry"]
 
-_LEAST = (2, 5)
 _INSTEAD = "use backend='numba' with CPU tensors"
 
 
@@ -82,13 +81,7 @@ def projection_geometry(geometry: Geometry) -> dict[str, Any]:
 
 def _astra() -> Any:
     """Return the module, or raise BackendUnavailable where it could not work."""
-    try:
-        astra = importlib.import_module("astra")
-    except ImportError as error:
-        raise BackendUnavailable("astra", f"astra-toolbox: {error}", _INSTEAD) from error
-    version = tuple(int(part) for part in astra.__version__.split(".")[:2])
-    if version < _LEAST:
-        raise BackendUnavailable("astra", f"version {astra.__version__} is before 2.5", _INSTEAD)
+    astra = library("astra", (2, 5), f"get astra-toolbox 2.5, or {_INSTEAD}")
     if not (torch.cuda.is_available() and astra.use_cuda()):
         raise BackendUnavailable("astra", "there is no CUDA device that works", _INSTEAD)
     return astra
@@ -117,18 +110,17 @@ class AstraBackend(TorchFbp):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Line integrals (B, views, cols) of images (B, rows, cols)."""
-        images = images.detach().contiguous()
-        out = images.new_empty(len(images), *self.geometry.shape)
-        for image, sinogram in zip(images, out):  # images, one at a time
-            self._projectors.direct_FP(self._projector, image[None], out=sinogram[None])
-        return out
+        return self._each(self._projectors.direct_FP, images, self.geometry.shape)
 
     def adjoint(self, sinograms: torch.Tensor) -> torch.Tensor:
         """Transpose of :meth:`forward`; approximate unless the detector is an arc."""
-        sinograms = sinograms.detach().contiguous()
-        out = sinograms.new_empty(len(sinograms), *self.grid.shape)
-        for sinogram, image in zip(sinograms, out):  # sinograms, one at a time
-            self._projectors.direct_BP(self._projector, sinogram[None], out=image[None])
+        return self._each(self._projectors.direct_BP, sinograms, self.grid.shape)
+
+    def _each(self, project: Any, stack: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        stack = stack.detach().contiguous()
+        out = stack.new_empty(len(stack), *shape)
+        for one, place in zip(stack, out):  # images or sinograms, one at a time
+            project(self._projector, one[None], out=place[None])
         return out
 
     def __del__(self) -> None:

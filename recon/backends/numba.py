@@ -210,7 +210,10 @@ class NumbaBackend:
                 tag, count, fan, fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
             )
         filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
-        ramp_filter.filter_views(tag, parallel.reshape(-1), fbp.samples, tables, filtered)
+        ramp_filter.filter_views(
+            tag, -(-count // 2), parallel.reshape(-1), fbp.samples, tables, filtered,
+            room=4 * plan.n_fft * len(tag),
+        )  # fmt: skip
         tile = parallel_fbp.TILE
         tiles = -(-out.shape[1] // tile) * -(-out.shape[2] // tile)
         parallel_fbp.back_project(tag, tiles, filtered, fbp.lines, out, room=tile * tile * len(tag))
@@ -226,7 +229,10 @@ class NumbaBackend:
         blocks = -(-count // parallel_fbp.VIEWS)
         parallel_fbp.back_project_transpose(tag, blocks, packed, fbp.lines, filtered)
         parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
-        ramp_filter.filter_transpose(tag, filtered, fbp.samples, tables, parallel.reshape(-1))
+        ramp_filter.filter_transpose(
+            tag, -(-count // 2), filtered, fbp.samples, tables, parallel.reshape(-1),
+            room=4 * plan.n_fft * len(tag),
+        )  # fmt: skip
         views, cols = self.geometry.shape
         if fbp.rebinning is not None:
             fan = np.empty((fbp.rebinning.views, cols, len(tag)), np.float32)

@@ -183,31 +183,15 @@ def _inverse(tag, re, im, n, twiddle):
             store(im, q, sub(ai, bi))
 
 
-def filter_views(
-    tag: tuple[int, ...], views: np.ndarray, samples: Samples, tables: FilterTables,
-    filtered: np.ndarray,
-) -> None:  # fmt: skip
-    """Views (K·t·L) to filtered views (K·fine·L): whole steps and the half-steps between them."""
-    room = 4 * len(tables.twiddle) * len(tag)
-    _filter(tag, (int(samples.views) + 1) // 2, views, samples, tables, filtered, room=room)
-
-
-def filter_transpose(
-    tag: tuple[int, ...], filtered: np.ndarray, samples: Samples, tables: FilterTables,
-    views: np.ndarray,
-) -> None:  # fmt: skip
-    """Transpose of :func:`filter_views`."""
-    room = 4 * len(tables.twiddle) * len(tag)
-    _filter_transpose(
-        tag, (int(samples.views) + 1) // 2, filtered, samples, tables, views, room=room
-    )
-
-
 @kernel
-def _filter(
+def filter_views(
     tag, room: f32[::1], first: i64, last: i64, views: f32[::1], samples: Samples,
     tables: FilterTables, filtered: f32[::1],
 ):  # fmt: skip
+    """Views (K·t·L) to filtered views (K·fine·L): whole steps and the half-steps between them.
+
+    Its tasks are pairs of views; the room is 4·n·L floats, with n the length of the transform.
+    """
     width = i64(len(tag))
     count, n_t, fine_first, n_fine = samples
     n = len(tables.twiddle)
@@ -244,10 +228,11 @@ def _filter(
 
 
 @kernel
-def _filter_transpose(
+def filter_transpose(
     tag, room: f32[::1], first: i64, last: i64, filtered: f32[::1], samples: Samples,
     tables: FilterTables, views: f32[::1],
 ):  # fmt: skip
+    """Transpose of :func:`filter_views`, with the same tasks and room."""
     width = i64(len(tag))
     count, n_t, fine_first, n_fine = samples
     n = len(tables.twiddle)

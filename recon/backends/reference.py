@@ -11,12 +11,10 @@ from collections.abc import Iterator
 import torch
 
 from ..geometry import Geometry, ImageGrid
-from .rays import check_hits, lines
+from .rays import PAD, check_hits, lines
 from .torch_fbp import TorchFbp, interpolated_sums
 
 __all__ = ["ReferenceBackend", "TorchBackend"]
-
-_BORDER = 2
 
 
 class ReferenceBackend(TorchFbp):
@@ -49,13 +47,13 @@ class ReferenceBackend(TorchFbp):
             left = x.floor()
             weight = x - left
             # whatever lies outside lands on a border of zeros, two pixels wide
-            left = left.clamp(-_BORDER, width).long() + _BORDER
-            index = left + torch.arange(steps, device=device) * (width + 2 * _BORDER)
+            left = left.clamp(-PAD, width).long() + PAD
+            index = left + torch.arange(steps, device=device) * (width + 2 * PAD)
             yield axis, columns, length[columns], index, weight
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Line integrals (B, views, cols) of images (B, rows, cols)."""
-        pad = (_BORDER, _BORDER)
+        pad = (PAD, PAD)
         tables = [
             torch.nn.functional.pad(turned, pad).flatten(1).T.contiguous()
             for turned in (images, images.transpose(1, 2))
@@ -72,11 +70,9 @@ class ReferenceBackend(TorchFbp):
         """Transpose of :meth:`forward`, written out with the same weights."""
         rows, cols = self.grid.shape
         count = len(sinograms)
-        border = 2 * _BORDER
-        flat = [
-            sinograms.new_zeros(count, rows * (cols + border)),
-            sinograms.new_zeros(count, cols * (rows + border)),
-        ]
+        border = 2 * PAD
+        sizes = rows * (cols + border), cols * (rows + border)
+        flat = [sinograms.new_zeros(count, size) for size in sizes]
         for view in range(self.geometry.shape[0]):  # views
             # their rays, axis by axis
             for axis, columns, length, index, weight in self._samples_of(view, sinograms.device):
@@ -84,7 +80,7 @@ class ReferenceBackend(TorchFbp):
                 value = (sinograms[:, view, columns] * length.to(weight.dtype))[..., None]
                 flat[axis].index_add_(1, index.flatten(), (value * (1 - weight)).flatten(1))
                 flat[axis].index_add_(1, index.flatten() + 1, (value * weight).flatten(1))
-        inner = slice(_BORDER, -_BORDER)
+        inner = slice(PAD, -PAD)
         upright = flat[0].reshape(count, rows, cols + border)[..., inner]
         turned = flat[1].reshape(count, cols, rows + border)[..., inner]
         return upright + turned.transpose(1, 2)

@@ -15,26 +15,13 @@ import torch
 
 from ..errors import BackendUnavailable, DataError
 from ..geometry import FanBeam, Geometry, ImageGrid
+from . import library
 from .rays import trace
 from .torch_fbp import TorchFbp
 
 __all__ = ["TomosipoBackend", "to_tomosipo"]
 
-_LEAST = (0, 7)
 _GET = "pip install 'tomosipo @ git+https://github.com/cicwi/tomosipo@v0.7.0'"
-
-
-def _tomosipo() -> Any:
-    try:
-        ts = importlib.import_module("tomosipo")
-    except ImportError as error:
-        raise BackendUnavailable("tomosipo", f"{error}", f"get it with {_GET}") from error
-    version = tuple(int(part) for part in ts.__version__.split(".")[:2])
-    if version < _LEAST:
-        raise BackendUnavailable(
-            "tomosipo", f"version {ts.__version__} does not work with numpy 2", f"get 0.7: {_GET}"
-        )
-    return ts
 
 
 def to_tomosipo(geometry: Geometry, grid: ImageGrid) -> tuple[Any, Any]:
@@ -55,7 +42,7 @@ def to_tomosipo(geometry: Geometry, grid: ImageGrid) -> tuple[Any, Any]:
             got="arc",
             remedy="use backend='numba' or 'astra'",
         )
-    ts = _tomosipo()
+    ts = library("tomosipo", (0, 7), f"get it with {_GET}")  # older ones need numpy 1
     rows, cols = grid.shape
     (sy, sx), (cx, cy) = grid.spacing, grid.centre
     volume = ts.volume(shape=(1, rows, cols), pos=(0, cy, cx), size=(1, rows * sy, cols * sx))

@@ -34,7 +34,7 @@ def interpolated_sums(
     table : tensor, shape (places, images)
     left : integer tensor, shape (sums, k)
     weight : tensor, shape (sums, k)
-        Of the right-hand neighbour; of the table's dtype.
+        Weights of the right-hand neighbours, in the table's dtype.
 
     Returns
     -------
@@ -53,6 +53,13 @@ def interpolated_sums(
         mode="sum",
         per_sample_weights=torch.cat([1 - weight, weight], 1),
     )
+
+
+def _on(table: Rebinning, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weights of the views, first columns and their weights, on the device of a tensor."""
+    weights = (torch.from_numpy(part).to(like) for part in (table.view_weight, table.col_weight))
+    view_weight, col_weight = weights
+    return view_weight, torch.from_numpy(table.col_first).to(like.device), col_weight
 
 
 class TorchFbp:
@@ -104,13 +111,10 @@ class TorchFbp:
 
     def _responses(
         self, plan: FbpPlan, window: Window, like: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        whole, half = fine_responses(plan, window)
-        complex_dtype = torch.complex128 if like.dtype == torch.float64 else torch.complex64
-        return (
-            torch.from_numpy(whole).to(like.device, complex_dtype),
-            torch.from_numpy(half).to(like.device, complex_dtype),
-        )
+    ) -> tuple[torch.Tensor, ...]:
+        kind = torch.complex128 if like.dtype == torch.float64 else torch.complex64
+        parts = fine_responses(plan, window)
+        return tuple(torch.from_numpy(part).to(like.device, kind) for part in parts)
 
     def _fine_index(self, plan: FbpPlan, like: torch.Tensor) -> torch.Tensor:
         index = torch.arange(plan.n_fine, device=like.device) + plan.fine_first
@@ -127,43 +131,35 @@ class TorchFbp:
         return ((views + first + tap) % fan.shape[1]).expand_as(fan)
 
     def _rebin(self, measured: torch.Tensor, plan: FbpPlan, table: Rebinning) -> torch.Tensor:
-        as_tensor = lambda array: torch.from_numpy(array).to(measured.device)
         fan = torch.nn.functional.pad(measured, (0, 0, 0, plan.spare))
-        weight = as_tensor(table.view_weight).to(fan.dtype)
+        view_weight, columns, weights = _on(table, fan)
         shifted = torch.zeros_like(fan)
         for tap in range(4):  # fan views
             index = self._view_index(fan, table, tap)
-            shifted = shifted + weight[:, tap] * fan.gather(1, index)
+            shifted = shifted + view_weight[:, tap] * fan.gather(1, index)
         rows = len(plan.theta)
         parallel = fan.new_zeros(len(fan), rows, plan.n_t)
         for side, first in self._sides(table):  # the view itself and the opposite one
             for tap in range(4):  # columns around a sample
-                taken = shifted[:, first : first + rows][
-                    ..., as_tensor(table.col_first[side] + tap)
-                ]
-                parallel = parallel + taken * as_tensor(table.col_weight[side, :, tap]).to(
-                    fan.dtype
-                )
+                taken = shifted[:, first : first + rows][..., columns[side] + tap]
+                parallel = parallel + taken * weights[side, :, tap]
         return parallel
 
     def _rebin_transpose(
         self, parallel: torch.Tensor, plan: FbpPlan, table: Rebinning
     ) -> torch.Tensor:
-        as_tensor = lambda array: torch.from_numpy(array).to(parallel.device)
+        view_weight, columns, weights = _on(table, parallel)
         views, cols = self.geometry.shape
         shifted = parallel.new_zeros(len(parallel), views + plan.spare, cols)
         rows = parallel.shape[1]
         for side, first in self._sides(table):  # the view itself and the opposite one
             for tap in range(4):  # columns around a sample
-                weight = as_tensor(table.col_weight[side, :, tap]).to(parallel.dtype)
-                shifted[:, first : first + rows].index_add_(
-                    2, as_tensor(table.col_first[side] + tap), parallel * weight
-                )
+                part = parallel * weights[side, :, tap]
+                shifted[:, first : first + rows].index_add_(2, columns[side] + tap, part)
         fan = torch.zeros_like(shifted)
-        weight = as_tensor(table.view_weight).to(parallel.dtype)
         for tap in range(4):  # parallel views
             index = self._view_index(fan, table, tap)
-            fan.scatter_add_(1, index, shifted * weight[:, tap])
+            fan.scatter_add_(1, index, shifted * view_weight[:, tap])
         return fan[:, :views]
 
     def _samples(

@@ -192,27 +192,21 @@ def check_unique(uids: Sequence[str], paths: Sequence[str]) -> None:
 def check_focal_spot(shifts: np.ndarray, mode: str, paths: Sequence[str]) -> None:
     """Refuse focal-spot shifts that do not repeat in the way the mode says.
 
-    Parameters
-    ----------
-    shifts : array, shape (views, 3)
-        Δφ [rad], Δz [mm], Δρ [mm] in scan order.
-    mode : str
-        "FFSNONE": the same in all views; the others: repeating after two or four views.
-    paths : sequence of str
-        Their files.
+    ``shifts`` (views, 3) are Δφ [rad], Δz [mm], Δρ [mm] in scan order, and ``paths`` their files.
+    In the mode "FFSNONE" they are the same in all views; in the others they repeat after two or
+    four views.
     """
     views = len(shifts)
-    best: tuple[int, int] | None = None
+    breaks = []  # the first view that breaks each period
     for period in (1,) if mode == "FFSNONE" else _PERIODS:
         if views <= period:
             return
         wrong = (np.abs(shifts[period:] - shifts[:-period]) > _SAME_SHIFT).any(axis=1)
         if not wrong.any():
             break
-        first = int(np.argmax(wrong)) + period
-        best = max(best or (0, 0), (first, period))
+        breaks.append(int(np.argmax(wrong)) + period)
     else:
-        k = best[0] if best else 0
+        k = max(breaks)
         raise DataError(
             "the focal spot's shifts do not repeat",
             where=f"{paths[k]}, (7033,100B), (7033,100C), (7033,100D)",

@@ -36,7 +36,7 @@ def scan_order(
         Heights [mm].
     clocks : sequence of arrays, shape (views,)
         What grows with time, the best first. One that does not follow the order, forward or
-        backward, is passed over; without any, angles grow with time.
+        backward, is ignored; without any, angles grow with time.
 
     Returns
     -------
@@ -87,19 +87,9 @@ def check_steps(
 ) -> None:
     """Refuse a scan whose views, in order, are not evenly spaced in angle and in z.
 
-    Parameters
-    ----------
-    angles, z : array, shape (views,)
-        Unwrapped angles [rad] and heights [mm], in scan order.
-    paths : sequence of str
-        Their files.
-    views_per_rotation : int
-        As the files state it.
-
-    Raises
-    ------
-    DataError
-        If views are duplicated, missing or out of line; names the two files next to the fault.
+    ``angles`` (views,) are unwrapped [rad], ``z`` (views,) heights [mm], both in scan order, and
+    ``paths`` their files; the two next to a view that is there twice, missing or out of line are
+    named. ``views_per_rotation`` is what the files state.
     """
     if len(angles) == 1:
         return
@@ -125,7 +115,6 @@ def check_steps(
         )
     if wrong.size:
         k = int(wrong[0])
-        got = f"{steps[k]:.6g} rad"
         if relative[k] < _ANGLE_TOLERANCE:
             what, remedy = "a view is there twice", "remove the duplicate"
         elif relative[k] > 2 - _ANGLE_TOLERANCE:
@@ -138,7 +127,7 @@ def check_steps(
             what,
             where=between(k, angle_tag),
             expected=f"a step of {nominal:.6g} rad",
-            got=got,
+            got=f"{steps[k]:.6g} rad",
             remedy=remedy,
         )
     climb = np.diff(z)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,12 @@ from tqdm import tqdm
 
 from ..dicom.elements import read_header
 from ..errors import DataError
-from ..scan.helix import PATIENT_POSITIONS, HelicalScan
+from ..scan.helix import PATIENT_POSITIONS, SHIFTS, HelicalScan
 from ..scan.scan import CORRECTIONS, Scan, quanta_from_tube
 from .gate import check_focal_spot, check_frame, check_same_series, check_unique
 from .order import check_steps, scan_order
 from .tags import OLD, WANTED, View
 from .view_files import ViewFiles
-from .view_table import ViewTable, rotation_time
 
 __all__ = ["read_scan"]
 
@@ -29,6 +29,7 @@ _COMPANIONS = (
     ".tcia", ".xlsx",
 )  # fmt: skip
 _EXPOSURE_TOLERANCE = 0.05
+_PER_VIEW = ("angle", "z", *SHIFTS, "slope", "intercept")
 
 
 def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
@@ -64,10 +65,8 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     Examples
     --------
     >>> import tempfile
-    >>> from recon import write_scan
+    >>> from recon import flash_helical, simulate_scan, write_scan
     >>> from recon.phantom import water_with_inserts
-    >>> from recon import simulate_scan
-    >>> from recon import flash_helical
     >>> helix = flash_helical(length=0.1)
     >>> scan = simulate_scan(
     ...     water_with_inserts(0.0193).views(helix), helix, mas=200, kvp=120, mu_water=0.0193,
@@ -80,8 +79,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     paths = _files(Path(folder).expanduser())
     first = _open(paths[0])
     transposed = check_frame(first)
-    views = ViewTable(len(paths), int(first.number("n_cols")))
-    views.put(0, first)
+    views = _ViewTable(len(paths), first)
 
     def read(start: int) -> int:
         some = range(start, min(start + _FILES_AT_ONCE, len(paths)))
@@ -116,12 +114,17 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     check_steps(
         angles, table["z"], paths, views_per_rotation=int(first.number("views_per_rotation"))
     )
-    shifts = np.stack([table[f"shift_{name}"] for name in ("angle", "z", "radius")], axis=1)
+    shifts = np.stack([table[name] for name in SHIFTS], axis=1)
     check_focal_spot(shifts, first.text("focal_spot").upper(), paths)
     notes: list[str] = []
     geometry = _geometry(first, angles, table["z"], shifts, notes)
     exposures = _exposures(table, paths)
-    kvp = first.number("kvp")
+    kvp, old = first.number("kvp"), first.dialect == OLD
+    if views.photons is None:
+        notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
+        photons = quanta_from_tube(geometry, exposures, kvp=kvp)
+    else:
+        photons = views.photons[order]
     return Scan(
         line_integrals=ViewFiles(
             paths,
@@ -132,16 +135,16 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
             transposed,
         ),
         geometry=geometry,
-        photons=_photons(views.photons, order, geometry, exposures, kvp, notes),
+        photons=photons,
         exposures=exposures,
         kvp=kvp,
-        mu_water=_mu_water(first),
+        mu_water=first.number("old_mu_water") / 10 if old else first.number("mu_water"),
         series_uid=first.text("series"),
         study_uid=first.text("study", optional=True),
-        rotation_time=rotation_time(first),
-        fov=first.number("fov") if first.raw("fov") else None,
+        rotation_time=_rotation_time(first),
+        fov=first.number_or("fov", None),
         vendor=_vendor(first),
-        ctdi_vol=first.number("ctdi_vol") if first.raw("ctdi_vol") else None,
+        ctdi_vol=first.number_or("ctdi_vol", None),
         corrections=tuple(n for n in CORRECTIONS if first.text(n, optional=True) == "YES"),
         notes=tuple(notes),
     )
@@ -185,6 +188,73 @@ def _open(path: str) -> View:
     return View(header)
 
 
+class _ViewTable:
+    """Numbers that each view has for itself, in the order in which the files were found.
+
+    ``table`` has a record of named numbers a view, NaN where a file does not say; ``uids`` are the
+    SOP instance UIDs, ``photons`` (views, cols) PhotonStatistics, where the files have it.
+    """
+
+    def __init__(self, count: int, first: View) -> None:
+        names = (*_PER_VIEW, "timestamp", "instance", "offset", "mas", "stated_mas")
+        self.table = np.full(count, np.nan, dtype=[(name, np.float64) for name in names])
+        self.uids = [""] * count
+        self.photons: np.ndarray | None = None
+        if first.raw("photons"):
+            self.photons = np.empty((count, int(first.number("n_cols"))), dtype=np.float32)
+        self.put(0, first)
+
+    def put(self, k: int, view: View) -> None:
+        """Keep the numbers of the view that file ``k`` holds."""
+        for name in _PER_VIEW:
+            self.table[name][k] = view.number(name)
+        for name in ("timestamp", "instance"):
+            self.table[name][k] = view.number_or(name, math.nan)
+        self.table["offset"][k] = view.header.pixels[0]
+        self.table["mas"][k], self.table["stated_mas"][k] = _mas(view)
+        self.uids[k] = view.text("sop_instance")
+        if (view.raw("photons") is None) != (self.photons is None):
+            raise view.refusal(
+                "photons",
+                "only some views state their quanta",
+                "PhotonStatistics in all views or in none",
+                "a value" if view.raw("photons") else "nothing",
+            )
+        if self.photons is not None:
+            quanta = view.array("photons")
+            columns = self.photons.shape[1]
+            if len(quanta) != columns:
+                raise view.refusal(
+                    "photons", "quanta do not fit the detector", f"{columns} values", len(quanta)
+                )
+            self.photons[k] = quanta
+
+
+def _first(view: View, *names: tuple[str, float]) -> float | None:
+    """The first of several elements that a view has, over its factor."""
+    return next((view.number(name) / factor for name, factor in names if view.raw(name)), None)
+
+
+def _rotation_time(view: View) -> float | None:
+    """Time of a turn [s]; None where the file does not say."""
+    return _first(view, ("rotation_time_us", 1e6), ("rotation_time", 1e3))
+
+
+def _mas(view: View) -> tuple[float, float]:
+    """MAs per rotation, and what (0018,1152) states beside it (NaN: nothing)."""
+    stated = _first(view, ("exposure_uas", 1e3), ("exposure", 1.0))
+    current = _first(view, ("current_ua", 1e3), ("current", 1.0))
+    time = _rotation_time(view)
+    if current is not None and time is not None:
+        return current * time, math.nan if stated is None else stated
+    if stated is None:
+        name = "current" if current is None else "rotation_time"
+        raise view.refusal(
+            name, "the exposure is not known", "tube current and rotation time", "nothing"
+        )
+    return stated, math.nan
+
+
 def _exposures(table: np.ndarray, paths: list[str]) -> np.ndarray:
     wrong = np.abs(table["stated_mas"] - table["mas"]) > _EXPOSURE_TOLERANCE * table["mas"]
     if wrong.any():
@@ -195,10 +265,6 @@ def _exposures(table: np.ndarray, paths: list[str]) -> np.ndarray:
             stacklevel=3,
         )
     return table["mas"].copy()
-
-
-def _mu_water(view: View) -> float:
-    return view.number("old_mu_water") / 10 if view.dialect == OLD else view.number("mu_water")
 
 
 def _vendor(view: View) -> str:
@@ -226,33 +292,14 @@ def _geometry(
     return HelicalScan(
         angles=angles,
         z=z,
-        src_iso=view.number("src_iso"),
-        src_det=view.number("src_det"),
         n_rows=n_rows,
         n_cols=n_cols,
-        row_pitch=view.number("row_pitch"),
-        col_pitch=view.number("col_pitch"),
         views_per_rotation=int(view.number("views_per_rotation")),
         row_offset=(n_rows - 1) / 2 - (row - 1),
         col_offset=(n_cols - 1) / 2 - (column - 1),
-        shift_angle=shifts[:, 0],
-        shift_z=shifts[:, 1],
-        shift_radius=shifts[:, 2],
+        **{name: view.number(name) for name in ("src_iso", "src_det", "row_pitch", "col_pitch")},
+        **dict(zip(SHIFTS, shifts.T)),
         focal_spot=view.text("focal_spot").upper(),
-        stated_pitch=view.number("pitch") if view.raw("pitch") else None,
+        stated_pitch=view.number_or("pitch", None),
         patient_position=position,
     )
-
-
-def _photons(
-    read: np.ndarray | None,
-    order: np.ndarray,
-    geometry: HelicalScan,
-    exposures: np.ndarray,
-    kvp: float,
-    notes: list[str],
-) -> np.ndarray:
-    if read is None:
-        notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
-        return quanta_from_tube(geometry, exposures, kvp=kvp)
-    return read[order]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ __all__ = [
     "View",
     "dialect",
 ]
+
+T = TypeVar("T")
 
 V3 = "v3"
 OLD = "2016"
@@ -179,13 +182,7 @@ def dialect(header: RawHeader) -> tuple[str, int]:
 
 
 class View:
-    """One view's header, read by name.
-
-    Parameters
-    ----------
-    header : RawHeader
-        As `read_header` gives it.
-    """
+    """One view's header, as `read_header` gives it, read by name."""
 
     __slots__ = ("block", "dialect", "header")
 
@@ -234,7 +231,7 @@ class View:
         """The value as one number; absent or out of reason: `DataError`."""
         return self.numbers(name)[0]
 
-    def number_or(self, name: str, default: float) -> float:
+    def number_or(self, name: str, default: T) -> float | T:
         """The value as one number, or a default where it is absent."""
         return default if self.raw(name) is None else self.number(name)
 
@@ -251,26 +248,28 @@ class View:
         if field.count is not None and len(found) != field.count:
             raise self.refusal(name, "wrong number of values", field.count, len(found))
         for value in found:
-            if not field.low <= value <= field.high:  # also refuses NaN
-                reason = f"{field.low:g} to {field.high:g} {field.unit}".rstrip()
-                raise self.refusal(name, "value is not within reason", reason, f"{value:g}")
+            self._check_range(name, value, value)
             if field.kind == "whole" and value != int(value):
                 raise self.refusal(name, "not a whole number", f"VR {field.vr}", value)
         return found
 
     def array(self, name: str) -> np.ndarray:
         """Many values as float32, each a positive number within reason."""
-        raw, field = self.raw(name), self.field(name)
+        raw = self.raw(name)
         if raw is None or self.header.vrs.get(self.tag(name), "UN") not in ("FL", "UN"):
             return np.array(self.numbers(name), dtype=np.float32)
         if len(raw) % 4:
             raise self.refusal(name, "value is not a number", "VR FL", f"{len(raw)} bytes")
         values = np.frombuffer(raw, dtype="<f4")
-        if not (values.min() >= field.low and values.max() <= field.high):
-            got = f"{values.min():g} to {values.max():g}"
-            reason = f"{field.low:g} to {field.high:g} {field.unit}"
-            raise self.refusal(name, "value is not within reason", reason, got)
+        self._check_range(name, values.min(), values.max())
         return values
+
+    def _check_range(self, name: str, least: float, most: float) -> None:
+        field = self.field(name)
+        if not (field.low <= least and most <= field.high):  # also refuses NaN
+            reason = f"{field.low:g} to {field.high:g} {field.unit}".rstrip()
+            got = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+            raise self.refusal(name, "value is not within reason", reason, got)
 
     def _missing(self, name: str) -> DataError:
         field = self.field(name)

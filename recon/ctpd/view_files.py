@@ -19,26 +19,15 @@ _THREADS = 8
 class ViewFiles(LazyViews):
     """Line integrals that lie in one file a view: ``[i:j]`` reads those files.
 
-    Attributes
-    ----------
-    paths : list of str
-        Files in scan order.
-    offsets : np.ndarray, shape (views,)
-        Where the pixels begin [bytes].
-    slopes, intercepts : np.ndarray, shape (views,)
-        Line integral = stored · slope + intercept.
-    frame : (int, int)
-        Rows and columns of the detector.
-    transposed : bool
-        Whether a file holds (columns, rows).
+    A line integral is stored · slope + intercept.
     """
 
-    paths: list[str]
-    offsets: np.ndarray
-    slopes: np.ndarray
-    intercepts: np.ndarray
-    frame: tuple[int, int]
-    transposed: bool
+    paths: list[str]  # in scan order
+    offsets: np.ndarray  # (views,) where the pixels begin [bytes]
+    slopes: np.ndarray  # (views,)
+    intercepts: np.ndarray  # (views,)
+    frame: tuple[int, int]  # rows and columns of the detector
+    transposed: bool  # whether a file holds (columns, rows)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,8 +50,7 @@ class ViewFiles(LazyViews):
         """Read the views from ``start`` up to ``stop``."""
         out = np.empty((stop - start, *self.frame), dtype=np.float32)
         with ThreadPoolExecutor(min(_THREADS, stop - start)) as pool:
-            for _ in pool.map(self._read, range(start, stop), out):
-                pass
+            list(pool.map(self._read, range(start, stop), out))
         return out
 
     def _read(self, view: int, out: np.ndarray) -> None:

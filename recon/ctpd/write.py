@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..dicom.elements import PIXEL_DATA, tag_name
 from ..errors import DataError
+from ..scan.helix import SHIFTS
 from ..scan.noisy_views import value_range
 from ..scan.scan import CORRECTIONS, Scan, derived_uid
 from ..storage import run_folder
@@ -29,6 +30,10 @@ _RAW_DATA_STORAGE = "1.2.840.10008.5.1.4.1.1.66"
 _IMPLICIT = "1.2.840.10008.1.2"
 _IMPLEMENTATION = derived_uid("ctxai", "DICOM-CT-PD")
 _LARGEST = 65535
+_AS_IN_GEOMETRY = (
+    "col_pitch", "row_pitch", "n_rows", "n_cols", "src_iso", "src_det", "focal_spot",
+    "views_per_rotation",
+)  # fmt: skip
 # required to be there, allowed to be empty
 _EMPTY = (
     0x00080020, 0x00080030, 0x00080050, 0x00080090, 0x00100010, 0x00100020, 0x00100030, 0x00100040,
@@ -88,7 +93,8 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
     common = _common(scan, series, study, slope, intercept)
     names = [f"view-{k + 1:06d}.dcm" for k in range(len(scan))]
     with run_folder(folder) as beside, ThreadPoolExecutor(_THREADS) as pool:
-        for chunk in _chunks(scan, progress):
+        pieces, hidden = list(scan.chunks()), not progress
+        for chunk in tqdm(pieces, progress, unit="chunk", leave=False, disable=hidden, delay=2):
             raw = _stored(scan.line_integrals[chunk], float(slope), float(intercept), chunk)
 
             def write(job: tuple[int, np.ndarray]) -> None:
@@ -98,11 +104,6 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
 
             list(pool.map(write, zip(range(chunk.start, chunk.stop), raw)))
     return [folder / name for name in names]
-
-
-def _chunks(scan: Scan, progress: str) -> Any:
-    pieces = list(scan.chunks())
-    return tqdm(pieces, desc=progress, unit="chunk", leave=False, disable=not progress, delay=2)
 
 
 def _scale(scan: Scan) -> tuple[str, str]:
@@ -151,16 +152,9 @@ def _common(scan: Scan, series: str, study: str, slope: str, intercept: str) -> 
         "signed": 0,
         "intercept": intercept,
         "slope": slope,
-        "col_pitch": g.col_pitch,
-        "row_pitch": g.row_pitch,
         "shape": "CYLINDRICAL",
-        "n_rows": g.n_rows,
-        "n_cols": g.n_cols,
-        "src_iso": g.src_iso,
-        "src_det": g.src_det,
         "central": (column, row),
-        "focal_spot": g.focal_spot,
-        "views_per_rotation": g.views_per_rotation,
+        **{name: getattr(g, name) for name in _AS_IN_GEOMETRY},
         "spectra": 1,
         "spectrum": 1,
         "scan_type": "HELICAL",
@@ -191,9 +185,7 @@ def _file(uid: str, view: int, scan: Scan, common: dict[int, bytes], pixels: np.
         "instance": str(view + 1),
         "angle": math.remainder(float(g.angles[view]), 2 * math.pi),
         "z": g.z[view],
-        "shift_angle": g.shift_angle[view],
-        "shift_z": g.shift_z[view],
-        "shift_radius": g.shift_radius[view],
+        **{name: getattr(g, name)[view] for name in SHIFTS},
         "photons": scan.photons[view],
     }
     if scan.rotation_time is not None:
@@ -203,7 +195,6 @@ def _file(uid: str, view: int, scan: Scan, common: dict[int, bytes], pixels: np.
     else:
         values["exposure_uas"] = str(max(round(mas * 1e3), 1))
     elements = {**common, **dict(_element(name, value) for name, value in values.items())}
-    elements[0x00080018] = _element("sop_instance", uid)[1]
     body = b"".join(elements[tag] for tag in sorted(elements))
     return _meta(uid) + body + _encoded(PIXEL_DATA, pixels.tobytes())
 

@@ -27,33 +27,18 @@ _ROUNDING = 5e-3  # of a tube current that is written in whole mA
 class Acquisition:
     """What a series that is reconstructed from a scan says of that scan.
 
-    Parameters
-    ----------
-    patient_position : str
-        "HFS", "FFS", …
-    orientation : tuple of 6 floats
-        Direction of the rows and of the columns in the patient.
-    positions : np.ndarray, shape (slices, 3)
-        Centre of the first pixel of each slice in the patient [mm].
-    isocentres, targets : np.ndarray, shape (slices, 3)
-        Where the scanner's axis and the middle of the image lie in the patient [mm].
-    study, frame : str
-        What the UIDs of study and frame of reference are made of.
-    source_series : str
-        UID of the projection series.
-    attributes : dict
-        Keywords of DICOM and their values, the same for all slices.
+    Places are those in the patient [mm], (slices, 3) each.
     """
 
-    patient_position: str
-    orientation: tuple[float, ...]
-    positions: np.ndarray
-    isocentres: np.ndarray
-    targets: np.ndarray
-    study: str
-    frame: str
-    source_series: str
-    attributes: dict[str, Any]
+    patient_position: str  # "HFS", "FFS", …
+    orientation: tuple[float, ...]  # direction of the rows and of the columns, 6 numbers
+    positions: np.ndarray  # centre of each slice's first pixel
+    isocentres: np.ndarray  # where the scanner's axis lies
+    targets: np.ndarray  # where the middle of the image lies
+    study: str  # what the study's UID is made of
+    frame: str  # what that of the frame of reference is made of
+    source_series: str  # UID of the projection series
+    attributes: dict[str, Any]  # keywords of DICOM and their values, the same for all slices
 
     def put(self, ds: Dataset, number: int) -> None:
         """Set the attributes of one slice, counted from 0."""

@@ -7,6 +7,7 @@ at which offset the pixels begin. No length in a file is believed beyond the fil
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Container
@@ -45,27 +46,12 @@ _LENGTH = struct.Struct("<I").unpack_from
 
 @dataclass(slots=True)
 class RawHeader:
-    """The elements of one file that were asked for.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    syntax : str
-        UID of its transfer syntax.
-    values : dict
-        Tag → the value's bytes.
-    vrs : dict
-        Tag → its VR in the file; without an entry the file does not say (implicit VR).
-    pixels : (int, int)
-        Offset and length of the pixel data [bytes]; (0, 0) where there is none.
-    """
+    """The elements of one file that were asked for."""
 
     path: str
-    syntax: str
-    values: dict[int, bytes]
-    vrs: dict[int, str]
-    pixels: tuple[int, int]
+    values: dict[int, bytes]  # tag → the value's bytes
+    vrs: dict[int, str]  # tag → its VR; without an entry the file does not say (implicit VR)
+    pixels: tuple[int, int]  # offset and length of the pixel data [bytes]; (0, 0): none
 
 
 class _Short(Exception):
@@ -119,10 +105,8 @@ def read_header(path: str | Path, wanted: Container[int]) -> RawHeader | None:
             while True:
                 if data[128:132] != b"DICM":
                     return None
-                try:
+                with contextlib.suppress(_Short):
                     return _walk(path, data, size, wanted)
-                except _Short:
-                    pass
                 if len(data) >= min(size, _LARGEST_HEADER):
                     break
                 more = handle.read(3 * len(data))
@@ -170,7 +154,7 @@ def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeade
                 )
             if start + length > size:
                 raise _truncated(path, tag, length, size - start)
-            return RawHeader(path, syntax, values, vrs, (start, length))
+            return RawHeader(path, values, vrs, (start, length))
         if length == _UNDEFINED:
             if vr not in ("SQ", "UN", ""):
                 raise DataError(
@@ -194,7 +178,7 @@ def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeade
             values[tag] = data[start:position]
             if vr:
                 vrs[tag] = vr
-    return RawHeader(path, syntax, values, vrs, (0, 0))
+    return RawHeader(path, values, vrs, (0, 0))
 
 
 def _truncated(path: str, tag: int, length: int, left: int) -> DataError:

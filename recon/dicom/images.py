@@ -105,7 +105,7 @@ def read_images(path: str | Path) -> CTImages:
 
     ``HU = stored · slope + intercept``; padding becomes -1000 HU. mAs is tube current
     (0018,1151) × exposure time (0018,1150) / 1000, and (0018,1153) or (0018,1152) only where those
-    are absent. Files that are not DICOM are passed over unless they are named .dcm.
+    are absent. Files that are not DICOM are ignored unless they are named .dcm.
 
     Parameters
     ----------

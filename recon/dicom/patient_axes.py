@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import DataError
+from ..checks import one_of
 from ..scan.helix import PATIENT_POSITIONS
 
 __all__ = ["patient_axes"]
@@ -45,12 +45,6 @@ def patient_axes(position: str) -> np.ndarray:
     [-1, 1, -1]
     """
     position = position or "HFS"
-    if position not in PATIENT_POSITIONS:
-        raise DataError(
-            "unknown patient position",
-            where="PatientPosition (0018,5100)",
-            expected=", ".join(PATIENT_POSITIONS),
-            got=position,
-        )
+    one_of("patient position", position, PATIENT_POSITIONS)
     y, z = _BELOW[position[2:]], _FIRST[position[:2]]
     return np.stack([np.cross(y, z), y, z], axis=1) + 0.0  # no negative zeros

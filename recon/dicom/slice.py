@@ -15,12 +15,12 @@ from pydicom.uid import CTImageStorage
 
 from ..checks import numbers, positive
 from ..errors import DataError
+from ..scan.helix import PATIENT_POSITIONS
 from ..units import AIR_HU
 from .elements import HU_RANGE
 
 __all__ = ["LEAST_TILT", "read_slice"]
 
-_PATIENT_POSITIONS = ("HFS", "HFP", "FFS", "FFP", "HFDR", "HFDL", "FFDR", "FFDL")
 LEAST_TILT = math.radians(0.5)
 """Smallest tilt [rad] that is taken for one."""
 
@@ -110,7 +110,7 @@ def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
         "kvp": float(ds.KVP) if ds.get("KVP") else None,
         "mas": mas if mas > 0.0 else math.nan,
         "stated_mas": stated if current and time else math.nan,
-        "patient_position": position if position in _PATIENT_POSITIONS else "",
+        "patient_position": position if position in PATIENT_POSITIONS else "",
     }
 
 

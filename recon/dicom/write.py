@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import array
 from ..errors import DataError
 from ..scan.scan import derived_uid
 from ..storage import write_atomic
@@ -19,6 +20,8 @@ from .derived import decimal, derived_slice, encoded, file_content, image_refere
 from .elements import HU_RANGE
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
     from .acquisition import Acquisition
     from .images import CTImages
 
@@ -54,7 +57,7 @@ def write_series(
     like : CTImages, optional
         Source of the images: gives what the next three do not, orientation and patient position.
     acquisition : Acquisition, optional
-        In its place, the scan that they are reconstructed from.
+        Instead of ``like``, the scan that they are reconstructed from.
     spacing : (float, float), optional
         Distance of rows and of columns (sy, sx) [mm].
     slice_thickness : float or array, shape (slices,), optional
@@ -100,18 +103,59 @@ def write_series(
         raise DataError("images", where="hu", expected="(slices, rows, cols)", got=images.shape)
     if not np.isfinite(images).all():
         raise DataError("images hold NaN or infinite values", where="hu")
-    for name, text, limit in (
-        ("series_description", series_description, 64),
-        ("kernel", kernel, 16),
-    ):
-        if len(text) > limit or "\\" in text or not text.isprintable():
-            raise DataError(
-                "text does not fit its attribute",
-                where=name,
-                expected=f"at most {limit} printable characters without a backslash",
-                got=repr(text),
-            )
-    if like is not None and (spacing is None or positions is None):
+    _check_text("series_description", series_description, 64)
+    _check_text("kernel", kernel, 16)
+    for name, number in (("kvp", kvp), ("mas", mas)):
+        if number is not None and not 0.0 < float(number) < 1e6:
+            raise DataError(f"{name} is not positive", where=name, got=number)
+    if like is not None:
+        spacing, slice_thickness, positions = _as_in(
+            like, images, spacing, slice_thickness, positions
+        )
+    lengths, thicknesses, places = _checked_geometry(images, spacing, slice_thickness, positions)
+    source = acquisition if like is None else like
+    orientation = (1, 0, 0, 0, 1, 0) if source is None else source.orientation
+    position = "" if source is None else source.patient_position
+    datasets = []
+    for k, image in enumerate(images):
+        pixels = np.rint(np.clip(image, *HU_RANGE)).astype("<i2")
+        ds = derived_slice(pixels, kvp=kvp, mas=mas, kernel=kernel, description=series_description)
+        ds.InstanceNumber = k + 1
+        ds.PixelSpacing = [decimal(length) for length in lengths]
+        ds.SliceThickness = decimal(thicknesses[k])
+        ds.ImagePositionPatient = [decimal(coordinate) for coordinate in places[k]]
+        ds.ImageOrientationPatient = [decimal(cosine) for cosine in orientation]
+        ds.PatientPosition = position or "HFS"
+        if like is not None:
+            uids = like.instance_uids
+            own = uids[k : k + 1] if len(images) == len(like) else uids
+            ds.SourceImageSequence = [image_reference(uid) for uid in own]
+        elif acquisition is not None:
+            acquisition.put(ds, k)
+        datasets.append(ds)
+    belongs_to = None if uid_seed is None else (str(uid_seed), str(uid_seed))
+    if like is not None:
+        belongs_to = like.study_uid, like.frame_uid or like.study_uid
+    elif acquisition is not None:
+        belongs_to = acquisition.study, acquisition.frame
+    return _write(Path(folder), datasets, belongs_to, uid_seed)
+
+
+def _check_text(name: str, text: str, limit: int) -> None:
+    if len(text) > limit or "\\" in text or not text.isprintable():
+        raise DataError(
+            "text does not fit its attribute",
+            where=name,
+            expected=f"at most {limit} printable characters without a backslash",
+            got=repr(text),
+        )
+
+
+def _as_in(
+    like: CTImages, images: np.ndarray, spacing: Any, slice_thickness: Any, positions: Any
+) -> tuple[Any, Any, Any]:
+    """The geometry of images, what is not given of it being that of the source."""
+    if spacing is None or positions is None:
         if images.shape != like.hu.shape:
             raise DataError(
                 "images do not lie on the source's pixels",
@@ -122,90 +166,64 @@ def write_series(
             )
         spacing = spacing or like.spacing
         positions = like.positions if positions is None else positions
-    if like is not None and slice_thickness is None:
+    if slice_thickness is None:
         slice_thickness = like.thicknesses if len(images) == len(like) else like.slice_thickness
+    return spacing, slice_thickness, positions
+
+
+def _checked_geometry(
+    images: np.ndarray, spacing: Any, slice_thickness: Any, positions: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spacing (2,), thickness (slices,) and position (slices, 3) of images [mm]."""
+    slices = len(images)
     if spacing is None or slice_thickness is None or positions is None:
         raise DataError(
             "the geometry of the images is not known",
             expected="like, or spacing, slice_thickness and positions",
         )
-    lengths = _numbers("spacing", spacing)
-    thicknesses = _numbers("slice_thickness", slice_thickness)
+    lengths, thicknesses = array("spacing", spacing), array("slice_thickness", slice_thickness)
+    places = array("positions", positions)
     if lengths.shape != (2,) or not (lengths > 0).all():
         raise DataError(
             "pixel spacing is not positive", where="spacing", expected="(sy, sx) mm", got=spacing
         )
-    if thicknesses.shape not in ((), (len(images),)) or not (thicknesses > 0).all():
+    if thicknesses.shape not in ((), (slices,)) or not (thicknesses > 0).all():
         raise DataError(
             "slice thickness is not positive, or not one or one per slice",
             where="slice_thickness",
-            expected=f"mm, a number or {len(images)} of them",
+            expected=f"mm, a number or {slices} of them",
             got=slice_thickness,
         )
-    thicknesses = np.broadcast_to(thicknesses, len(images))
-    places = _numbers("positions", positions)
     if places.ndim == 1:  # z alone: the slices are centred
         corner = -(np.array(images.shape[:0:-1]) - 1) / 2 * lengths[::-1]
         places = np.array([(*corner, z) for z in places])
-    if places.shape != (len(images), 3):
+    if places.shape != (slices, 3):
         raise DataError(
             "one place per slice is needed",
             where="positions",
-            expected=f"({len(images)}, 3) or ({len(images)},)",
+            expected=f"({slices}, 3) or ({slices},)",
             got=np.shape(positions),
         )
-    for name, number in (("kvp", kvp), ("mas", mas)):
-        if number is not None and not 0.0 < float(number) < 1e6:
-            raise DataError(f"{name} is not positive", where=name, got=number)
+    return lengths, np.broadcast_to(thicknesses, slices), places
 
-    orientation: tuple[float, ...] = (1, 0, 0, 0, 1, 0)
-    position = ""
-    if like is not None:
-        orientation, position = like.orientation, like.patient_position
-        study, frame = like.study_uid, like.frame_uid or like.study_uid
-    elif acquisition is not None:
-        orientation, position = acquisition.orientation, acquisition.patient_position
-        study, frame = acquisition.study, acquisition.frame
-    one_to_one = like is not None and len(images) == len(like)
-    datasets = []
-    for k, (image, place) in enumerate(zip(images, places)):
-        pixels = np.rint(np.clip(image, *HU_RANGE)).astype("<i2")
-        ds = derived_slice(pixels, kvp=kvp, mas=mas, kernel=kernel, description=series_description)
-        ds.InstanceNumber = k + 1
-        ds.PixelSpacing = [decimal(length) for length in lengths]
-        ds.SliceThickness = decimal(thicknesses[k])
-        ds.ImagePositionPatient = [decimal(coordinate) for coordinate in place]
-        ds.ImageOrientationPatient = [decimal(cosine) for cosine in orientation]
-        ds.PatientPosition = position or "HFS"
-        if like is not None:
-            sources = like.instance_uids
-            ds.SourceImageSequence = [
-                image_reference(uid) for uid in (sources[k : k + 1] if one_to_one else sources)
-            ]
-        elif acquisition is not None:
-            acquisition.put(ds, k)
-        datasets.append(ds)
 
+def _write(
+    folder: Path, datasets: list[Dataset], belongs_to: tuple[str, str] | None, seed: object
+) -> list[Path]:
+    """Give slices their UIDs and write them.
+
+    ``belongs_to`` is what the UIDs of study and frame of reference are made of; without it, the
+    series makes up a study of its own.
+    """
     digests = [hashlib.sha256(encoded(ds)).hexdigest() for ds in datasets]
-    series = derived_uid("series", uid_seed, *digests)
-    if like is None and acquisition is None:
-        study = frame = series if uid_seed is None else str(uid_seed)
+    series = derived_uid("series", seed, *digests)
+    study, frame = belongs_to or (series, series)
     paths = []
     for ds, digest in zip(datasets, digests):
         ds.StudyInstanceUID = derived_uid("study", study)
         ds.FrameOfReferenceUID = derived_uid("frame of reference", frame)
         ds.SeriesInstanceUID = series
         ds.SOPInstanceUID = derived_uid("instance", series, digest)
-        path = Path(folder) / f"slice-{ds.InstanceNumber:03d}.dcm"
+        path = folder / f"slice-{ds.InstanceNumber:03d}.dcm"
         paths.append(write_atomic(path, file_content(ds)))
     return paths
-
-
-def _numbers(name: str, value: Any) -> np.ndarray:
-    try:
-        numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        numbers = np.array(np.nan)
-    if not np.isfinite(numbers).all():
-        raise DataError("not finite numbers", where=name, got=value)
-    return numbers

@@ -47,10 +47,10 @@ class Stream(NamedTuple):
     """Which random numbers the rays get: those of this seed, from these numbers on."""
 
     seed: np.uint64
-    image: int
-    draw: int
-    first_view: int
-    first_ray: int
+    image: int = 0
+    draw: int = 0
+    first_view: int = 0
+    first_ray: int = 0
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

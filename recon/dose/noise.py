@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from ..checks import number
 from ..errors import DataError
 from .kernels import sample, starvation, thin
-from .rays import Rays, number
+from .rays import Rays
 
 __all__ = [
     "ELECTRONIC_NOISE",
@@ -196,6 +197,6 @@ def starved_rays(p: torch.Tensor, *, photons: Any, electronic_noise: float) -> f
     >>> round(starved_rays(p, photons=1e5, electronic_noise=0.0), 3)
     0.5
     """
-    rays = Rays(p, photons, electronic_noise, seed=0)
+    rays = Rays(p, photons, electronic_noise)
     chance = rays.run(starvation, 1.0)
     return float(chance.double().mean())

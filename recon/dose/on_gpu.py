@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 
-from .kernels import EXACT_BELOW, FLOOR_QUANTA, MOST, QUANTA
+from .kernels import EXACT_BELOW, FLOOR_QUANTA, MOST, QUANTA, Stream
 from .streams import stream_key
 
 __all__ = ["philox_words", "sample_on_device"]
@@ -45,17 +44,11 @@ def philox_words(
 
 
 def sample_on_device(
-    p: torch.Tensor,
-    quanta: torch.Tensor,
-    sigma: float,
-    seed: int,
-    image: int,
-    draw: int,
-    first_view: int,
-    first_ray: int,
+    p: torch.Tensor, quanta: torch.Tensor, sigma: float, stream: Stream
 ) -> torch.Tensor:
     """A measurement of each ray of p (images, views, rays); quanta broadcast to it."""
     _, views, rays = p.shape
+    seed, image, draw, first_view, first_ray = stream
     ray = torch.arange(first_ray, first_ray + rays, device=p.device)[None, None, :]
     view = torch.arange(first_view, first_view + views, device=p.device)[None, :, None]
     out = torch.empty_like(p)
@@ -63,7 +56,7 @@ def sample_on_device(
     for low in range(0, len(p), step):  # images, some at once
         part = p[low : low + step]
         keys = torch.tensor(
-            [stream_key(np.uint64(seed), image + low + i, draw) for i in range(len(part))],
+            [stream_key(seed, image + low + i, draw) for i in range(len(part))],
             dtype=torch.int64, device=p.device,
         )  # fmt: skip
         words = philox_words(ray, view, QUANTA, keys[:, 0, None, None], keys[:, 1, None, None])

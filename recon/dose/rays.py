@@ -12,18 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..checks import array, number
 from ..errors import DataError
 from .kernels import Exposure, Stream
 from .on_gpu import sample_on_device
 from .streams import stream_index
 
-__all__ = ["Rays", "number"]
+__all__ = ["Rays", "checked_noise"]
 
 _MOST_QUANTA = 1e12  # in a ray
 
 
 class Rays:
-    """Line integrals with their quanta, as ``(images, views, rays)`` for the kernels."""
+    """Line integrals with their quanta, as ``(images, views, rays)`` for the kernels.
+
+    ``first`` are the numbers of :class:`Stream` besides the seed; those not given are 0.
+    """
 
     def __init__(
         self,
@@ -31,37 +35,21 @@ class Rays:
         photons: Any,
         electronic_noise: float,
         *,
-        seed: int,
-        first_view: int = 0,
-        first_ray: int = 0,
-        image: int = 0,
-        draw: int = 0,
+        seed: int = 0,
+        **first: int,
     ) -> None:
         self.p = _checked_line_integrals(p)
         n0 = _checked_photons(photons)
-        self.sigma = number("electronic_noise", electronic_noise)
-        if not 0.0 <= self.sigma < math.inf:
-            raise DataError(
-                "electronic noise", where="electronic_noise", expected="σe ≥ 0", got=self.sigma
-            )
-        self.seed = stream_index("seed", seed, bits=64)
-        self.stream = [
-            stream_index(name, value)
-            for name, value in (
-                ("image", image),
-                ("draw", draw),
-                ("first_view", first_view),
-                ("first_ray", first_ray),
-            )
-        ]
+        self.sigma = checked_noise(electronic_noise)
+        _, *places = Stream(np.uint64(0), **first)
+        self.stream = Stream(
+            np.uint64(stream_index("seed", seed, bits=64)),
+            *map(stream_index, Stream._fields[1:], places),
+        )
         # one value of N0 for all rows of the detector marks a scan (..., views, rows, cols)
         a_scan = n0.ndim >= 3 and n0.shape[-2] == 1 < p.shape[-2] and n0.shape[-1] == p.shape[-1]
         axis = p.ndim - (3 if a_scan else 2)
-        self.shape = (
-            math.prod(p.shape[:axis]),
-            p.shape[axis],
-            math.prod(p.shape[axis + 1 :]),
-        )
+        self.shape = math.prod(p.shape[:axis]), p.shape[axis], math.prod(p.shape[axis + 1 :])
         try:
             spread = np.broadcast_to(n0, tuple(p.shape)).reshape(self.shape)
         except ValueError:
@@ -86,7 +74,7 @@ class Rays:
             p.numpy().reshape(self.shape),
             out.numpy().reshape(self.shape),
             Exposure(self.quanta, per_image, per_view, per_ray, fraction, self.sigma),
-            Stream(np.uint64(self.seed), *self.stream),
+            self.stream,
         )
         return out.to(self.p.device)
 
@@ -96,16 +84,16 @@ class Rays:
         # one image's quanta where all have the same, so that no more than they are moved
         quanta = self.spread[:1] if self.strides[0] == 0 else self.spread
         n0 = torch.from_numpy(np.ascontiguousarray(quanta)).to(p)
-        found = sample_on_device(p.reshape(self.shape), n0, self.sigma, self.seed, *self.stream)
+        found = sample_on_device(p.reshape(self.shape), n0, self.sigma, self.stream)
         return found.reshape(p.shape)
 
 
-def number(name: str, value: Any) -> float:
-    """The argument ``name`` as a float, or a DataError."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise DataError("not a number", where=name, got=repr(value)) from None
+def checked_noise(electronic_noise: Any) -> float:
+    """The standard deviation σe of the electronics [quanta], or a DataError."""
+    sigma = number("electronic_noise", electronic_noise)
+    if not 0.0 <= sigma < math.inf:
+        raise DataError("electronic noise", where="electronic_noise", expected="σe ≥ 0", got=sigma)
+    return sigma
 
 
 def _checked_line_integrals(p: Any) -> torch.Tensor:
@@ -135,16 +123,13 @@ def _checked_line_integrals(p: Any) -> torch.Tensor:
 def _checked_photons(photons: Any) -> np.ndarray:
     if isinstance(photons, torch.Tensor):
         photons = photons.detach().cpu().numpy()
-    try:
-        n0 = np.ascontiguousarray(photons, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError("quanta are not numbers", where="photons") from None
-    if n0.size == 0 or not np.all((n0 > 0.0) & (n0 < _MOST_QUANTA)):
+    n0 = np.ascontiguousarray(array("quanta per ray (photons)", photons))
+    if not np.all((n0 > 0.0) & (n0 < _MOST_QUANTA)):
         raise DataError(
             "quanta per ray are not within reason",
             where="photons",
             expected=f"above 0 and below {_MOST_QUANTA:g}",
-            got="no value" if n0.size == 0 else f"{n0.min():.4g} to {n0.max():.4g}",
+            got=f"{n0.min():.4g} to {n0.max():.4g}",
             remedy="they follow the exposure [mAs] and the slice thickness",
         )
     return n0

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..errors import DataError
+from ..checks import count
 
 __all__ = ["normal_pair", "philox4x32", "stream_index", "stream_key", "uniform_pair"]
 
@@ -105,12 +105,4 @@ def stream_index(name: str, value: Any, *, bits: int = 32) -> int:
     >>> stream_index("seed", 7, bits=64)
     7
     """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not 0 <= int(value) < 2**bits:
-        raise DataError(
-            "not an index of a noise stream",
-            where=name,
-            expected=f"a whole number from 0 to 2^{bits} - 1",
-            got=value,
-        )
-    return int(value)
+    return count(name, value, 0, 2**bits - 1)

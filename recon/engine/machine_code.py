@@ -188,10 +188,8 @@ class Kernel:
 
     def _c_types(self, width: int) -> list[Any]:
         """Types of the machine code's arguments; the first two are where it leaves its result."""
-        flat: list[Any] = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * width]
-        for kind in self._types:
-            flat += _c_types_of(kind)
-        return flat
+        own = [part for kind in self._types for part in _c_types_of(kind)]
+        return [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * width, *own]
 
     def _loaded(self, width: int) -> Callable[..., Any]:
         with _lock:
@@ -270,6 +268,5 @@ class Kernel:
         return _target().emit_object(module)
 
 
-def kernel(function: Callable[..., None]) -> Kernel:
-    """Make a kernel of a function whose arguments but the tag are annotated with numba's types."""
-    return Kernel(function)
+kernel = Kernel
+"""Makes a kernel of a function whose arguments but the tag are annotated with numba's types."""

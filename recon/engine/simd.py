@@ -15,6 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
 __all__ = [
+    "FAST",
     "WIDTHS",
     "add",
     "fma",
@@ -22,6 +23,7 @@ __all__ = [
     "lerp_add",
     "load",
     "scale",
+    "splat",
     "store",
     "sub",
     "width_for",
@@ -31,7 +33,8 @@ __all__ = [
 WIDTHS = (1, 16)
 """One image alone, or up to 16 at the price of one stack: few kernels, quickly compiled."""
 
-_FAST = ("contract", "nsz", "arcp")  # rounding may be fused; NaN and infinity keep their meaning
+FAST = ("contract", "nsz", "arcp")
+"""Flags of arithmetic: rounding may be fused; NaN and infinity keep their meaning."""
 
 
 def lanes(width: int) -> tuple[int, ...]:
@@ -58,7 +61,8 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, kind, ir.VectorType(ir.FloatType(), kind.width))
 
 
-def _splat(builder: Any, scalar: Any, width: int) -> Any:
+def splat(builder: Any, scalar: Any, width: int) -> Any:
+    """Build a vector whose lanes all hold one float32."""
     vector = ir.VectorType(ir.FloatType(), width)
     one = builder.insert_element(
         ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
@@ -114,24 +118,25 @@ def store(_: Any, array: Any, index: Any, value: Any) -> Any:
     return types.none(array, types.int64, value), build
 
 
+def _lane_by_lane(operation: str) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return getattr(builder, operation)(*args, flags=FAST)
+
+    return build
+
+
 @intrinsic
 def add(_: Any, left: Any, right: Any) -> Any:
     """``add(left, right)``."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fadd(args[0], args[1], flags=_FAST)
-
-    return left(left, right), build
+    return left(left, right), _lane_by_lane("fadd")
 
 
 @intrinsic
 def sub(_: Any, left: Any, right: Any) -> Any:
     """``sub(left, right)``."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fsub(args[0], args[1], flags=_FAST)
-
-    return left(left, right), build
+    return left(left, right), _lane_by_lane("fsub")
 
 
 @intrinsic
@@ -139,7 +144,7 @@ def scale(_: Any, value: Any, factor: Any) -> Any:
     """``scale(value, factor)`` with one factor for all lanes."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fmul(args[0], _splat(builder, args[1], value.width), flags=_FAST)
+        return builder.fmul(args[0], splat(builder, args[1], value.width), flags=FAST)
 
     return value(value, types.float32), build
 
@@ -149,8 +154,8 @@ def fma(_: Any, total: Any, value: Any, factor: Any) -> Any:
     """``fma(total, value, factor)``: total + value · factor, one factor for all lanes."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        product = builder.fmul(args[1], _splat(builder, args[2], value.width), flags=_FAST)
-        return builder.fadd(args[0], product, flags=_FAST)
+        product = builder.fmul(args[1], splat(builder, args[2], value.width), flags=FAST)
+        return builder.fadd(args[0], product, flags=FAST)
 
     return total(total, value, types.float32), build
 
@@ -160,8 +165,8 @@ def lerp_add(_: Any, total: Any, left: Any, right: Any, weight: Any) -> Any:
     """``lerp_add(total, left, right, weight)``: total + left + weight · (right - left)."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rise = builder.fsub(args[2], args[1], flags=_FAST)
-        step = builder.fmul(rise, _splat(builder, args[3], left.width), flags=_FAST)
-        return builder.fadd(builder.fadd(args[0], args[1], flags=_FAST), step, flags=_FAST)
+        rise = builder.fsub(args[2], args[1], flags=FAST)
+        step = builder.fmul(rise, splat(builder, args[3], left.width), flags=FAST)
+        return builder.fadd(builder.fadd(args[0], args[1], flags=FAST), step, flags=FAST)
 
     return total(total, left, right, types.float32), build

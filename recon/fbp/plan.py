@@ -24,6 +24,7 @@ __all__ = [
     "FbpPlan",
     "chain_mtf",
     "fine_responses",
+    "fine_samples",
     "interleaves",
     "plan_fbp",
     "ramp_response",
@@ -121,8 +122,7 @@ def interleaves(geometry: Geometry, window: Window) -> bool:
     """
     if as_kernel(window) is None or not isinstance(geometry, FanBeam):
         return False
-    scanned = _range(geometry, _equal_steps(geometry))
-    return can_interleave(geometry) and _is(scanned, 2 * math.pi, geometry)
+    return can_interleave(geometry) and _spans(geometry, _equal_steps(geometry), 2 * math.pi)
 
 
 def _kernel_response(plan: FbpPlan, kernel: Kernel) -> np.ndarray:
@@ -177,12 +177,20 @@ def _equal_steps(geometry: Geometry) -> float:
     return float(step)
 
 
-def _range(geometry: Geometry, step: float) -> float:
-    return abs(step) * len(np.asarray(geometry.angles))
+def _spans(geometry: Geometry, step: float, angle: float) -> bool:
+    """Whether views ``step`` apart make up this angle [rad], to a hundredth of a step."""
+    return abs(abs(step) * geometry.shape[0] - angle) < 1e-2 * abs(step)
 
 
-def _is(scanned: float, angle: float, geometry: Geometry) -> bool:
-    return abs(scanned - angle) < 1e-2 * scanned / len(np.asarray(geometry.angles))
+def fine_samples(low: float, high: float, t_first: float, n_t: int, pitch: float) -> dict[str, int]:
+    """The fields of a plan that say which fine samples reach from ``low`` to ``high`` [mm]."""
+    # one to spare on either side
+    first = math.floor((low - t_first) / (pitch / 2)) - 1
+    last = math.ceil((high - t_first) / (pitch / 2)) + 2
+    # circular convolution stays linear while no lag exceeds half its length
+    lag = max(last // 2 + 1, n_t - first // 2)
+    n_fft = 1 << (max(2 * lag, 16) - 1).bit_length()
+    return {"fine_first": first, "n_fine": last - first + 1, "n_fft": n_fft}
 
 
 def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -> FbpPlan:
@@ -204,11 +212,10 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -
     if not isinstance(geometry, (FanBeam, ParallelBeam)):
         raise DataError("unknown geometry", expected="FanBeam or ParallelBeam", got=geometry)
     step = _equal_steps(geometry)
-    scanned = _range(geometry, step)
     angles = np.asarray(geometry.angles)
     views = len(angles)
     fan = isinstance(geometry, FanBeam)
-    circle = _is(scanned, 2 * math.pi, geometry) or (not fan and _is(scanned, math.pi, geometry))
+    circle = _spans(geometry, step, 2 * math.pi) or (not fan and _spans(geometry, step, math.pi))
     if not circle:
         check_range(geometry, step)
     weights = None if circle else redundancy_weights(geometry, step)
@@ -231,13 +238,8 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -
         )
     else:
         n_t, t_first = geometry.n_cols, float(geometry.columns[0]) * pitch
-    # the fine samples that the grid asks for, with one to spare on either side
     corners = np.array([[grid.x[i], grid.y[j]] for i in (0, -1) for j in (0, -1)])
     reach_t = corners[:, :1] * np.cos(theta) - corners[:, 1:] * np.sin(theta)
-    fine_first = math.floor((reach_t.min() - t_first) / (pitch / 2)) - 1
-    fine_last = math.ceil((reach_t.max() - t_first) / (pitch / 2)) + 2
-    # circular convolution stays linear while no lag exceeds half its length
-    lag = max(fine_last // 2 + 1, n_t - fine_first // 2)
     return FbpPlan(
         geometry=geometry,
         theta=theta,
@@ -245,9 +247,7 @@ def plan_fbp(geometry: Geometry, grid: ImageGrid, *, interleave: bool = False) -
         n_t=n_t,
         pitch=pitch,
         t_first=t_first,
-        fine_first=fine_first,
-        n_fine=fine_last - fine_first + 1,
-        n_fft=1 << (max(2 * lag, 16) - 1).bit_length(),
+        **fine_samples(reach_t.min(), reach_t.max(), t_first, n_t, pitch),
         rebinning=rebinning,
         weights=weights,
         spare=spare,

@@ -65,15 +65,11 @@ def cubic_weights(offset: np.ndarray) -> np.ndarray:
     )
 
 
-def _gap(fan: FanBeam) -> float:
-    """Distance of a ray from the nearest one of the opposite view [columns], 0 to 0.5."""
-    twice = 2.0 * float(fan.columns[0])
-    return abs(twice - round(twice))
-
-
 def can_interleave(fan: FanBeam) -> bool:
     """Whether opposite rays of a full circle fall well between each other."""
-    return len(np.asarray(fan.angles)) % 2 == 0 and _gap(fan) >= _LEAST_GAP
+    twice = 2.0 * float(fan.columns[0])
+    gap = abs(twice - round(twice))  # from a ray to the nearest one of the opposite view [columns]
+    return fan.shape[0] % 2 == 0 and gap >= _LEAST_GAP
 
 
 def _merged_weights(

@@ -25,17 +25,16 @@ _LEAST = 1e-6  # a view at the very end still counts where it is the only one
 
 def check_range(geometry: Geometry, step: float) -> None:
     """Raise DataError if views ``step`` [rad] apart miss some line through the fan."""
-    fan = isinstance(geometry, FanBeam)
     widest = float(np.abs(geometry.fan_angles).max()) if isinstance(geometry, FanBeam) else 0.0
     needed = math.pi + 2 * widest
-    scanned = len(np.asarray(geometry.angles)) * abs(step)
+    scanned = geometry.shape[0] * abs(step)
     # a view stands for the angles half a step to either side of it; one step more is forgiven
     if scanned + abs(step) < needed:
         raise DataError(
             "the angular range cannot be reconstructed",
             where="angles",
             expected=f"at least {math.degrees(needed):.4g}°"
-            + (" (180° and the fan's opening)" if fan else ""),
+            + (" (180° and the fan's opening)" if widest else ""),
             got=f"{math.degrees(scanned):.4g}° in equal steps",
             remedy="measure more views, or fewer columns",
         )
@@ -53,8 +52,7 @@ def redundancy_weights(geometry: Geometry, step: float) -> np.ndarray:
     >>> (weights[:6] + weights[18:]).round(12).tolist(), float(weights[10])
     ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 1.0)
     """
-    views = len(np.asarray(geometry.angles))
-    pace = abs(step)
+    views, pace = geometry.shape[0], abs(step)
     scanned = views * pace
     taper = min(scanned / 4, _TAPER)
 

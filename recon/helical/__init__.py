@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import positive
+from ..checks import array, positive
 from ..errors import DataError
 from ..fbp.windows import Window, check_window
 from ..geometry import ImageGrid
@@ -158,7 +158,11 @@ def reconstruct(
     check_window(window)
     where = torch_device(device)
     thickness = positive("slice_thickness", slice_thickness)
-    heights = _heights(z)
+    heights = np.atleast_1d(array("slice positions", z))
+    if heights.ndim > 1:
+        raise DataError(
+            "slice positions", where="z", expected="one row of heights", got=heights.shape
+        )
     low, high = covered(scan.geometry, grid)
     wrong = heights[(heights < low - _ROUNDING) | (heights > high + _ROUNDING)]
     if len(wrong):
@@ -189,16 +193,3 @@ def reconstruct(
         for number, image in zip(order[places], mu):  # slices
             images[number] = np.where(inside, mu_to_hu(image, scan.mu_water), AIR_HU)
     return images
-
-
-def _heights(z: Any) -> np.ndarray:
-    try:
-        heights = np.atleast_1d(np.asarray(z, dtype=np.float64))
-    except (TypeError, ValueError):
-        heights = np.full(1, np.nan)
-    if heights.ndim != 1 or len(heights) == 0 or not np.isfinite(heights).all():
-        raise DataError(
-            "slice positions are not numbers", where="z", expected="one or more heights [mm]",
-            got=z,
-        )  # fmt: skip
-    return heights

@@ -111,7 +111,7 @@ def backproject(
     z : np.ndarray, shape (slices,)
         Heights in growing order, a multiple of 16 of them [mm].
     thickness : float
-        Of a slice [mm].
+        Slice thickness [mm].
     first, stop : int
         Parallel angles that see the slices.
     angles : range
@@ -121,9 +121,7 @@ def backproject(
     """
     plan = stream.plan
     g = plan.geometry
-    centre = np.array(
-        [(g.n_rows - 1) / 2 - g.row_offset + 0.5 - s.shift_z / g.row_pitch for s in plan.states]
-    )
+    centre = np.array([g.spot_row(s.shift_z) for s in plan.states])
     fan = Fan(
         first=f32(plan.fine_first),
         per_mm=f32(2 / plan.filter.pitch),
@@ -183,12 +181,12 @@ def _backproject(tag, registers, turns, fan, detector, rise, voxels, out):
                     total[b] = f32(0.0)
                     weight[b] = f32(0.0)
                 for s in range(states):  # focal-spot states
-                    # in the plane: t across the rays, and the way along them from the axis [mm]
+                    # in the plane: t across the rays, and the place along them from the axis [mm]
                     t = x[j] * turns.cosine[s] - y[i] * turns.sine[s]
                     along = x[j] * turns.sine[s] + y[i] * turns.cosine[s]
                     for k in range(len(turns.slots)):  # half turns that see the slices
                         slot, sign = turns.slots[k], turns.signs[k]
-                        # between fine samples n and n + 1, w of the way
+                        # between fine samples n and n + 1, at the fraction w
                         m = (sign * t - fan.first) * fan.per_mm
                         n = min(max(i64(m), i64(0)), fine - 2)
                         w = m - f32(n)

@@ -29,9 +29,9 @@ def _half_height(plan: HelicalPlan) -> float:
 def check_pitch(plan: HelicalPlan) -> None:
     """Refuse a scan that leaves gaps between opposite rays.
 
-    A line at the fan angle γ is measured from both sides in turn, π - 2γ and π + 2γ of the tube's
-    way apart; a point that both see must lie within both fans, whose half heights there add up to
-    the collimation times cos γ. Rays are complete up to the pitch ``2π cos γ / (π + 2γ)``.
+    A line at the fan angle γ is measured from both sides in turn, after π - 2γ and π + 2γ of
+    the tube's rotation; a point that both see must lie within both fans, whose half heights there
+    add up to the collimation times cos γ: complete up to the pitch ``2π cos γ / (π + 2γ)``.
 
     Raises
     ------
@@ -74,8 +74,8 @@ def complete_range(plan: HelicalPlan) -> tuple[float, float]:
         beta = plan.theta(np.array([number]), 0)
         ends.append(float(np.interp(beta, plan.states[0].angles, _heights(plan))[0]))
     low, high = min(ends), max(ends)
-    way = float(missing.max())
-    return low + way, high - way
+    margin = float(missing.max())
+    return low + margin, high - margin
 
 
 def _heights(plan: HelicalPlan) -> np.ndarray:

@@ -14,14 +14,13 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..engine.simd import lanes
+from ..engine.simd import FAST, lanes, splat
 
 __all__ = ["LANES", "Rise", "edge", "table_tag", "table_width"]
 
 LANES = lanes(16)
 """Tag of the kernels: 16 slices at once."""
 
-_FAST = ("contract", "nsz", "arcp")
 _FLOATS = ir.VectorType(ir.FloatType(), 16)
 _INTS = ir.VectorType(ir.IntType(32), 16)
 _WIDEST = 8  # registers of one table, 128 rows
@@ -43,13 +42,6 @@ def _vector(value: Any) -> Any:
 
 def _integers(value: int) -> Any:
     return ir.Constant(_INTS, [value] * 16)
-
-
-def _splat(builder: Any, scalar: Any) -> Any:
-    one = builder.insert_element(
-        ir.Constant(_FLOATS, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-    )
-    return builder.shuffle_vector(one, ir.Constant(_FLOATS, ir.Undefined), _integers(0))
 
 
 def _clip(builder: Any, value: Any, low: Any, high: Any) -> Any:
@@ -93,10 +85,10 @@ def _gather(builder: Any, table: Any, index: Any, registers: int) -> Any:
 
 
 class Rise(NamedTuple):
-    """How the running sum goes on from row to row.
+    """How the running sum rises from row to row.
 
     Between two entries it rises by ``clip(gain·u + shift, 0, 1)`` of their difference, with u the
-    way from the one to the other, 0 … 1: a sample stands for ``1/gain`` of a row, in its middle.
+    fraction of the step between them: a sample stands for ``1/gain`` of a row, in its middle.
     """
 
     top: np.float32  # the last row's number, where the table ends [rows]
@@ -119,20 +111,20 @@ def edge(
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, table, heights, start, step, rise = args
         top, gain, shift = (builder.extract_value(rise, k) for k in range(3))
-        row = builder.fmul(heights, _splat(builder, step), flags=_FAST)
-        row = builder.fadd(row, _splat(builder, start), flags=_FAST)
-        row = _clip(builder, row, _vector(0.0), _splat(builder, top))
+        row = builder.fmul(heights, splat(builder, step, 16), flags=FAST)
+        row = builder.fadd(row, splat(builder, start, 16), flags=FAST)
+        row = _clip(builder, row, _vector(0.0), splat(builder, top, 16))
         index = builder.fptosi(row, _INTS)
-        way = builder.fsub(row, builder.sitofp(index, _FLOATS), flags=_FAST)
-        way = builder.fmul(way, _splat(builder, gain), flags=_FAST)
-        way = builder.fadd(way, _splat(builder, shift), flags=_FAST)
+        way = builder.fsub(row, builder.sitofp(index, _FLOATS), flags=FAST)
+        way = builder.fmul(way, splat(builder, gain, 16), flags=FAST)
+        way = builder.fadd(way, splat(builder, shift, 16), flags=FAST)
         way = _clip(builder, way, _vector(0.0), _vector(1.0))
         wide = "+avx512f" in context.codegen().magic_tuple()[2] and count <= _WIDEST
         look_up = _pick if wide else _gather
         data = context.make_array(signature.args[1])(context, builder, table).data
         low = look_up(builder, data, index, count)
         high = look_up(builder, data, builder.add(index, _integers(1)), count)
-        part = builder.fmul(builder.fsub(high, low, flags=_FAST), way, flags=_FAST)
-        return builder.fadd(low, part, flags=_FAST)
+        part = builder.fmul(builder.fsub(high, low, flags=FAST), way, flags=FAST)
+        return builder.fadd(low, part, flags=FAST)
 
     return heights(registers, table, heights, types.float32, types.float32, rise), build

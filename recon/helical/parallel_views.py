@@ -53,9 +53,8 @@ class ParallelStream:
     ----------
     line_integrals : lazy sequence, shape (views, rows, cols)
         Read once and in order, as far as slices ask for it.
-    plan : HelicalPlan
-    window : str, Kernel or callable
-        Of the ramp filter.
+    plan, window
+        Plan of the reconstruction, and window of its ramp filter.
     room : int
         Parallel angles that are kept.
 
@@ -79,8 +78,9 @@ class ParallelStream:
         self.rows = np.zeros((room, states, fine, plan.table), np.float32)
         self.source_z = np.zeros((room, states, fine), np.float32)
         self.next = 0  # first angle that is not made yet
-        off = np.concatenate([s.off for s in plan.states])
-        span = (float(np.ptp(off)) + (_AT_ONCE + 1) * plan.theta_step) / self._view_step()
+        off, angles = np.concatenate([s.off for s in plan.states]), plan.states[0].angles
+        view_step = float(angles[-1] - angles[0]) / (len(angles) - 1)
+        span = (float(np.ptp(off)) + (_AT_ONCE + 1) * plan.theta_step) / view_step
         self._kept = (int(span) + 2 * TAPS) * states
         cols = plan.geometry.n_cols
         self._ring = np.zeros((self._kept, cols, plan.table), np.float32)
@@ -89,14 +89,9 @@ class ParallelStream:
         self._parallel = np.empty(shape, np.float32)
         self._filtered = np.empty((shape[0], fine, 16), np.float32)
 
-    def _view_step(self) -> float:
-        angles = self.plan.states[0].angles
-        return float(angles[-1] - angles[0]) / (len(angles) - 1)
-
     def start(self, first: int) -> None:
         """Leave out all angles before ``first``, if they are not made yet."""
-        if first > self.next:
-            self.next = first
+        self.next = max(self.next, first)
 
     def advance(self, stop: int) -> None:
         """Make all angles before ``stop``."""
@@ -112,7 +107,7 @@ class ParallelStream:
             self.next += len(numbers)
 
     def _places(self, numbers: np.ndarray, s: int) -> tuple[np.ndarray, np.ndarray]:
-        """First of the state's views that each column takes, and the way between two of them."""
+        """First of the state's views that each column takes, and the fraction between two."""
         state = self.plan.states[s]
         theta = self.plan.theta(numbers, s)
         count = len(state.views)
@@ -132,10 +127,12 @@ class ParallelStream:
         ramp = plan.filter
         filter_views(
             LANES,
+            -(-blocks // 2),
             self._parallel[:blocks].reshape(-1),
             Samples(blocks, ramp.n_t, ramp.fine_first, ramp.n_fine),
             self._tables,
             self._filtered[:blocks].reshape(-1),
+            room=4 * ramp.n_fft * len(LANES),
         )
         slots = numbers % self.room
         _sum_rows(self._filtered[:blocks], plan.weights, slots, s, self.rows)
@@ -166,7 +163,7 @@ class _AlongViews(NamedTuple):
     """How a parallel ray is interpolated from the views of its focal-spot state."""
 
     first: np.ndarray  # (angles, cols) first of the state's views that each column takes
-    fraction: np.ndarray  # (angles, cols) way between two views, which row of the taps
+    fraction: np.ndarray  # (angles, cols) between two views, as a row of the taps
     taps: np.ndarray  # (fractions, 8) weights
     stride: int  # views from one of the state to the next: the number of states
     state: int

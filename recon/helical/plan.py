@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from ..fbp.plan import FbpPlan
+from ..fbp.plan import FbpPlan, fine_samples
 from ..fbp.rebinning import cubic_weights
-from ..geometry import FanBeam, ImageGrid
+from ..geometry import ImageGrid
 from ..scan.helix import HelicalScan
 from .lookup import table_width
 
@@ -30,7 +30,6 @@ __all__ = [
     "TAPS",
     "HelicalPlan",
     "StateRays",
-    "measured_radius",
     "plan_helical",
     "row_weights",
 ]
@@ -125,16 +124,6 @@ def row_weights(rows: int) -> np.ndarray:
     return weight
 
 
-def measured_radius(geometry: HelicalScan) -> float:
-    """Radius of the field of view, within which every ray in the plane is measured [mm]."""
-    reach = []
-    # the first view of each focal-spot state
-    for state in np.unique(geometry.states, return_index=True)[1]:
-        t = _fan(geometry, int(state))[1]
-        reach.append(min(-t[0], t[-1]))
-    return float(min(reach))
-
-
 def _fan(geometry: HelicalScan, view: int) -> tuple[np.ndarray, ...]:
     """(off, t, length, foot) of each column in the state of a view."""
     gamma = geometry.fan_angles
@@ -195,27 +184,22 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     edge = max(float(np.abs(t).max()) for _, t, _, _ in fans) + pitch / 2
     n_t = 2 * math.ceil(edge / pitch) + 2
     t_first = -(n_t - 1) / 2 * pitch
-    radius = min(measured_radius(g), grid.radius)
-    fine_first = math.floor((-radius - t_first) / (pitch / 2)) - 1
-    fine_last = math.ceil((radius - t_first) / (pitch / 2)) + 2
-    lag = max(fine_last // 2 + 1, n_t - fine_first // 2)
+    # the field of view, within which every ray in the plane is measured
+    measured = [_fan(g, state)[1] for state in range(len(members))]
+    radius = min(*(float(min(-t[0], t[-1])) for t in measured), grid.radius)
     ramp = FbpPlan(
-        geometry=FanBeam(
-            angles=[0.0], n_cols=g.n_cols, col_pitch=g.col_pitch, src_iso=g.src_iso,
-            src_det=g.src_det, col_offset=g.col_offset,
-        ),
+        geometry=g.fan([0.0]),
         theta=np.zeros(1), share=0.0, n_t=n_t, pitch=pitch, t_first=t_first,
-        fine_first=fine_first, n_fine=fine_last - fine_first + 1,
-        n_fft=1 << (max(2 * lag, 16) - 1).bit_length(),
+        **fine_samples(-radius, radius, t_first, n_t, pitch),
         rebinning=None, weights=None, spare=0, interleaved=False,
     )  # fmt: skip
     t = t_first + np.arange(n_t) * pitch
-    fine = t_first + (fine_first + np.arange(ramp.n_fine)) * pitch / 2
+    fine = t_first + (ramp.fine_first + np.arange(ramp.n_fine)) * pitch / 2
     table = table_width(g.n_rows)
     states = []
     for views, (off, t_of, length, foot) in zip(members, fans):  # focal-spot states
         columns = np.arange(g.n_cols)
-        # beyond the outermost columns the detector goes on for half a column, then there is air
+        # beyond the outermost columns the detector extends for half a column, then there is air
         column = _extended(t, t_of, columns)
         first = np.clip(np.floor(column) - 1, 0, g.n_cols - 4)
         seen = (column > -0.5) & (column < g.n_cols - 0.5)

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from ..fbp.windows import Window
-from ..geometry import FanBeam, ImageGrid
+from ..geometry import ImageGrid
 from ..operator import operator
 from ..scan.scan import Scan
 
@@ -40,42 +40,19 @@ def preview_slabs(
     *,
     progress: bool = False,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices at the heights ``z``, which grow: places, and attenuation [1/mm].
+    """Yield slices: their places in ``z``, and attenuation (n, rows, cols) [1/mm].
 
-    Parameters
-    ----------
-    scan : Scan
-    grid : ImageGrid
-    z : np.ndarray, shape (slices,)
-        In growing order [mm].
-    thickness : float
-        Of a slice [mm].
-    window : str, Kernel or callable
-    progress : bool
-        Show a bar.
-
-    Yields
-    ------
-    (slice, np.ndarray)
-        Places in ``z``, and images (n, rows, cols), float32.
+    The arguments are those of :func:`recon.helical.reconstruct`, but that the heights ``z`` grow.
     """
     g = scan.geometry
     turn = g.views_per_rotation
     step = float(g.angles[-1] - g.angles[0]) / (len(g) - 1)
-    fan = FanBeam(
-        angles=g.angles[0] + step * np.arange(turn),
-        n_cols=g.n_cols,
-        col_pitch=g.col_pitch,
-        src_iso=g.src_iso,
-        src_det=g.src_det,
-        col_offset=g.col_offset,
-    )
-    inverse = operator(fan, grid)
+    inverse = operator(g.fan(g.angles[0] + step * np.arange(turn)), grid)
     member = np.rint((g.angles - g.angles[0]) / step).astype(np.int64) % turn
     # heights on the detector of 1 mm above the axis, in rows
     per_mm = g.src_det / (g.src_iso * np.cos(g.fan_angles)) / g.row_pitch
     columns = _Columns(per_mm, g.row_pitch / g.src_det)
-    middle = (g.n_rows - 1) / 2 - g.row_offset + 0.5 - g.shift_z / g.row_pitch
+    middle = g.spot_row(g.shift_z)
     reach = max(abs(g.feed) / 2, g.collimation / 2) + thickness
     # slices, some at once
     for start in tqdm(range(0, len(z), _AT_ONCE), desc="preview", disable=not progress):

@@ -55,28 +55,11 @@ def reconstruct_slabs(
     progress: bool = False,
     room: float = _ROOM,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slabs of slices at the heights ``z``, which grow: places, and attenuation [1/mm].
+    """Yield slabs of slices: their places in ``z``, and attenuation (n, rows, cols) [1/mm].
 
-    Parameters
-    ----------
-    scan, plan, grid
-        As `recon.helical.reconstruct` has them.
-    z : np.ndarray, shape (slices,)
-        In growing order [mm].
-    thickness : float
-        Of a slice [mm].
-    window : str, Kernel or callable
-    device : torch.device, optional
-        Where the backprojection runs; None for the compiled kernel.
-    progress : bool
-        Show a bar.
-    room : float
-        Bytes of parallel views to hold at once.
-
-    Yields
-    ------
-    (slice, np.ndarray)
-        Places in ``z``, and images (n, rows, cols), float32.
+    The arguments are those of :func:`recon.helical.reconstruct`, but that the heights ``z`` grow
+    and that ``device`` is None for the compiled kernel. ``room`` is how many bytes of parallel
+    views are held at once.
     """
     parts = slabs(plan, z, thickness, room)
     if plan.geometry.z[plan.states[0].views[0]] > plan.geometry.z[plan.states[0].views[-1]]:

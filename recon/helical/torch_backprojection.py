@@ -45,16 +45,8 @@ def torch_device(name: str) -> torch.device | None:
 class TorchSlab:
     """Slices on a torch device, to which parallel angles are added.
 
-    Parameters
-    ----------
-    stream : ParallelStream
-        Holds the angles that see the slices.
-    grid : ImageGrid
-    z : np.ndarray, shape (slices,)
-        Heights [mm].
-    thickness : float
-        Of a slice [mm].
-    device : torch.device
+    Its arguments are those of :func:`recon.helical.backprojection.backproject`; the heights ``z``
+    may be any number of them, in any order.
     """
 
     def __init__(
@@ -110,7 +102,7 @@ class TorchSlab:
         total = torch.zeros((len(x), len(self._z)), device=self.device)
         weight = torch.zeros_like(total)
         for s, state in enumerate(plan.states):  # focal-spot states
-            centre = (g.n_rows - 1) / 2 - g.row_offset + 0.5 - state.shift_z / g.row_pitch
+            centre = g.spot_row(state.shift_z)
             cosine, sine = float(np.cos(theta[s])), float(np.sin(theta[s]))
             t, along = x * cosine - y * sine, x * sine + y * cosine
             for k in range(len(sign)):  # half turns that see the slices

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import zlib
-from typing import Any
-
 import numpy as np
-import torch
 
-from ..dose.noise import ELECTRONIC_NOISE, insert_noise
-from ..dose.streams import stream_index
+from ..checks import number
+from ..dose.noise import ELECTRONIC_NOISE
 from ..errors import DataError
 from .noisy_views import NoisyViews
 from .scan import Scan, derived_uid
 
-__all__ = ["DimmedViews", "at_dose"]
+__all__ = ["at_dose"]
 
 _ROUNDING = 1e-9  # of a dose fraction
-
-
-class DimmedViews(NoisyViews):
-    """Line integrals as they were measured, with the noise that a lower dose adds."""
-
-    def noisy(self, p: torch.Tensor, **keys: Any) -> torch.Tensor:
-        """Add the noise that is missing."""
-        return insert_noise(p, dose_fraction=self.dose_fraction, **keys)
 
 
 def at_dose(
@@ -45,11 +32,11 @@ def at_dose(
     Parameters
     ----------
     scan : Scan
-        As measured, with the quanta of its exposure.
+        The measured scan, with the quanta of its exposure.
     mas : float, optional
         The exposure to simulate [mAs per rotation], at most that of the scan.
     dose_fraction : float, optional
-        In its place, the part of the scan's exposure: above 0, at most 1.
+        Instead of ``mas``, the part of the scan's exposure: above 0, at most 1.
     seed : int
         Seed of the noise.
     electronic_noise : float
@@ -69,8 +56,7 @@ def at_dose(
     Examples
     --------
     >>> import numpy as np, recon
-    >>> from recon import Scan
-    >>> from recon import HelicalScan
+    >>> from recon import HelicalScan, Scan
     >>> helix = HelicalScan(
     ...     angles=np.arange(8) * np.pi / 4, z=np.arange(8.0), src_iso=595, src_det=1085.6,
     ...     n_rows=4, n_cols=16, row_pitch=1.1, col_pitch=1.3, views_per_rotation=8)
@@ -85,10 +71,7 @@ def at_dose(
     if (mas is None) == (dose_fraction is None):
         raise DataError("give one of mas and dose_fraction", got=f"{mas} and {dose_fraction}")
     name, value = ("dose_fraction", dose_fraction) if mas is None else ("mas", mas)
-    try:
-        fraction = float(value) / (scan.mas if name == "mas" else 1.0)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise DataError(f"{name} is not a number", where=name, got=repr(value)) from None
+    fraction = number(name, value) / (scan.mas if name == "mas" else 1.0)
     if abs(fraction - 1.0) < _ROUNDING:
         fraction = 1.0
     if not 0.0 < fraction <= 1.0:
@@ -100,17 +83,13 @@ def at_dose(
             got=value,
             remedy="noise can be added to a measurement but not taken from it",
         )
-    if not 0.0 <= float(electronic_noise) < math.inf:
-        raise DataError(
-            "electronic noise", where="electronic_noise", expected="σe ≥ 0", got=electronic_noise
-        )
-    noisy = DimmedViews(
+    noisy = NoisyViews(
         source=scan.line_integrals,
         photons=scan.photons,
         dose_fraction=fraction,
-        electronic_noise=float(electronic_noise),
-        seed=stream_index("seed", seed, bits=64),
-        stream=zlib.crc32(scan.series_uid.encode()),
+        electronic_noise=electronic_noise,
+        seed=seed,
+        series=scan.series_uid,
     )
     return scan.changed(
         line_integrals=scan.line_integrals if fraction == 1.0 else noisy,

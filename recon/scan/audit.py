@@ -196,17 +196,9 @@ def _verdicts(
         else:
             verdict = "fits" if k == best and worse[0] else "cannot be told"
         lines.append(AuditLine(reading.name, math.sqrt(mean[k]), noise, verdict))
+    least, verdict = math.sqrt(offsets.mean(axis=0).min()), "fits" if told else "cannot be told"
     detail = f"{fitted:.2f} columns, {readings[0].geometry.col_offset:.3f} stated" if told else ""
-    lines.append(
-        AuditLine(
-            "column centre fitted",
-            math.sqrt(offsets.mean(axis=0).min()),
-            noise,
-            "fits" if told else "cannot be told",
-            detail,
-        )
-    )
-    return lines
+    return [*lines, AuditLine("column centre fitted", least, noise, verdict, detail)]
 
 
 def _worse(one: np.ndarray, other: np.ndarray, noise: float) -> bool:

@@ -16,14 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import count, finite, positive
+from ..checks import array, count, finite, one_of, positive
 from ..errors import DataError
+from ..geometry import FanBeam
 
-__all__ = ["FOCAL_SPOTS", "PATIENT_POSITIONS", "HelicalScan"]
+__all__ = ["FOCAL_SPOTS", "PATIENT_POSITIONS", "SHIFTS", "HelicalScan"]
 
 FOCAL_SPOTS = ("FFSNONE", "FFSZ", "FFSXY", "FFSXYZ")
 PATIENT_POSITIONS = ("HFS", "HFP", "FFS", "FFP", "HFDR", "HFDL", "FFDR", "FFDL")
-_PER_VIEW = ("angles", "z", "shift_angle", "shift_z", "shift_radius")
+SHIFTS = ("shift_angle", "shift_z", "shift_radius")
+"""Shifts of the focal spot: Δφ [rad], Δz [mm], Δρ [mm]."""
+
+_PER_VIEW = ("angles", "z", *SHIFTS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -91,16 +95,11 @@ class HelicalScan:
     def __post_init__(self) -> None:
         views = np.size(self.angles)
         for name in _PER_VIEW:
-            try:
-                values = np.array(getattr(self, name), dtype=np.float64)
-                values = np.array(np.broadcast_to(values, (views,)))
-            except (TypeError, ValueError):
-                raise DataError(
-                    f"{name} do not fit the views", where=name, expected=f"shape ({views},)",
-                    got=np.shape(getattr(self, name)),
-                ) from None  # fmt: skip
-            if views == 0 or not np.isfinite(values).all():
-                raise DataError(f"{name} are not finite", where=name, expected="one or more views")
+            values = array(name, getattr(self, name))
+            if values.shape not in ((), (1,), (views,)):
+                expected = f"shape ({views},)"
+                raise DataError(f"{name} do not fit the views", expected=expected, got=values.shape)
+            values = np.array(np.broadcast_to(values, views))
             values.flags.writeable = False
             object.__setattr__(self, name, values)
         for name in ("src_iso", "src_det", "row_pitch", "col_pitch"):
@@ -109,20 +108,8 @@ class HelicalScan:
             object.__setattr__(self, name, count(name, getattr(self, name), least))
         for name in ("row_offset", "col_offset"):
             object.__setattr__(self, name, finite(name, getattr(self, name)))
-        if self.focal_spot not in FOCAL_SPOTS:
-            raise DataError(
-                "unknown flying focal spot",
-                where="focal_spot",
-                expected=", ".join(FOCAL_SPOTS),
-                got=self.focal_spot,
-            )
-        if self.patient_position not in ("", *PATIENT_POSITIONS):
-            raise DataError(
-                "unknown patient position",
-                where="patient_position",
-                expected=", ".join(PATIENT_POSITIONS),
-                got=self.patient_position,
-            )
+        one_of("flying focal spot", self.focal_spot, FOCAL_SPOTS)
+        one_of("patient position", self.patient_position or "HFS", PATIENT_POSITIONS)
 
     def __len__(self) -> int:
         return len(self.angles)
@@ -175,20 +162,20 @@ class HelicalScan:
 
     @property
     def feed(self) -> float:
-        """Way of the focal centre along z in a full turn [mm], signed; 0 for a single view."""
+        """Travel of the focal centre along z per turn [mm], signed; 0 for a single view."""
         turn = self.angles[-1] - self.angles[0]
         return float((self.z[-1] - self.z[0]) / abs(turn) * 2 * math.pi) if turn else 0.0
 
     @property
     def pitch(self) -> float:
-        """Feed a turn over the collimation, from the views; for a single view the stated one."""
+        """Table feed per turn over the collimation; the stated one for a single view."""
         if len(self.angles) == 1:
             return math.nan if self.stated_pitch is None else self.stated_pitch
         return abs(self.feed) / self.collimation
 
     @property
     def rotations(self) -> float:
-        """Turns that the views make up."""
+        """Number of turns."""
         return len(self.angles) / self.views_per_rotation
 
     @property
@@ -207,20 +194,19 @@ class HelicalScan:
         )
         return np.argsort(np.argsort(first))[member.reshape(-1)]
 
+    def fan(self, angles: Any) -> FanBeam:
+        """Return the fan of a focal spot in the focal centre, at other view angles [rad]."""
+        names = ("n_cols", "col_pitch", "src_iso", "src_det", "col_offset")
+        return FanBeam(angles=angles, **{name: getattr(self, name) for name in names})
+
+    def spot_row(self, shift_z: Any) -> Any:
+        """Row coordinate of a focal spot's own height, the lower edge of row 0 being 0 [rows]."""
+        return (self.n_rows - 1) / 2 - self.row_offset + 0.5 - shift_z / self.row_pitch
+
     def sources(self) -> np.ndarray:
         """Return the focal spots, (views, 3): x to the right, y downward, z [mm]."""
         beta, radius = self.source_angles, self.source_radius
         return np.stack([-radius * np.sin(beta), -radius * np.cos(beta), self.source_z], axis=-1)
-
-    def elements(self) -> np.ndarray:
-        """Return the detector's columns at mid-height, (views, cols, 3) [mm].
-
-        A row lies `row_heights` above them.
-        """
-        beta, ray = self.angles[:, None], self.angles[:, None] + self.fan_angles
-        x = -self.src_iso * np.sin(beta) + self.src_det * np.sin(ray)
-        y = -self.src_iso * np.cos(beta) + self.src_det * np.cos(ray)
-        return np.stack([x, y, np.broadcast_to(self.z[:, None], x.shape)], axis=-1)
 
     def __repr__(self) -> str:
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ import numpy as np
 import torch
 
 from ..dose.kernels import FLOOR_QUANTA
+from ..dose.noise import insert_noise, sample_transmission
+from ..dose.rays import checked_noise
+from ..dose.streams import stream_index
 from .lazy_views import LazyViews
 from .scan import VIEWS_AT_ONCE, LineIntegrals
 
@@ -23,33 +26,21 @@ _SIGMAS = 8.0  # beyond which no noise value is expected in a scan
 class NoisyViews(LazyViews):
     """Views of a source with noise: ``[i:j]`` takes those views and adds theirs.
 
-    The noise of a ray depends on the seed, the series, the view and the ray alone. Subclasses say
-    how it is drawn.
-
-    Attributes
-    ----------
-    source : lazy sequence, shape (views, rows, cols)
-        The line integrals without this noise.
-    photons : np.ndarray, shape (views, cols)
-        Quanta N0 at the dose of the source.
-    electronic_noise : float
-        σe [quanta].
-    seed, stream : int
-        Seed, and number of the series, as `recon.insert_noise` takes them.
-    dose_fraction : float
-        Dose that is simulated over that of the source.
+    The noise of a ray depends on the seed, the series, the view and the ray alone. A source that is
+    a measurement gets what it lacks at ``dose_fraction`` of its dose; without a fraction, the
+    source is free of noise and is measured.
     """
 
-    source: LineIntegrals
-    photons: np.ndarray
-    electronic_noise: float
+    source: LineIntegrals  # without this noise
+    photons: np.ndarray  # (views, cols) quanta N0 at the dose of the source
+    electronic_noise: float  # σe [quanta]
     seed: int
-    stream: int
-    dose_fraction: float = 1.0
+    series: str  # its UID; a digest of it is the number of the image in the stream of the seed
+    dose_fraction: float | None = None
 
-    @abstractmethod
-    def noisy(self, p: torch.Tensor, **keys: Any) -> torch.Tensor:
-        """Return line integrals with noise, whose arguments are those of `recon.insert_noise`."""
+    def __post_init__(self) -> None:
+        self.electronic_noise = checked_noise(self.electronic_noise)
+        self.seed = stream_index("seed", self.seed, bits=64)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,8 +52,8 @@ class NoisyViews(LazyViews):
     def range(self) -> tuple[float, float]:
         """Smallest and largest line integral to be expected."""
         low, _ = value_range(self.source)
-        n0 = float(self.photons.min()) * self.dose_fraction
-        most = float(self.photons.max()) * self.dose_fraction
+        fraction = self.dose_fraction or 1.0
+        n0, most = float(self.photons.min()) * fraction, float(self.photons.max()) * fraction
         bright = n0 * math.exp(-low)
         brighter = bright + _SIGMAS * math.hypot(math.sqrt(bright), self.electronic_noise)
         return -math.log(brighter / n0), max(math.log(most / FLOOR_QUANTA), 0.0)
@@ -73,14 +64,17 @@ class NoisyViews(LazyViews):
         one_row = p.shape[1] == 1  # then a view is a plain line of rays
         photons = self.photons[start:stop]
         rays = torch.from_numpy(p[:, 0] if one_row else p)
-        noisy = self.noisy(
-            rays,
-            photons=photons if one_row else photons[:, None, :],
-            electronic_noise=self.electronic_noise,
-            seed=self.seed,
-            first_view=start,
-            image=self.stream,
-        )
+        keys: dict[str, Any] = {
+            "photons": photons if one_row else photons[:, None, :],
+            "electronic_noise": self.electronic_noise,
+            "seed": self.seed,
+            "first_view": start,
+            "image": zlib.crc32(self.series.encode()),
+        }
+        if self.dose_fraction is None:
+            noisy = sample_transmission(rays, **keys)
+        else:
+            noisy = insert_noise(rays, dose_fraction=self.dose_fraction, **keys)
         return noisy.numpy().reshape(p.shape)
 
 

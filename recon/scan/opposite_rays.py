@@ -72,11 +72,11 @@ def differences(
     Returns
     -------
     difference : np.ndarray, shape (A, B, heights)
-        Of the line integrals times the cosine of the tilt.
+        Differences of the line integrals times the cosine of the tilt.
     usable : np.ndarray of bool
         Where the detector has both rays, with quanta behind them.
     variance : np.ndarray
-        Of the difference, by the quanta alone.
+        Variance of the difference, by the quanta alone.
     """
     i, j = place.here[:, None], place.behind[None, :]
     beta_i, beta_j = g.source_angles[i], g.source_angles[j]

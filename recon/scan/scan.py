@@ -197,31 +197,12 @@ def derived_uid(*parts: object) -> str:
 
 
 def quanta_from_tube(geometry: HelicalScan, exposures: np.ndarray, *, kvp: float) -> np.ndarray:
-    """Quanta per ray of a scan that does not state them, from the tube model.
+    """Quanta (views, cols), float32, of a scan that does not state them, from the tube model.
 
-    Parameters
-    ----------
-    geometry : HelicalScan
-        Gives the cell, the distance, the fan angles and the views per rotation.
-    exposures : array, shape (views,)
-        mAs per rotation.
-    kvp : float
-        Tube voltage [kV].
-
-    Returns
-    -------
-    np.ndarray, shape (views, cols), float32
+    ``exposures`` (views,) are in mAs per rotation, ``kvp`` in kV.
     """
-    from ..geometry import FanBeam
     from ..tube import photons_per_column
 
-    fan = FanBeam(
-        angles=[0.0, 2 * np.pi / geometry.views_per_rotation],
-        n_cols=geometry.n_cols,
-        col_pitch=geometry.col_pitch,
-        src_iso=geometry.src_iso,
-        src_det=geometry.src_det,
-        col_offset=geometry.col_offset,
-    )
+    fan = geometry.fan([0.0, 2 * np.pi / geometry.views_per_rotation])
     column = photons_per_column(mas=1.0, kvp=kvp, geometry=fan, slice_thickness=geometry.row_width)
     return (np.asarray(exposures)[:, None] * column).astype(np.float32)

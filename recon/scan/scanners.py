@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import one_of
 from ..errors import DataError
-from .helix import HelicalScan
+from .helix import SHIFTS, HelicalScan
 
 __all__ = ["SCANNERS", "VENDORS", "discovery_helical", "flash_helical"]
 
 VENDORS = {"flash": "SIEMENS", "discovery": "GE MEDICAL SYSTEMS"}
 """Whose files a scanner's are."""
 
-_FLASH_SHIFTS = {  # Δφ [rad], Δz [mm], Δρ [mm] of the states that follow each other
+_FLASH_SHIFTS = {  # of the states that follow each other
     "FFSNONE": ((3.35e-4, 0.0, 0.0),),
     "FFSZ": ((3.35e-4, 0.0, 0.0), (3.35e-4, -0.66, 5.45)),
 }
@@ -35,9 +36,9 @@ def flash_helical(
     Parameters
     ----------
     length : float
-        Way of the focal centre along z [mm], from +length/2 to -length/2 for a table moving in.
+        Travel of the focal centre along z [mm], +length/2 to -length/2 for a table moving in.
     pitch : float
-        Feed a turn over the collimation of 38.4 mm.
+        Table feed per turn over the collimation of 38.4 mm.
     table : {"in", "out"}
         Whether the table moves into the gantry (z falls) or out of it.
     views_per_rotation : int
@@ -50,16 +51,12 @@ def flash_helical(
     >>> flash_helical(length=38.4)
     HelicalScan(1153 views, 64×736, FFSZ, 1152 views a turn, pitch 1, z 19.2 to -19.2 mm)
     """
-    if focal_spot not in _FLASH_SHIFTS:
-        raise DataError(
-            "no such focal spot", where="focal_spot", expected=" or ".join(_FLASH_SHIFTS),
-            got=focal_spot,
-        )  # fmt: skip
-    way = _way(length, pitch, table, views_per_rotation, collimation=64 * 0.6)
+    one_of("focal_spot", focal_spot, _FLASH_SHIFTS)
+    helix = _helix(length, pitch, table, views_per_rotation, collimation=64 * 0.6)
     states = np.array(_FLASH_SHIFTS[focal_spot])
-    shifts = states[np.arange(len(way["z"])) % len(states)]
+    shifts = states[np.arange(len(helix["z"])) % len(states)]
     return HelicalScan(
-        **way,
+        **helix,
         src_iso=595.0,
         src_det=1085.6,
         n_rows=64,
@@ -67,9 +64,7 @@ def flash_helical(
         row_pitch=0.6 * 1085.6 / 595.0,
         col_pitch=1.285839,
         col_offset=-1.125,
-        shift_angle=shifts[:, 0],
-        shift_z=shifts[:, 1],
-        shift_radius=shifts[:, 2],
+        **dict(zip(SHIFTS, shifts.T)),
         focal_spot=focal_spot,
     )
 
@@ -88,7 +83,7 @@ def discovery_helical(*, length: float, pitch: float = 1.0, table: str = "in") -
     0.25
     """
     return HelicalScan(
-        **_way(length, pitch, table, 984, collimation=40.0),
+        **_helix(length, pitch, table, 984, collimation=40.0),
         src_iso=541.0,
         src_det=949.0,
         n_rows=64,
@@ -106,15 +101,14 @@ SCANNERS: dict[str, Callable[..., HelicalScan]] = {
 """Geometries by name; all take length, pitch and table."""
 
 
-def _way(
+def _helix(
     length: float, pitch: float, table: str, views_per_rotation: int, *, collimation: float
 ) -> dict[str, Any]:
     """Angles and heights of the views, about z = 0, of a patient who lies head first, supine."""
     for name, value in (("length", length), ("pitch", pitch)):
         if not 0.0 < float(value) < 1e5:
             raise DataError(f"{name} is not positive", where=name, got=value)
-    if table not in ("in", "out"):
-        raise DataError("no such table direction", where="table", expected="in or out", got=table)
+    one_of("table direction", table, ("in", "out"))
     feed = pitch * collimation * (-1.0 if table == "in" else 1.0)
     views = max(round(length / abs(feed) * views_per_rotation), 1) + 1
     z = np.arange(views) * feed / views_per_rotation

@@ -6,24 +6,14 @@ import zlib
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..dose.noise import ELECTRONIC_NOISE, sample_transmission
-from ..dose.streams import stream_index
+from ..dose.noise import ELECTRONIC_NOISE
 from ..errors import DataError
 from .helix import HelicalScan
 from .noisy_views import NoisyViews
 from .scan import LineIntegrals, Scan, derived_uid, quanta_from_tube
 
-__all__ = ["SampledViews", "simulate_scan"]
-
-
-class SampledViews(NoisyViews):
-    """Measurements of noise-free line integrals."""
-
-    def noisy(self, p: torch.Tensor, **keys: Any) -> torch.Tensor:
-        """Count quanta behind the object."""
-        return sample_transmission(p, **keys)
+__all__ = ["simulate_scan"]
 
 
 def simulate_scan(
@@ -44,7 +34,7 @@ def simulate_scan(
     Parameters
     ----------
     line_integrals : lazy sequence, shape (views, rows, cols)
-        Of the object, without noise.
+        Noise-free line integrals of the object.
     geometry : HelicalScan
         Where its rays ran.
     mas : float or array, shape (views,)
@@ -77,12 +67,12 @@ def simulate_scan(
     uid = derived_uid("simulated", name, repr(geometry), f"{current:08x}", kvp, seed)
     rays: LineIntegrals = line_integrals
     if seed is not None:
-        rays = SampledViews(
+        rays = NoisyViews(
             source=line_integrals,
             photons=photons,
-            electronic_noise=float(electronic_noise),
-            seed=stream_index("seed", seed, bits=64),
-            stream=zlib.crc32(uid.encode()),
+            electronic_noise=electronic_noise,
+            seed=seed,
+            series=uid,
         )
     return Scan(
         line_integrals=rays,

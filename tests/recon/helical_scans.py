@@ -26,6 +26,14 @@ RODS = ((70.0, 0.0, 12.0, 60.0), (-20.0, 67.0, 12.0, -100.0), (-35.0, -60.0, 12.
 BALL = (-60.0, 15.0, 5.0)
 
 
+def elements(g: HelicalScan) -> np.ndarray:
+    """The detector's columns at mid-height, (views, cols, 3) [mm]; rows lie `row_heights` above."""
+    beta, ray = g.angles[:, None], g.angles[:, None] + g.fan_angles
+    x = -g.src_iso * np.sin(beta) + g.src_det * np.sin(ray)
+    y = -g.src_iso * np.cos(beta) + g.src_det * np.cos(ray)
+    return np.stack([x, y, np.broadcast_to(g.z[:, None], x.shape)], axis=-1)
+
+
 def small_helix(
     *, length: float, pitch: float = 1.0, table: str = "in", focal_spot: str = "FFSZ",
     views: int = 576, rows: int = 32, coarse: int = 2, **changes: object,

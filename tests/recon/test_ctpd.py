@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 from ctpd_files import OLD, SHIFTS, VARIANTS, Series, datasets, save, write
+from helical_scans import elements
 from real_data import DATA, needs
 from tolerances import CTPD
 
@@ -86,7 +87,7 @@ def test_spot_and_detector_lie_where_the_format_says(tmp_path):
         shift_z=[0.0, -0.5],
     )  # fmt: skip
     np.testing.assert_allclose(g.sources(), [[0, -600, 10], [-605, 0, 11.5]], atol=1e-9)
-    columns = g.elements()
+    columns = elements(g)
     np.testing.assert_allclose(columns[0, 2], [0, 400, 10], atol=1e-9)  # 6 o'clock
     assert columns[0, 0, 0] < 0 < columns[0, 4, 0]  # column 1 is leftmost
     np.testing.assert_allclose(columns[1, 2], [400, 0, 12], atol=1e-9)

@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 from tolerances import STREAMS
 
+from recon.dose.kernels import Stream
 from recon.dose.noise import sample_transmission
 from recon.dose.on_gpu import philox_words, sample_on_device
 from recon.dose.streams import philox4x32
@@ -16,8 +17,8 @@ RAYS = 3 * 2**18
 
 def sample(p, n0, *, sigma=0.0, seed=1, image=0, draw=0, first_view=0, first_ray=0):
     n0 = torch.full((1, 1, 1), float(n0), dtype=p.dtype)
-    keys = seed, image, draw, first_view, first_ray
-    return sample_on_device(p, n0, sigma, *keys)
+    stream = Stream(np.uint64(seed), image, draw, first_view, first_ray)
+    return sample_on_device(p, n0, sigma, stream)
 
 
 def test_the_words_are_philox() -> None:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helical_scans import elements
 from tolerances import ELLIPSOIDS
 
 from recon.errors import DataError
@@ -48,7 +49,7 @@ def test_every_ray_runs_where_the_geometry_says(ellipsoid):
     """From the flying spot to the element: positions from the geometry, length by counting."""
     g = helix()
     p = EllipsoidPhantom([ellipsoid]).line_integrals(g)
-    sources, columns = g.sources(), g.elements()
+    sources, columns = g.sources(), elements(g)
     hits = 0
     for v, r, c in np.ndindex(10, 6, 40):
         if (v + r + c) % 7 == 0:
@@ -103,7 +104,7 @@ def test_where_ellipsoids_overlap(overlap):
     """Against the values at points along each ray; the order of the ellipsoids matters."""
     g, phantom = helix(), heap(overlap)
     p = phantom.line_integrals(g)
-    sources, columns = g.sources(), g.elements()
+    sources, columns = g.sources(), elements(g)
     u = (np.arange(20001) + 0.5) / 20001
     for v, r, c in np.ndindex(10, 6, 40):
         if (v + r + c) % 7 == 0:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helical_scans import elements
 from real_data import DATA, needs
 from scipy.ndimage import map_coordinates
 
@@ -84,7 +85,7 @@ def test_rays_are_those_of_the_geometry():
     g = helix()
     p = phantom.line_integrals(g)
     mu = np.pad(0.02 * (1 + hu / 1000), 1)
-    sources, columns = g.sources(), g.elements()
+    sources, columns = g.sources(), elements(g)
     middle = (np.array(mu.shape) - 1) / 2
     u = (np.arange(20000) + 0.5) / 20000
     for v, r, c in np.ndindex(g.shape):

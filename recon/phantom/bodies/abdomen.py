@@ -13,7 +13,7 @@ _SKIN, _FAT, _WALL, _BLOOD, _VEIN, _GAS = 35.0, -105.0, 75.0, 160.0, 150.0, -960
 
 def abdomen() -> list[Organ]:
     """Return the organs [HU, mm], the later ones over the earlier."""
-    return [*_trunk(), *_bases_of_the_lungs(), *_bowel(), *_organs(), *_vessels(), *_bones()]
+    return [*_trunk(), *_bowel(), *_organs(), *_vessels(), *_bones()]
 
 
 def _trunk() -> list[Organ]:
@@ -24,12 +24,7 @@ def _trunk() -> list[Organ]:
         found += organ(MUSCLE, (side * 38, 92, 0), (33, 22, 400), side * 0.15)
         found += organ(MUSCLE, (side * 82, 74, -50), (28, 14, 130), -side * 0.4)
         found += organ(MUSCLE, (side * 42, 46, -80), (17, 22, 120), side * 0.3)  # psoas
-    return found
-
-
-def _bases_of_the_lungs() -> list[Organ]:
-    found: list[Organ] = []
-    for side, top in ((-1, 168), (1, 160)):
+    for side, top in ((-1, 168), (1, 160)):  # bases of the lungs
         found += organ(-860, (side * 84, 16, top), (58, 74, 92), side * 0.15)
     return found
 
@@ -53,18 +48,16 @@ def _organs() -> list[Organ]:
     for x, y, z, turn in ((-68, 52, -14, -0.5), (70, 54, 12, 0.5)):
         side = 1 if x > 0 else -1
         found += organ(_FAT, (x, y, z), (39, 38, 66), turn)
-        found += organ(185, (x, y, z), (27, 30, 55), turn) + organ(
-            150, (x, y, z), (20, 23, 46), turn
-        )
+        found += organ(185, (x, y, z), (27, 30, 55), turn)
+        found += organ(150, (x, y, z), (20, 23, 46), turn)
         found += organ(_FAT + 15, (x - side * 16, y - 5, z), (19, 10, 26), turn)  # sinus
         found += organ(12, (x - side * 15, y - 5, z - 4), (9, 6, 13), turn)
     found += organ(185, (92, 66, -6), (11, 11, 11)) + organ(6, (94, 68, -6), (13, 13, 13))  # cyst
     pancreas = [(-34, -14, 14), (-8, -22, 26), (30, -12, 40), (66, 12, 54)]
     found += beads(98, pancreas, 11, 12, 9) + beads(20, pancreas[:3], 1.5, 1.5, 5)
     for side in (-1, 1):  # adrenals
-        found += beads(
-            60, [(side * 34, 34, 58), (side * 44, 46, 62), (side * 46, 54, 56)], 2.6, 9, 6
-        )
+        path = [(side * 34, 34, 58), (side * 44, 46, 62), (side * 46, 54, 56)]
+        found += beads(60, path, 2.6, 9, 6)
     return found
 
 
@@ -85,9 +78,8 @@ def _bowel() -> list[Organ]:
         for _, (x, y, z), (_, b, c), turn in beads(0, path, width - 4, width - 4, step):
             if rng.random() < gas:
                 size = rng.uniform(0.55, 0.85)
-                found += organ(
-                    _GAS, (x, y - 0.3 * b, z), (size * b, size * b * 0.8, size * c), turn
-                )
+                bubble = (size * b, size * b * 0.8, size * c)
+                found += organ(_GAS, (x, y - 0.3 * b, z), bubble, turn)
     for _ in range(70):  # small bowel
         x, y, z = rng.uniform(-92, 92), rng.uniform(-64, 12), rng.uniform(-165, 2)
         if (x / 98) ** 2 + ((y + 20) / 66) ** 2 > 1.0:

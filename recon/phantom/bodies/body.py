@@ -7,22 +7,15 @@ and no slice is like the next. Each body reaches from about -150 to 150 mm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ...errors import DataError
+from ...checks import one_of
 from ..exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
 from .abdomen import abdomen
 from .head import head
-from .skeleton import Organ
 from .thorax import thorax
 
 __all__ = ["BODIES", "body"]
 
-_ORGANS: dict[str, Callable[[], list[Organ]]] = {
-    "thorax": thorax,
-    "abdomen": abdomen,
-    "head": head,
-}
+_ORGANS = {"thorax": thorax, "abdomen": abdomen, "head": head}
 
 BODIES = ("water", *_ORGANS)
 """What can be scanned: a water cylinder with inserts, and three bodies."""
@@ -52,8 +45,7 @@ def body(name: str, mu_water: float) -> EllipsoidPhantom:
     """
     if name == "water":
         return water_with_inserts(mu_water)
-    if name not in _ORGANS:
-        raise DataError("no such phantom", where="anatomy", expected=" or ".join(BODIES), got=name)
+    one_of("phantom", name, BODIES)
     parts = [
         Ellipsoid(centre=centre, axes=axes, angle=turn, value=max(mu_water * (1 + hu / 1000), 0.0))
         for hu, centre, axes, turn in _ORGANS[name]()

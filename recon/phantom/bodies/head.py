@@ -63,9 +63,8 @@ def _brain() -> list[Organ]:
         found += organ(_GREY, (side * 14, 18, 12), (8, 13, 10), side * 0.4)
         found += organ(_WHITE, (side * 20, 10, 13), (2.2, 20, 14), -side * 0.35)
     found += organ(_GREY, (0, 0, 66), (2.6, 80, 40)) + organ(_FLUID, (0, 0, 70), (1.2, 82, 38))
-    found += organ(60, (0, 62, 60), (1.4, 24, 45)) + organ(
-        62, (0, 84, 34), (5, 5, 44)
-    )  # falx, sinus
+    found += organ(60, (0, 62, 60), (1.4, 24, 45))  # falx
+    found += organ(62, (0, 84, 34), (5, 5, 44))  # sinus
     found += organ(_WHITE, (0, -2, 34), (16, 36, 7))  # between the halves
     for side, wide in ((-1, 1.0), (1, 1.25)):  # ventricles; the left is wider
         found += organ(_FLUID, (side * 10, -20, 26), (5.5 * wide, 17, 13), side * 0.3)
@@ -85,9 +84,8 @@ def _brain() -> list[Organ]:
 
 
 def _base() -> list[Organ]:
-    found = organ(_BONE - 300, (0, -34, -26), (30, 30, 9)) + organ(
-        _BONE - 200, (0, 2, -38), (14, 24, 12)
-    )
+    found = organ(_BONE - 300, (0, -34, -26), (30, 30, 9))
+    found += organ(_BONE - 200, (0, 2, -38), (14, 24, 12))
     found += organ(_AIR, (-7, -18, -32), (7, 11, 9)) + organ(_AIR, (8, -18, -33), (6, 12, 10))
     for side in (-1, 1):
         found += organ(_BONE + 350, (side * 38, 16, -32), (29, 9, 10), side * 0.55)  # petrous bone
@@ -116,9 +114,8 @@ def _face() -> list[Organ]:
         for offset in (-9, 9):
             muscle = [(side * 31 + offset, -76, -22), (side * 24, -50, -22)]
             found += beads(55, muscle, 1.8, 3.5, 6)
-        found += organ(_BONE, (side * 28, -72, -58), (19, 21, 20)) + organ(
-            _AIR if side < 0 else -960, (side * 28, -72, -58), (17, 19, 18)
-        )
+        found += organ(_BONE, (side * 28, -72, -58), (19, 21, 20))
+        found += organ(_AIR if side < 0 else -960, (side * 28, -72, -58), (17, 19, 18))
         cheek = [(side * 50, -74, -50), (side * 66, -48, -46), (side * 70, -10, -42)]
         found += beads(_BONE - 100, cheek, 3.4, 5.0, 8)
         jaw = [(side * 54, -4, -50), (side * 52, -6, -90), (side * 40, -44, -104), (0, -80, -108)]

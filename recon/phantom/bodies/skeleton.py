@@ -22,18 +22,10 @@ def organ(hu: float, centre: ArrayLike, axes: ArrayLike, turn: float = 0.0) -> l
 
 
 def beads(hu: float, path: ArrayLike, width: float, height: float, step: float) -> list[Organ]:
-    """Return ellipsoids that overlap along a path and make a tube of it.
+    """Return ellipsoids that overlap along a ``path`` (points, 3) [mm] and make a tube of it.
 
-    Parameters
-    ----------
-    hu : float
-        CT number [HU].
-    path : array, shape (points, 3)
-        Points of the tube's middle [mm].
-    width, height : float
-        Half axes across the path, in the axial plane and along z [mm].
-    step : float
-        Distance of the beads [mm].
+    ``width`` and ``height`` are their half axes across the path, in the axial plane and along z,
+    and ``step`` is their distance [mm].
     """
     points = np.asarray(path, dtype=np.float64)
     way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
@@ -52,20 +44,11 @@ def beads(hu: float, path: ArrayLike, width: float, height: float, step: float) 
 
 
 def spine(y: float, z: ArrayLike, *, width: float, lumbar: bool, sway: float = 0.0) -> list[Organ]:
-    """Return vertebrae with discs, canal, arch and processes; the middle of each at ``z`` [mm].
+    """Return vertebrae with discs, canal, arch and processes.
 
-    Parameters
-    ----------
-    y : float
-        Middle of the bodies [mm].
-    z : array, shape (vertebrae,)
-        Heights [mm], evenly spaced.
-    width : float
-        Half width of the bodies [mm].
-    lumbar : bool
-        Transverse processes to the side, rather than backwards.
-    sway : float
-        How far the spine curves backwards at its middle [mm].
+    The middle of each body is at ``y`` and at one of the evenly spaced heights ``z``, and ``width``
+    is half its width [mm]. ``lumbar`` ones have transverse processes to the side, others backwards.
+    The spine curves backwards by ``sway`` at its middle [mm].
     """
     heights = np.asarray(z, dtype=np.float64)
     step = abs(float(heights[1] - heights[0]))
@@ -117,9 +100,8 @@ def ribs(
             t = np.radians(np.linspace(20.0, 165.0, 40))
             way = (t - t[0]) / (t[-1] - t[0])
             slope = height - drop * np.sin(0.5 * math.pi * way) - (1.5 if side > 0 else 0.0)
-            path = np.stack(
-                [side * half_width * np.sin(t), middle + half_depth * np.cos(t), slope], axis=1
-            )
+            x, y = side * half_width * np.sin(t), middle + half_depth * np.cos(t)
+            path = np.stack([x, y, slope], axis=1)
             bone = path[way <= bony]
             found += beads(CORTEX, bone, 3.6, 6.0, 11.0)
             found += beads(MARROW - 60.0, bone[2:-2], 1.8, 3.9, 11.0)

@@ -42,21 +42,14 @@ def _lungs() -> list[Organ]:
         for k in range(15):
             turn, rise = rng.uniform(-1.25, 1.25), rng.uniform(-1.0, 1.0)
             way = np.linspace(0.0, rng.uniform(42, 68), 5)
-            path = np.array(hilum) + np.stack(
-                [
-                    side * way * math.cos(turn),
-                    way * math.sin(turn) + 0.004 * way**2,
-                    1.35 * way * rise,
-                ],
-                axis=1,
-            )
+            x, y = side * way * math.cos(turn), way * math.sin(turn) + 0.004 * way**2
+            path = np.array(hilum) + np.stack([x, y, 1.35 * way * rise], axis=1)
             width = rng.uniform(1.4, 3.0)
             found += beads(20.0, path[:3], width, width, 2.5 * width + 2)
             found += beads(0.0, path[2:], 0.55 * width, 0.55 * width, 2.5 * width + 2)
-            if k % 5 == 0:  # an airway along it
-                found += beads(
-                    -980.0, path[:3] + np.array([0, -4, 3]), 0.9 * width, 0.9 * width, 6.0
-                )
+            if k % 5 == 0:
+                airway = path[:3] + np.array([0, -4, 3])
+                found += beads(-980.0, airway, 0.9 * width, 0.9 * width, 6.0)
     found += organ(30, (-96, -22, 34), (7, 6, 6.5))  # a nodule in the right lung
     return found + organ(-620, (92, 44, 62), (10, 8, 9))  # and ground glass in the left
 
@@ -102,9 +95,8 @@ def _below_the_diaphragm() -> list[Organ]:
 def _bones() -> list[Organ]:
     found = spine(63.0, 12.5 + 25.0 * np.arange(-8, 8), width=17.0, lumbar=False, sway=5.0)
     found += ribs(28.0 * np.arange(-4, 7) - 2.0, 144.0, 92.0, middle=-2.0, drop=62.0, bony=0.74)
-    found += organ(CORTEX - 150, (0, -97, 30), (17, 6.5, 78)) + organ(
-        MARROW - 60, (0, -97, 30), (14, 4.2, 75)
-    )
+    found += organ(CORTEX - 150, (0, -97, 30), (17, 6.5, 78))  # breastbone
+    found += organ(MARROW - 60, (0, -97, 30), (14, 4.2, 75))
     for side in (-1, 1):
         blade = organ(CORTEX, (side * 104, 88, 82), (46, 3.6, 68), -side * 0.5)
         found += blade + organ(MARROW + 60, (side * 104, 88, 82), (40, 1.6, 60), -side * 0.5)

@@ -14,17 +14,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checks import count
 from ...errors import DataError
 from ...geometry import FanBeam, ImageGrid, ParallelBeam
+from ..helix_views import check_room
 
-__all__ = ["Ellipse", "EllipsePhantom", "inserts_phantom", "water_cylinder"]
+__all__ = [
+    "Ellipse", "EllipsePhantom", "check_parts", "check_shape", "inserts_phantom", "water_cylinder",
+]  # fmt: skip
 
 _VIEWS_AT_ONCE = 128
 _ROWS_AT_ONCE = 32
+
+
+def check_shape(shape: Any, dimensions: int) -> None:
+    """Refuse an ellipse or ellipsoid whose numbers are not finite, or half axes not positive.
+
+    A third half axis may be infinite.
+    """
+    kind = type(shape).__name__
+    numbers = (*shape.centre, *shape.axes[:2], shape.angle, shape.value)
+    if {len(shape.centre), len(shape.axes)} != {dimensions} or not np.isfinite(numbers).all():
+        raise DataError("finite numbers are needed", where=kind, got=numbers)
+    if not min(shape.axes) > 0.0:
+        raise DataError("half axes are not positive", where=kind, got=shape.axes)
+
+
+def check_parts(parts: Sequence[Any], kind: type) -> None:
+    """Refuse a phantom of no parts, or of something else than one kind of them."""
+    if not parts or not all(isinstance(part, kind) for part in parts):
+        raise DataError(
+            "a phantom needs parts", expected=f"one {kind.__name__} or more, and no others"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +85,7 @@ class Ellipse:
     value: float
 
     def __post_init__(self) -> None:
-        numbers = (*self.centre, *self.axes, self.angle, self.value)
-        if len(numbers) != 6 or not np.all(np.isfinite(numbers)):
-            raise DataError("an ellipse needs finite numbers", where="Ellipse", got=numbers)
-        if min(self.axes) <= 0.0:
-            raise DataError(
-                "an ellipse needs positive half axes",
-                where="axes",
-                expected="> 0 mm",
-                got=self.axes,
-            )
+        check_shape(self, 2)
 
     def shifted(self, dx: float, dy: float) -> Ellipse:
         """Return the same ellipse moved by ``(dx, dy)`` [mm]."""
@@ -111,10 +128,7 @@ class EllipsePhantom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ellipses", tuple(self.ellipses))
-        if not self.ellipses or not all(isinstance(e, Ellipse) for e in self.ellipses):
-            raise DataError(
-                "a phantom is made of ellipses", where="ellipses", expected="at least one Ellipse"
-            )
+        check_parts(self.ellipses, Ellipse)
 
     def shifted(self, dx: float, dy: float) -> EllipsePhantom:
         """Return the same phantom moved by ``(dx, dy)`` [mm]."""
@@ -142,11 +156,11 @@ class EllipsePhantom:
         DataError
             If ``subrays`` is below 1, or the phantom reaches beyond the focal spot's circle.
         """
-        if subrays < 1:
-            raise DataError(
-                "too few rays per column", where="subrays", expected=">= 1", got=subrays
+        count("subrays", subrays, 1)
+        if isinstance(geometry, FanBeam):
+            check_room(
+                geometry, max(float(np.hypot(*e.centre)) + max(e.axes) for e in self.ellipses)
             )
-        self._check_inside_source_circle(geometry)
         total = np.zeros(geometry.shape)
         for k in range(subrays):
             within = (k + 0.5) / subrays - 0.5  # columns off the middle of each
@@ -177,17 +191,15 @@ class EllipsePhantom:
         DataError
             If ``supersample`` is below 1.
         """
-        if supersample < 1:
-            raise DataError(
-                "too few points per pixel", where="supersample", expected=">= 1", got=supersample
-            )
+        fine = grid.finer(count("supersample", supersample, 1))
+        x, y = fine.x, fine.y
         rows, cols = grid.shape
-        x = _points(cols, grid.spacing[1], grid.centre[0], supersample)
-        y = _points(rows, grid.spacing[0], grid.centre[1], supersample)
         image = np.zeros((rows, cols))
         for ellipse in self.ellipses:
             reach = max(ellipse.axes)
-            columns = _pixels_within(x, ellipse.centre[0], reach, supersample)
+            middle = ellipse.centre[0]
+            left, right = np.searchsorted(x, [middle - reach, middle + reach]).tolist()
+            columns = slice(left // supersample, -(-right // supersample))
             for first in range(0, rows, _ROWS_AT_ONCE):
                 strip = slice(first, min(first + _ROWS_AT_ONCE, rows))
                 v = y[strip.start * supersample : strip.stop * supersample, None]
@@ -200,30 +212,6 @@ class EllipsePhantom:
                 ).mean(axis=(1, 3))
                 image[strip, columns] += ellipse.value * share
         return image.astype(np.float32)
-
-    def _check_inside_source_circle(self, geometry: FanBeam | ParallelBeam) -> None:
-        if not isinstance(geometry, FanBeam):
-            return
-        reach = max(float(np.hypot(*e.centre)) + max(e.axes) for e in self.ellipses)
-        if reach >= geometry.src_iso:
-            raise DataError(
-                "the phantom reaches beyond the focal spot",
-                where="line_integrals",
-                expected=f"all of it within {geometry.src_iso:g} mm of the isocentre",
-                got=f"{reach:g} mm",
-            )
-
-
-def _points(count: int, spacing: float, centre: float, supersample: int) -> NDArray[np.floating]:
-    fine = count * supersample
-    return (np.arange(fine) - (fine - 1) / 2) * (spacing / supersample) + centre
-
-
-def _pixels_within(
-    points: NDArray[np.floating], centre: float, reach: float, supersample: int
-) -> slice:
-    first, last = np.searchsorted(points, [centre - reach, centre + reach])
-    return slice(int(first) // supersample, -(-int(last) // supersample))
 
 
 def _inside(

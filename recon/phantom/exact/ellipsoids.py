@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ...checks import count, one_of
 from ...errors import DataError
 from ...scan.helix import HelicalScan
-from ...scan.lazy_views import LazyViews
+from ..helix_views import PhantomViews, check_room, flat_turn
+from .ellipses import check_parts, check_shape
 from .ellipsoid_rays import Rays, project
 
-__all__ = ["Ellipsoid", "EllipsoidPhantom", "EllipsoidViews", "water_with_inserts"]
+__all__ = ["Ellipsoid", "EllipsoidPhantom", "water_with_inserts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +56,7 @@ class Ellipsoid:
     value: float
 
     def __post_init__(self) -> None:
-        numbers = (*self.centre, *self.axes[:2], self.angle, self.value)
-        if len(self.axes) != 3 or len(self.centre) != 3 or not np.all(np.isfinite(numbers)):
-            raise DataError("an ellipsoid needs finite numbers", where="Ellipsoid", got=numbers)
-        if not min(self.axes) > 0.0:
-            raise DataError(
-                "an ellipsoid needs positive half axes",
-                where="axes",
-                expected="> 0 mm",
-                got=self.axes,
-            )
+        check_shape(self, 3)
 
     def row(self) -> tuple[float, ...]:
         """The numbers of the ellipsoid as the kernel takes them."""
@@ -98,14 +92,8 @@ class EllipsoidPhantom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ellipsoids", tuple(self.ellipsoids))
-        if not self.ellipsoids or not all(isinstance(e, Ellipsoid) for e in self.ellipsoids):
-            raise DataError(
-                "a phantom is made of ellipsoids",
-                where="ellipsoids",
-                expected="at least one Ellipsoid",
-            )
-        if self.overlap not in ("add", "replace"):
-            raise DataError("no such overlap", expected="add or replace", got=self.overlap)
+        check_parts(self.ellipsoids, Ellipsoid)
+        one_of("overlap", self.overlap, ("add", "replace"))
         if self.overlap == "replace" and min(e.value for e in self.ellipsoids) < 0.0:
             raise DataError(
                 "what replaces another value must not be negative", where="ellipsoids",
@@ -150,11 +138,8 @@ class EllipsoidPhantom:
             If ``subrays`` is below 1, or the phantom reaches the focal spot or the detector.
         """
         rows, cols = (subrays, subrays) if isinstance(subrays, int) else subrays
-        if min(rows, cols) < 1:
-            raise DataError(
-                "too few rays per element", where="subrays", expected="≥ 1", got=subrays
-            )
-        self._check_inside(helical)
+        count("subrays", min(rows, cols), 1)
+        check_room(helical, self._reach)
         fine = np.arange(helical.n_cols * cols)
         within = (fine % cols + 0.5) / cols - 0.5
         gamma = np.repeat(helical.fan_angles, cols) + within * helical.col_pitch / helical.src_det
@@ -167,65 +152,36 @@ class EllipsoidPhantom:
         project(table, self.overlap == "replace", rays, out)
         return out
 
-    def views(self, helical: HelicalScan, subrays: int | tuple[int, int] = 1) -> EllipsoidViews:
+    def views(self, helical: HelicalScan, subrays: int | tuple[int, int] = 1) -> PhantomViews:
         """Line integrals that are calculated when they are asked for."""
-        self._check_inside(helical)
-        return EllipsoidViews(self, helical, subrays)
-
-    def _check_inside(self, helical: HelicalScan) -> None:
-        reach = max(math.hypot(*e.centre[:2]) + max(e.axes[:2]) for e in self.ellipsoids)
-        room = min(float(helical.source_radius.min()), helical.src_det - helical.src_iso)
-        if reach >= room:
-            raise DataError(
-                "the phantom reaches the focal spot or the detector",
-                where="line_integrals",
-                expected=f"all of it within {room:g} mm of the axis",
-                got=f"{reach:g} mm",
-            )
-
-
-@dataclass
-class EllipsoidViews(LazyViews):
-    """Line integrals of a phantom on a helix: ``[i:j]`` calculates those views."""
-
-    phantom: EllipsoidPhantom
-    helical: HelicalScan
-    subrays: int | tuple[int, int] = 1
+        check_room(helical, self._reach)
+        return PhantomViews(helical, partial(self.line_integrals, subrays=subrays), self._bounds)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Views, rows and columns."""
-        return self.helical.shape
+    def _reach(self) -> float:
+        return max(math.hypot(*e.centre[:2]) + max(e.axes[:2]) for e in self.ellipsoids)
 
-    @property
-    def range(self) -> tuple[float, float]:
+    def _bounds(self, helical: HelicalScan) -> tuple[float, float]:
         """Bounds of the line integrals.
 
         Where values replace each other, a ray sees at most what it sees where each ellipsoid is
-        drawn out along z and the larger values lie on top.
+        infinitely long along z and the larger values lie on top.
         """
-        if self.phantom.overlap == "replace":
-            return 0.0, self._highest()
-        far = 2 * math.sqrt(1 + (self.helical.collimation / self.helical.src_iso) ** 2)
-        parts = [e.value * max(e.axes[:2]) * far for e in self.phantom.ellipsoids]
-        return min(sum(v for v in parts if v < 0), 0.0), sum(v for v in parts if v > 0)
-
-    def _highest(self) -> float:
-        g = self.helical
-        drawn_out = [
+        g = helical
+        if self.overlap == "add":
+            far = 2 * math.sqrt(1 + (g.collimation / g.src_iso) ** 2)
+            parts = [e.value * max(e.axes[:2]) * far for e in self.ellipsoids]
+            return min(sum(v for v in parts if v < 0), 0.0), sum(v for v in parts if v > 0)
+        cylinders = [
             replace(e, axes=(*e.axes[:2], math.inf))
-            for e in sorted(self.phantom.ellipsoids, key=lambda e: e.value)
+            for e in sorted(self.ellipsoids, key=lambda e: e.value)
         ]
-        turn = g[: g.views_per_rotation : max(g.views_per_rotation // 144, 1)]
-        flat = replace(turn, z=0.0, shift_z=0.0, n_rows=1, row_offset=0.0, focal_spot="FFSNONE")
-        most = EllipsoidPhantom(drawn_out, overlap="replace").line_integrals(flat).max()
+        flat = flat_turn(g, 0.0, max(g.views_per_rotation // 144, 1))
+        most = EllipsoidPhantom(cylinders, overlap="replace").line_integrals(flat).max()
         height = np.abs(g.row_heights).max() + g.row_pitch + np.abs(g.shift_z).max()
         # five per cent for rays between those of the turn
-        return float(1.05 * most * math.hypot(1, height / (g.src_det - abs(g.shift_radius).max())))
-
-    def make(self, start: int, stop: int) -> np.ndarray:
-        """Calculate the views from ``start`` up to ``stop``."""
-        return self.phantom.line_integrals(self.helical[start:stop], self.subrays)
+        tilt = math.hypot(1, height / (g.src_det - abs(g.shift_radius).max()))
+        return 0.0, float(1.05 * most * tilt)
 
 
 def water_with_inserts(mu_water: float, *, diameter: float = 240.0) -> EllipsoidPhantom:
@@ -239,29 +195,21 @@ def water_with_inserts(mu_water: float, *, diameter: float = 240.0) -> Ellipsoid
     mu_water : float
         Attenuation of water [1/mm].
     diameter : float
-        Of the cylinder [mm].
+        Diameter of the cylinder [mm].
     """
     scale = diameter / 240.0
-    parts = [
-        Ellipsoid(centre=(0, 0, 0), axes=(diameter / 2, diameter / 2, math.inf), value=mu_water)
-    ]
-    for x, y, radius, hu in (
-        (70.0, 0.0, 12.0, 60.0),
-        (-20.0, 67.0, 12.0, -100.0),
-        (-35.0, -60.0, 12.0, 300.0),
-        (20.0, 40.0, 8.0, -20.0),
-    ):
-        parts.append(
-            Ellipsoid(
-                centre=(x * scale, y * scale, 0.0),
-                axes=(radius * scale, radius * scale, math.inf),
-                value=mu_water * hu / 1000,
-            )
-        )
-    ball = 5.0 * scale
-    parts.append(
-        Ellipsoid(
-            centre=(-60.0 * scale, 15.0 * scale, 0.0), axes=(ball, ball, ball), value=0.2 * mu_water
-        )
+    water = Ellipsoid(centre=(0, 0, 0), axes=(diameter / 2, diameter / 2, math.inf), value=mu_water)
+    contents = (
+        (70.0, 0.0, 12.0, math.inf, mu_water * 60.0 / 1000),
+        (-20.0, 67.0, 12.0, math.inf, mu_water * -100.0 / 1000),
+        (-35.0, -60.0, 12.0, math.inf, mu_water * 300.0 / 1000),
+        (20.0, 40.0, 8.0, math.inf, mu_water * -20.0 / 1000),
+        (-60.0, 15.0, 5.0, 5.0, 0.2 * mu_water),
     )
-    return EllipsoidPhantom(parts)
+    parts = [
+        Ellipsoid(
+            centre=(x * scale, y * scale, 0.0), axes=(a * scale, a * scale, c * scale), value=mu
+        )
+        for x, y, a, c, mu in contents
+    ]
+    return EllipsoidPhantom([water, *parts])

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import ImageGrid
-from .abdominal_organs import Phase, contrast_phase, kidneys, liver, pancreas, spleen
+from .abdominal_organs import Belly, contrast_phase, kidneys, liver, pancreas, spleen
 from .bowel import colon, loops, stomach
 from .canvas import Canvas
 from .outlines import blob, grown, stretch, tube
@@ -47,22 +47,22 @@ def abdomen(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
         for start in (np.pi / 2 - 0.72, np.pi / 2 + 0.72):
             turn = -1.0 if start < np.pi / 2 else 1.0
             places = start + turn * np.linspace(0.0, reach - 1.3, count)
-            ribs(
-                canvas, rng, cage, places + 0.05 * rng.standard_normal(count), cartilage_above=0.72
-            )
+            places += 0.05 * rng.standard_normal(count)
+            ribs(canvas, rng, cage, places, cartilage_above=0.72)
     vertebra(canvas, rng, trunk.spine, width=rng.uniform(40.0, 48.0), lumbar=level > 0.3)
-    _great_vessels(canvas, rng, trunk, phase)
+    belly = Belly(canvas, rng, trunk, level, phase, room)
+    _great_vessels(belly)
     if level < 0.8:
-        liver(canvas, rng, trunk, level, phase, room)
+        liver(belly)
     if level < 0.62:
-        spleen(canvas, rng, trunk, level, phase, room)
+        spleen(belly)
     if level > 0.28:
-        kidneys(canvas, rng, trunk, level, phase, room)
+        kidneys(belly)
     if level < 0.6:
-        _stomach(canvas, rng, trunk, level, phase, room)
+        _stomach(belly)
     if 0.22 < level < 0.68:
-        pancreas(canvas, rng, trunk, phase, room)
-    _bowel(canvas, rng, trunk, level, phase, room)
+        pancreas(belly)
+    _bowel(belly)
     return canvas.image()
 
 
@@ -116,13 +116,12 @@ def _cavity(
     return room
 
 
-def _great_vessels(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, phase: Phase) -> None:
-    x, y = trunk.spine
+def _great_vessels(belly: Belly) -> None:
+    canvas, rng, phase, (x, y) = belly.canvas, belly.rng, belly.phase, belly.trunk.spine
     front = y - 17.0
     radius = rng.uniform(8.5, 12.0)
-    aorta = blob(
-        (x + rng.uniform(6.0, 13.0), front - radius - 1.5), (radius, radius), rng=rng, rough=0.03
-    )
+    place = (x + rng.uniform(6.0, 13.0), front - radius - 1.5)
+    aorta = blob(place, (radius, radius), rng=rng, rough=0.03)
     place = (x - rng.uniform(17.0, 22.0), front - rng.uniform(6.0, 10.0))
     axes = (rng.uniform(10.0, 14.0), rng.uniform(7.0, 10.0))
     cava = blob(place, axes, rng.uniform(-0.4, 0.4), rng=rng, rough=0.05)
@@ -138,36 +137,30 @@ def _great_vessels(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, phase
     canvas.paint(blob((dot[0] - 14.0, dot[1] - 1.0), (6.0, 5.0)), phase.vein, organ=True)
 
 
-def _stomach(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def _stomach(belly: Belly) -> None:
+    _, rng, trunk, level, *_ = belly
     scale = rng.uniform(0.75, 1.15)
     centre = trunk.at(rng.uniform(0.36, 0.52), rng.uniform(-0.5, -0.3) - 0.25 * level)
     axes = (scale * 0.36 * trunk.half_width, scale * (0.34 - 0.15 * level) * trunk.half_depth)
     outline = blob(centre, axes, rng.uniform(0.0, 0.6), rng=rng, rough=0.12, lobes=6)
-    stomach(canvas, rng, outline, phase.wall, room)
+    stomach(belly, outline)
 
 
-def _bowel(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def _bowel(belly: Belly) -> None:
+    _, rng, trunk, level, *_ = belly
     if level > 0.3:
         if level > 0.55:
             right = trunk.at(-0.76, rng.uniform(-0.1, 0.2))
-            colon(canvas, rng, right, rng.uniform(20.0, 30.0), phase.wall, room)
+            colon(belly, right, rng.uniform(20.0, 30.0))
         left = trunk.at(0.82, rng.uniform(0.0, 0.25))
-        colon(canvas, rng, left, rng.uniform(12.0, 20.0), phase.wall, room)
+        colon(belly, left, rng.uniform(12.0, 20.0))
     if level > 0.2:
         for u in rng.uniform(-0.55, 0.65, rng.integers(2, 6)):
             height = -0.82 + 0.25 * u * u + rng.uniform(-0.04, 0.04)
-            colon(canvas, rng, trunk.at(u, height), rng.uniform(13.0, 22.0), phase.wall, room)
+            colon(belly, trunk.at(u, height), rng.uniform(13.0, 22.0))
     if level < 0.35:
-        colon(canvas, rng, trunk.at(0.72, -0.35), rng.uniform(13.0, 20.0), phase.wall, room)
+        colon(belly, trunk.at(0.72, -0.35), rng.uniform(13.0, 20.0))
     tries = int(np.interp(level, [0.1, 1.0], [12, 170]))
     low = np.interp(level, [0.0, 0.6], [0.3, 0.0])
-    loops(
-        canvas, rng, trunk.at(low, -0.22), (0.78 * trunk.half_width, 0.5 * trunk.half_depth),
-        tries=tries, wall=phase.wall, oral=bool(rng.random() < 0.2), room=room,
-    )  # fmt: skip
+    reach = (0.78 * trunk.half_width, 0.5 * trunk.half_depth)
+    loops(belly, trunk.at(low, -0.22), reach, tries=tries, oral=bool(rng.random() < 0.2))

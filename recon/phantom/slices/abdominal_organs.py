@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from .outlines import Outline, arc, blob, grown, lobulated, spline, tube
 from .trunk import Trunk
 from .vessels import scattered, tree
 
-__all__ = ["Phase", "contrast_phase", "kidneys", "liver", "pancreas", "spleen"]
+__all__ = ["Belly", "Phase", "contrast_phase", "kidneys", "liver", "pancreas", "spleen"]
 
 # Outlines in units of the cavity's half size; +x patient left, +y posterior.
 _LIVER_HIGH = np.array([
@@ -45,6 +46,17 @@ class Phase:
     wall: float
 
 
+class Belly(NamedTuple):
+    """One abdomen in the making: what its organs are painted on, and where."""
+
+    canvas: Canvas
+    rng: np.random.Generator
+    trunk: Trunk
+    level: float  # 0 at the dome of the liver, 1 below the kidneys
+    phase: Phase
+    room: NDArray[np.float32]  # mask of the cavity without the spine
+
+
 def contrast_phase(rng: np.random.Generator) -> Phase:
     """Draw CT numbers without contrast, or in the portal venous phase."""
     u = rng.uniform(-1.0, 1.0, 8)
@@ -67,11 +79,9 @@ def _parenchyma(canvas: Canvas, level: float) -> NDArray[np.float32]:
     return level + 2.0 * canvas.field(3.0) + 2.0 * canvas.field(16.0)
 
 
-def liver(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def liver(belly: Belly) -> None:
     """Paint the liver with fissure, vessels, occasional lesions and the gallbladder."""
+    canvas, rng, trunk, level, phase, room = belly
     low = np.clip((level - 0.1) / 0.65, 0.0, 1.0) ** 1.3
     points = (1.0 - low) * _LIVER_HIGH + low * _LIVER_LOW
     outline = grown(spline(_in_body(trunk, _jittered(rng, points, 0.02))), -1.0)
@@ -102,19 +112,16 @@ def liver(
         canvas.paint(grown(lesion, 1.2), target, within=inside, opacity=0.5)
         canvas.paint(lesion, target + 2.0 * canvas.field(3.0), within=inside)
     if 0.25 < level < 0.65 and rng.random() < 0.75:
-        bladder = blob(
-            trunk.at(-0.42 - 0.1 * low, -0.42), (rng.uniform(10.0, 17.0), rng.uniform(14.0, 26.0)),
-            rng.uniform(-0.5, 0.5), rng=rng, rough=0.05,
-        )  # fmt: skip
+        place = trunk.at(-0.42 - 0.1 * low, -0.42)
+        axes = (rng.uniform(10.0, 17.0), rng.uniform(14.0, 26.0))
+        bladder = blob(place, axes, rng.uniform(-0.5, 0.5), rng=rng, rough=0.05)
         canvas.paint(grown(bladder, 1.8), phase.wall, within=room, organ=True)
         canvas.paint(bladder, rng.uniform(4.0, 16.0), within=room)
 
 
-def spleen(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def spleen(belly: Belly) -> None:
     """Paint the spleen."""
+    canvas, rng, trunk, level, phase, room = belly
     size = np.interp(level, [0.0, 0.1, 0.4, 0.62], [0.85, 1.0, 1.0, 0.6]) * rng.uniform(0.85, 1.05)
     anchor = np.array([0.95, 0.35])
     points = anchor + size * (_jittered(rng, _SPLEEN, 0.02) - anchor)
@@ -123,11 +130,9 @@ def spleen(
     canvas.paint(outline, _parenchyma(canvas, phase.spleen), within=room, organ=True)
 
 
-def kidneys(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, level: float, phase: Phase,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
+def kidneys(belly: Belly) -> None:
     """Paint kidneys with cortex, pyramids, sinus, pelvis, renal veins and occasional cysts."""
+    canvas, rng, trunk, level, phase, room = belly
     x, y = trunk.spine
     for side in (-1.0, 1.0):
         centre_level = 0.66 if side < 0 else 0.58
@@ -150,9 +155,8 @@ def kidneys(
         canvas.paint(kidney, phase.cortex + 2.0 * canvas.field(3.0), within=room, organ=True)
         canvas.paint([put(p) for p in pyramids], phase.medulla, within=room, opacity=0.9)
         if size > 0.7:
-            sinus = [
-                put(blob((-side * size * 5.0, 0.0), (size * 11.0, size * 9.5), rng=rng, rough=0.25))
-            ]
+            axes = (size * 11.0, size * 9.5)
+            sinus = [put(blob((-side * size * 5.0, 0.0), axes, rng=rng, rough=0.25))]
             if abs(level - centre_level) < 0.2:
                 sinus.append(put(hilum))
             canvas.paint(sinus, -85.0 + 8.0 * canvas.field(3.0), within=room)
@@ -172,10 +176,9 @@ def kidneys(
             canvas.paint(blob(edge, (rng.uniform(4.0, 12.0),) * 2), 8.0, within=room, organ=True)
 
 
-def pancreas(
-    canvas: Canvas, rng: np.random.Generator, trunk: Trunk, phase: Phase, room: NDArray[np.float32]
-) -> None:
+def pancreas(belly: Belly) -> None:
     """Paint the pancreas, lobulated, with the splenic vein behind it."""
+    canvas, rng, trunk, _, phase, room = belly
     x, y = trunk.spine
     path = np.array([(-34.0, -36.0), (-8.0, -52.0), (20.0, -50.0), (48.0, -38.0), (70.0, -22.0)])
     path = arc(path * rng.uniform(0.9, 1.1) + [x, y] + 3.0 * rng.standard_normal((5, 2)))
@@ -183,9 +186,8 @@ def pancreas(
     gland = tube(path, width)
     lobes = lobulated(gland, rng, 1.6, 9.0)
     canvas.paint(grown(gland, 2.5), -100.0, within=room)
-    texture = (
-        phase.pancreas + 5.0 * canvas.field(3.0) - 30.0 * np.maximum(canvas.field(2.2) - 1.0, 0.0)
-    )
+    texture = phase.pancreas + 5.0 * canvas.field(3.0)
+    texture -= 30.0 * np.maximum(canvas.field(2.2) - 1.0, 0.0)
     canvas.paint(lobes, texture, within=room, organ=True)
     vein = path[len(path) // 4 :] + np.array([0.0, 8.0])
     canvas.paint(tube(vein, [9.0, 7.0, 6.0]), phase.vein, within=room)

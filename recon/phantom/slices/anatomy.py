@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checks import count, one_of
 from ...errors import DataError
 from ...geometry import ImageGrid
 from .abdomen import abdomen
@@ -13,8 +14,8 @@ from .thorax import thorax
 
 __all__ = ["ANATOMIES", "random_slice"]
 
-_PAINTERS = {"thorax": thorax, "abdomen": abdomen, "head": head}
-_LEAST_FIELD = {"thorax": 300.0, "abdomen": 300.0, "head": 220.0}
+# the painter of each, and the least field of view [mm]
+_PAINTERS = {"thorax": (thorax, 300.0), "abdomen": (abdomen, 300.0), "head": (head, 220.0)}
 
 ANATOMIES = tuple(_PAINTERS)
 """Names that :func:`random_slice` knows."""
@@ -55,13 +56,9 @@ def random_slice(anatomy: str, *, seed: int, grid: ImageGrid) -> NDArray[np.floa
     >>> hu.shape, float(hu[0, 0])
     ((100, 100), -1000.0)
     """
-    if anatomy not in _PAINTERS:
-        raise DataError(
-            "unknown anatomy", where="anatomy", expected=" | ".join(_PAINTERS), got=repr(anatomy)
-        )
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise DataError("a seed is a whole number", where="seed", expected=">= 0", got=repr(seed))
-    least = _LEAST_FIELD[anatomy]
+    one_of("anatomy", anatomy, _PAINTERS)
+    count("seed", seed, 0)
+    painter, least = _PAINTERS[anatomy]
     field = [n * step for n, step in zip(grid.shape, grid.spacing)]
     if min(field) < least:
         raise DataError(
@@ -71,5 +68,4 @@ def random_slice(anatomy: str, *, seed: int, grid: ImageGrid) -> NDArray[np.floa
             got=f"{min(field):g} mm",
             remedy="take more or larger pixels",
         )
-    painter = _PAINTERS[anatomy]
     return painter(grid, np.random.default_rng([int(seed), *anatomy.encode()]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .abdominal_organs import Belly
 from .canvas import Canvas
 from .outlines import Outline, blob, grown, upper_part
 
@@ -16,16 +17,11 @@ def _gas_level(canvas: Canvas, outline: Outline, share: float, room: NDArray[np.
     canvas.paint(level, -960.0, within=canvas.mask(outline) * room)
 
 
-def stomach(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    outline: Outline,
-    wall: float,
-    room: NDArray[np.float32],
-) -> None:
-    """Paint a stomach with wall [HU], fluid or food, and mostly a gas bubble in front."""
+def stomach(belly: Belly, outline: Outline) -> None:
+    """Paint a stomach with its wall, fluid or food, and mostly a gas bubble in front."""
+    canvas, rng, room = belly.canvas, belly.rng, belly.room
     canvas.paint(grown(outline, 2.0), -100.0, within=room)
-    canvas.paint(outline, wall + 4.0 * canvas.field(3.0), within=room, organ=True)
+    canvas.paint(outline, belly.phase.wall + 4.0 * canvas.field(3.0), within=room, organ=True)
     inner = grown(outline, -rng.uniform(3.0, 5.5))
     kind = rng.random()
     if kind < 0.5:
@@ -39,21 +35,15 @@ def stomach(
         _gas_level(canvas, inner, rng.uniform(0.15, 0.55), room)
 
 
-def colon(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    centre: ArrayLike,
-    radius: float,
-    wall: float,
-    room: NDArray[np.float32],
-) -> None:
+def colon(belly: Belly, centre: ArrayLike, radius: float) -> None:
     """Paint colon cut across: haustrated, filled with stool, gas or both."""
+    canvas, rng, room = belly.canvas, belly.rng, belly.room
     axes = (radius * rng.uniform(0.85, 1.25), radius * rng.uniform(0.75, 1.05))
     outline = blob(centre, axes, rng.uniform(-0.5, 0.5), rng=rng, rough=0.16, lobes=6)
     if canvas.occupied(outline) > 0.3:
         return
     canvas.paint(grown(outline, 1.5), -102.0, within=room)
-    canvas.paint(outline, wall, within=room, organ=True)
+    canvas.paint(outline, belly.phase.wall, within=room, organ=True)
     inner = grown(outline, -rng.uniform(1.6, 2.8))
     speckle = canvas.field(2.2) + 0.7 * canvas.field(3.0)
     stool = 30.0 + 22.0 * canvas.field(3.0) - 420.0 * np.clip(speckle - 0.9, 0.0, 1.4)
@@ -63,17 +53,7 @@ def colon(
         _gas_level(canvas, inner, rng.uniform(0.3, 0.9 if kind < 0.75 else 0.6), room)
 
 
-def loops(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    centre: ArrayLike,
-    reach: ArrayLike,
-    *,
-    tries: int,
-    wall: float,
-    oral: bool,
-    room: NDArray[np.float32],
-) -> None:
+def loops(belly: Belly, centre: ArrayLike, reach: ArrayLike, *, tries: int, oral: bool) -> None:
     """Pack small bowel loops into what other organs leave free.
 
     Parameters
@@ -82,11 +62,10 @@ def loops(
         Middle and half size [mm] of the region.
     tries : int
         Loops that are tried; those that would overlap are dropped.
-    wall : float
-        CT number of the bowel wall [HU].
     oral : bool
         Whether oral contrast was given.
     """
+    canvas, rng, room = belly.canvas, belly.rng, belly.room
     for _ in range(tries):
         place = np.asarray(centre) + rng.uniform(-1.0, 1.0, 2) * np.asarray(reach)
         radius = rng.uniform(8.0, 14.0)
@@ -96,7 +75,8 @@ def loops(
         if canvas.occupied(outline) > 0.2:
             continue
         canvas.paint(grown(outline, 1.2), -98.0, within=room)
-        canvas.paint(outline, wall + 5.0 * canvas.field(3.0), within=room, organ=True)
+        wall = belly.phase.wall + 5.0 * canvas.field(3.0)
+        canvas.paint(outline, wall, within=room, organ=True)
         inner = grown(outline, -2.0 - 1.5 * inset)
         if oral and kind < 0.6:
             canvas.paint(inner, 190.0 + 25.0 * canvas.field(3.0), within=room)

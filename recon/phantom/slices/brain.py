@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Canvas
 from .outlines import Outline, arc, blob, grown, lobulated, spline, tube
 
-__all__ = ["cerebrum"]
+__all__ = ["Head", "cerebrum"]
 
 _CSF, _GREY, _WHITE = 7.0, 38.0, 29.0  # HU
 
 
-def cerebrum(
-    canvas: Canvas, rng: np.random.Generator, inner: Outline, width: float, length: float,
-    level: float, age: float,
-) -> None:  # fmt: skip
+class Head(NamedTuple):
+    """One head in the making: what it is painted on, its size and its age."""
+
+    canvas: Canvas
+    rng: np.random.Generator
+    width: float  # half the inner size of the skull [mm]
+    length: float
+    level: float  # 0 at the base of the skull, 1 at the vertex
+    age: float  # 0 young, 1 old
+
+
+def cerebrum(head: Head, inner: Outline) -> None:
     """Paint the brain inside the skull at one level, the more shrunken the older."""
+    canvas, rng, width, length, level, age = head
     brain = lobulated(grown(inner, -(0.3 + 1.6 * age)), rng, 0.3 + 0.5 * age, 14.0)
     inside = canvas.mask(brain)
     grey = _GREY + 1.0 * canvas.field(3.0) + 0.6 * canvas.field(24.0)
@@ -34,9 +45,8 @@ def cerebrum(
         k = int(at) % count
         start = brain[k]
         inward = np.arctan2(-start[1] * 0.8, -start[0])
-        folds.append(
-            _fold(rng, start, inward + 0.35 * rng.standard_normal(), rng.uniform(11.0, 24.0))
-        )
+        inward += 0.35 * rng.standard_normal()
+        folds.append(_fold(rng, start, inward, rng.uniform(11.0, 24.0)))
         widths.append((0.4 + 1.5 * age) * rng.uniform(0.5, 1.5))
         at += rng.uniform(8.0, 16.0)
     midline = np.linspace(-0.97, 0.97, 15) * length
@@ -52,16 +62,15 @@ def cerebrum(
     canvas.paint(tube(np.array([[0.0, -length], [0.0, -0.42 * length]]), 7.0), grey, within=inside)
     canvas.paint(tube(np.array([[0.0, 0.42 * length], [0.0, length]]), 7.0), grey, within=inside)
     if level < 0.72:
-        _deep_nuclei(canvas, rng, width, length, level, grey, white)
-    canvas.paint(
-        [tube(f, [w * 1.3, w, 0.5 * w]) for f, w in zip(folds, widths)], _CSF + 3.0, within=inside
-    )
+        _deep_nuclei(head, grey, white)
+    sulci = [tube(f, [w * 1.3, w, 0.5 * w]) for f, w in zip(folds, widths)]
+    canvas.paint(sulci, _CSF + 3.0, within=inside)
     if level < 0.62:
-        _sylvian(canvas, rng, width, length, age, inside)
-    _ventricles(canvas, rng, width, length, level, age)
-    _midline(canvas, rng, length, level, age, inside)
+        _sylvian(head, inside)
+    _ventricles(head)
+    _midline(head, inside)
     if rng.random() < 0.2:
-        _lesion(canvas, rng, width, length, inside)
+        _lesion(head, inside)
 
 
 def _fold(
@@ -74,10 +83,8 @@ def _fold(
     return arc(np.concatenate([start[None], start + np.cumsum(steps, axis=0)]))
 
 
-def _deep_nuclei(
-    canvas: Canvas, rng: np.random.Generator, width: float, length: float, level: float,
-    grey: NDArray[np.floating], white: NDArray[np.floating],
-) -> None:  # fmt: skip
+def _deep_nuclei(head: Head, grey: NDArray[np.floating], white: NDArray[np.floating]) -> None:
+    canvas, rng, width, length, level, _ = head
     canvas.paint(blob((0.0, 0.0), (0.3 * width, 0.4 * length), rng=rng, rough=0.05), white)
     if level > 0.66:
         return
@@ -95,10 +102,8 @@ def _deep_nuclei(
         canvas.paint(tube(insula, 5.0), grey)
 
 
-def _sylvian(
-    canvas: Canvas, rng: np.random.Generator, width: float, length: float, age: float,
-    inside: NDArray[np.float32],
-) -> None:  # fmt: skip
+def _sylvian(head: Head, inside: NDArray[np.float32]) -> None:
+    canvas, rng, width, length, _, age = head
     for side in (-1.0, 1.0):
         w = (1.2 + 3.5 * age) * rng.uniform(0.7, 1.3)
         places = np.array([(1.02, -0.18), (0.78, -0.16), (0.6, -0.1), (0.6, 0.1), (0.66, 0.2)])
@@ -109,9 +114,8 @@ def _sylvian(
         canvas.paint(tube(branch, [1.3 * w, w, 0.5 * w]), _CSF, within=inside)
 
 
-def _ventricles(
-    canvas: Canvas, rng: np.random.Generator, width: float, length: float, level: float, age: float
-) -> None:
+def _ventricles(head: Head) -> None:
+    canvas, rng, _, length, level, age = head
     if level > 0.78:
         return
     size = (0.7 + 1.1 * age) * rng.uniform(0.8, 1.2)
@@ -149,10 +153,8 @@ def _ventricles(
         canvas.paint(pineal, rng.uniform(120.0, 420.0))
 
 
-def _midline(
-    canvas: Canvas, rng: np.random.Generator, length: float, level: float, age: float,
-    inside: NDArray[np.float32],
-) -> None:  # fmt: skip
+def _midline(head: Head, inside: NDArray[np.float32]) -> None:
+    canvas, rng, _, length, level, age = head
     gap = 0.6 + 2.2 * age
     ends = ((-1.05, -0.46), (0.6, 1.05)) if level < 0.78 else ((-1.05, 1.05),)
     for first, last in ends:
@@ -167,14 +169,9 @@ def _midline(
     canvas.paint(sinus, 52.0, within=inside)
 
 
-def _lesion(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    width: float,
-    length: float,
-    inside: NDArray[np.float32],
-) -> None:
+def _lesion(head: Head, inside: NDArray[np.float32]) -> None:
     """An old infarct, or a fresh haemorrhage with oedema around it."""
+    canvas, rng, width, length, *_ = head
     x = rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 0.7) * width
     place, size = (x, rng.uniform(-0.5, 0.6) * length), rng.uniform(5.0, 16.0)
     axes = (size, size * rng.uniform(0.6, 1.0))

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import ImageGrid
-from .coverage import coverage
 from .outlines import Outline, placed
+from .pixel_shares import pixel_shares
 from .texture import random_field
 
 __all__ = ["Canvas"]
@@ -59,16 +59,16 @@ class Canvas:
         tilt: float = 0.03,
         ahead: float = 0.0,
     ) -> None:
-        rows, cols = (n * _SUPERSAMPLE for n in grid.shape)
-        self.spacing = np.array([grid.spacing[1], grid.spacing[0]]) / _SUPERSAMPLE
-        self.x = (np.arange(cols) - (cols - 1) / 2) * self.spacing[0] + grid.centre[0]
-        self.y = (np.arange(rows) - (rows - 1) / 2) * self.spacing[1] + grid.centre[1]
-        self.hu = np.full((rows, cols), -1000.0, dtype=np.float32)
+        fine = grid.finer(_SUPERSAMPLE)
+        self.x, self.y = fine.x, fine.y
+        self.spacing = np.array(fine.spacing[::-1])
+        self.hu = np.full(fine.shape, -1000.0, dtype=np.float32)
         self.occupancy = np.zeros(_OCCUPANCY_SHAPE, dtype=np.float32)
         self._corner = np.array([self.x[0], self.y[0]]) - self.spacing / 2
         self._fields: dict[float, NDArray[np.float32]] = {}
         self._texture_seed = int(rng.integers(2**62))
-        self._waves = rng.uniform(0.018, 0.04, (4, 1)) * _directions(rng, 4)
+        wavenumber, angle = rng.uniform(0.018, 0.04, (4, 1)), rng.uniform(0.0, 2 * np.pi, 4)
+        self._waves = wavenumber * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         self._phases = rng.uniform(0.0, 2 * np.pi, (4, 2))
         self._bend = bend * 0.5 * rng.standard_normal((4, 2))
         self._angle = float(tilt * rng.standard_normal())
@@ -93,9 +93,8 @@ class Canvas:
     def mask(self, *outlines: Outline) -> NDArray[np.float32]:
         """Share of each canvas pixel inside the outlines' union, ``(rows, cols)`` from 0 to 1."""
         full = np.zeros_like(self.hu)
-        found = coverage(self._pixels(outlines), full.shape)
-        if found is not None:
-            full[found[0], found[1]] = found[2]
+        rows, cols, share = pixel_shares(self._pixels(outlines), full.shape)
+        full[rows, cols] = share
         return full
 
     def paint(
@@ -125,32 +124,27 @@ class Canvas:
         several = [outlines] if isinstance(outlines, np.ndarray) else list(outlines)
         if not several:
             return
-        found = coverage(self._pixels(several), self.hu.shape)
-        if found is not None:
-            rows, cols, share = found
-            if within is not None:
-                share = share * within[rows, cols]
-            if opacity != 1.0:
-                share = share * np.float32(opacity)
-            below = self.hu[rows, cols]
-            new = value[rows, cols] if isinstance(value, np.ndarray) else np.float32(value)
-            below += share * (new - below)
+        rows, cols, share = pixel_shares(self._pixels(several), self.hu.shape)
+        if within is not None:
+            share = share * within[rows, cols]
+        if opacity != 1.0:
+            share = share * np.float32(opacity)
+        below = self.hu[rows, cols]
+        new = value[rows, cols] if isinstance(value, np.ndarray) else np.float32(value)
+        below += share * (new - below)
         if organ:
             self.occupy(several)
 
     def occupy(self, outlines: Sequence[Outline]) -> None:
         """Enter outlines into the map of occupied places."""
-        found = coverage([_coarse(o) for o in outlines], _OCCUPANCY_SHAPE)
-        if found is not None:
-            rows, cols, share = found
-            np.maximum(self.occupancy[rows, cols], share, out=self.occupancy[rows, cols])
+        rows, cols, share = pixel_shares([_coarse(o) for o in outlines], _OCCUPANCY_SHAPE)
+        np.maximum(self.occupancy[rows, cols], share, out=self.occupancy[rows, cols])
 
     def occupied(self, outline: Outline) -> float:
         """Share of an outline's area that other organs already hold."""
-        found = coverage([_coarse(outline)], _OCCUPANCY_SHAPE)
-        if found is None:
+        rows, cols, share = pixel_shares([_coarse(outline)], _OCCUPANCY_SHAPE)
+        if share.size == 0:
             return 1.0
-        rows, cols, share = found
         return float(np.sum(share * self.occupancy[rows, cols]) / max(np.sum(share), 1e-6))
 
     def image(self) -> NDArray[np.float32]:
@@ -166,8 +160,3 @@ class Canvas:
 
 def _coarse(outline: Outline) -> Outline:
     return outline / _OCCUPANCY_STEP + np.array(_OCCUPANCY_SHAPE[::-1]) / 2
-
-
-def _directions(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    angle = rng.uniform(0.0, 2 * np.pi, count)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -26,10 +26,8 @@ class Chest:
 
     def at(self, points: ArrayLike) -> Outline:
         """Positions [mm] of places given as (x, depth)."""
-        return np.asarray(points, dtype=np.float64) * [self.scale, self.back - self.front] + [
-            0.0,
-            self.front,
-        ]
+        size, corner = [self.scale, self.back - self.front], [0.0, self.front]
+        return np.asarray(points, dtype=np.float64) * size + corner
 
     def vessel(self, outline: Outline, value: float | None = None) -> None:
         """Paint a vessel with its wall and a rim of fat."""

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import ImageGrid
-from .brain import cerebrum
+from .brain import Head, cerebrum
 from .canvas import Canvas
-from .outlines import blob, grown
-from .skull import cranium, frontal_sinus, galea, skull_bone
+from .outlines import blob, grown, tube
+from .skull import cranium, frontal_sinus, skull_bone
 from .skull_base import face, petrous_bones, posterior_fossa
 
 __all__ = ["head"]
@@ -28,9 +28,8 @@ def head(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     phi = np.arange(count) * (2 * np.pi / count)
     skull = grown(inner, thick * (1.0 + 0.18 * np.cos(2 * phi + np.pi) + 0.08 * np.sin(3 * phi)))
     low = float(np.clip((0.5 - level) / 0.5, 0.0, 1.0))
-    temple = np.exp(-(((np.abs(np.cos(phi)) - 0.88) / 0.16) ** 2)) / (
-        1.0 + np.exp((np.sin(phi) - 0.25) / 0.08)
-    )
+    temple = np.exp(-(((np.abs(np.cos(phi)) - 0.88) / 0.16) ** 2))
+    temple /= 1.0 + np.exp((np.sin(phi) - 0.25) / 0.08)
     scalp = rng.uniform(4.0, 7.0) + 8.0 * low * temple
     if level < 0.25:
         face(canvas, rng, width, length)
@@ -39,22 +38,18 @@ def head(grid: ImageGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     canvas.paint(grown(skin, -1.9), -75.0 + 8.0 * canvas.field(3.0))
     if low > 0.1:
         for side in (-1.0, 1.0):
-            muscle = blob(
-                (side * (width + thick + 3.5), -0.22 * length),
-                (4.0 + 3.5 * low, 30.0),
-                rng=rng,
-                rough=0.08,
-            )
+            place, axes = (side * (width + thick + 3.5), -0.22 * length), (4.0 + 3.5 * low, 30.0)
+            muscle = blob(place, axes, rng=rng, rough=0.08)
             canvas.paint(muscle, 58.0, within=canvas.mask(grown(skin, -3.0)))
-    galea(canvas, rng, skull)
+    galea = tube(grown(skull, rng.uniform(1.2, 2.0)), 1.0)
+    canvas.paint(galea, 20.0, opacity=0.6)
     skull_bone(canvas, rng, inner, skull, thick)
     if 0.22 < level < 0.42 and rng.random() < 0.7:
         frontal_sinus(canvas, rng, length, thick)
     canvas.paint(inner, 11.0)
     if level < 0.25:
-        room = canvas.mask(inner)
-        posterior_fossa(canvas, rng, inner, width, length, room)
+        posterior_fossa(canvas, rng, inner, width, length)
         petrous_bones(canvas, rng, width, length)
     else:
-        cerebrum(canvas, rng, inner, width, length, level, age)
+        cerebrum(Head(canvas, rng, width, length, level, age), inner)
     return canvas.image()

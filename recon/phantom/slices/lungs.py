@@ -31,10 +31,8 @@ def lungs(chest: Chest, pleura: Outline, air: NDArray[np.float32], name: str) ->
     for side in (-1.0, 1.0):
         _lung_vessels(chest, side, air, name)
         bow = rng.uniform(-0.1, 0.1)
-        fissure = [
-            trunk.at(side * u, 0.1 + bow + v)
-            for u, v in ((0.3, 0.0), (0.55, 0.12), (0.8, 0.1), (0.98, 0.2))
-        ]
+        places = (0.3, 0.0), (0.55, 0.12), (0.8, 0.1), (0.98, 0.2)
+        fissure = [trunk.at(side * u, 0.1 + bow + v) for u, v in places]
         canvas.paint(tube(arc(fissure), 0.8), -600.0, within=air, opacity=0.5)
     for _ in range(rng.poisson(0.8)):
         place = trunk.at(rng.choice([-1.0, 1.0]) * rng.uniform(0.45, 0.85), rng.uniform(-0.6, 0.7))
@@ -58,23 +56,16 @@ def _lung_vessels(chest: Chest, side: float, air: NDArray[np.float32], name: str
         )  # fmt: skip
     centre = trunk.at(side * 0.58, 0.05)
     reach = (0.45 * trunk.half_width, 0.95 * trunk.half_depth)
-    for count, width, opacity in (
-        (420, (0.4, 1.2), 0.5),
-        (150, (0.7, 2.4), 0.75),
-        (60, (0.9, 4.5), 1.0),
-    ):
+    sizes = (420, (0.4, 1.2), 0.5), (150, (0.7, 2.4), 0.75), (60, (0.9, 4.5), 1.0)
+    for count, width, opacity in sizes:
         dots = scattered(rng, centre, reach, count=count, width=width, root=hilum)
         canvas.paint(dots, 0.8 * chest.blood, within=air, opacity=opacity)
     canvas.paint(vessels, 0.8 * chest.blood, within=air)
+    out, down = rng.uniform(2.0, 40.0, 6), 22.0 * rng.standard_normal(6)
+    places = hilum + np.stack([side * out, down], axis=1)
     bronchi = [
-        blob(
-            hilum + np.array([side * out, y]),
-            (0.5 * d * rng.uniform(1.0, 2.2), 0.5 * d),
-            rng.uniform(0, 3),
-        )
-        for out, y, d in zip(
-            rng.uniform(2.0, 40.0, 6), 22.0 * rng.standard_normal(6), rng.uniform(1.8, 5.0, 6)
-        )
+        blob(place, (0.5 * d * rng.uniform(1.0, 2.2), 0.5 * d), rng.uniform(0, 3))
+        for place, d in zip(places, rng.uniform(1.8, 5.0, 6))
     ]
     canvas.paint([grown(o, rng.uniform(0.8, 1.3)) for o in bronchi], 0.0, within=air)
     canvas.paint(bronchi, -960.0, within=air)
@@ -84,10 +75,8 @@ def liver_dome(chest: Chest, air: NDArray[np.float32]) -> None:
     """Paint the liver's dome under the right lung."""
     canvas, rng, trunk = chest.canvas, chest.rng, chest.trunk
     size = rng.uniform(0.55, 0.95)
-    dome = blob(
-        trunk.at(-0.55, -0.05), (size * 0.42 * trunk.half_width, size * 0.62 * trunk.half_depth),
-        rng=rng, rough=0.05,
-    )  # fmt: skip
+    axes = (size * 0.42 * trunk.half_width, size * 0.62 * trunk.half_depth)
+    dome = blob(trunk.at(-0.55, -0.05), axes, rng=rng, rough=0.05)
     canvas.paint(grown(dome, 1.5), 45.0, within=air)
     liver = (108.0 if chest.contrast else 60.0) + 2.0 * canvas.field(3.0)
     canvas.paint(dome, liver, within=air)

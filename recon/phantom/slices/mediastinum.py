@@ -115,9 +115,8 @@ def pulmonary_arteries(chest: Chest) -> None:
 
 def _fat(canvas: Canvas) -> NDArray[np.float32]:
     """Mask of what is fat so far: lymph nodes lie in it."""
-    return np.clip((-50.0 - canvas.hu) / 20.0, 0.0, 1.0) * np.clip(
-        (canvas.hu + 180.0) / 20.0, 0.0, 1.0
-    )
+    below, above = (-50.0 - canvas.hu) / 20.0, (canvas.hu + 180.0) / 20.0
+    return np.clip(below, 0.0, 1.0) * np.clip(above, 0.0, 1.0)
 
 
 def arch(chest: Chest, level: float) -> None:

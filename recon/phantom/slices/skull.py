@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import Canvas
-from .outlines import Outline, blob, grown, tube
+from .outlines import Outline, blob, grown
 
-__all__ = ["cranium", "frontal_sinus", "galea", "skull_bone"]
+__all__ = ["cranium", "frontal_sinus", "skull_bone"]
 
 
 def cranium(rng: np.random.Generator, width: float, length: float) -> Outline:
@@ -16,12 +16,6 @@ def cranium(rng: np.random.Generator, width: float, length: float) -> Outline:
     behind = outline[:, 1] / length
     outline[:, 0] *= 1.0 + rng.uniform(0.04, 0.1) * behind - 0.04 * behind**2
     return outline
-
-
-def galea(canvas: Canvas, rng: np.random.Generator, skull: Outline) -> None:
-    """Vessels and the galea in the scalp."""
-    line = grown(skull, rng.uniform(1.2, 2.0))
-    canvas.paint(tube(line, 1.0), 20.0, opacity=0.6)
 
 
 def skull_bone(
@@ -44,8 +38,7 @@ def frontal_sinus(canvas: Canvas, rng: np.random.Generator, length: float, thick
     size = rng.uniform(0.5, 1.0)
     middle = -length - 0.4 * thick
     for side in (-1.0, 1.0):
-        cell = blob(
-            (side * 11.0 * size, middle), (10.0 * size, 1.0 + 3.5 * size), rng=rng, rough=0.2
-        )
+        axes = (10.0 * size, 1.0 + 3.5 * size)
+        cell = blob((side * 11.0 * size, middle), axes, rng=rng, rough=0.2)
         canvas.paint(grown(cell, 2.0), 1050.0)
         canvas.paint(cell, -980.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .canvas import Canvas
 from .outlines import Outline, arc, blob, grown, tube
@@ -21,21 +20,19 @@ def face(canvas: Canvas, rng: np.random.Generator, width: float, length: float) 
 
 
 def posterior_fossa(
-    canvas: Canvas, rng: np.random.Generator, inner: Outline, width: float, length: float,
-    room: NDArray[np.float32],
-) -> None:  # fmt: skip
-    """Paint temporal lobes, cerebellum with its folia, brain stem, fourth ventricle, orbits."""
+    canvas: Canvas, rng: np.random.Generator, inner: Outline, width: float, length: float
+) -> None:
+    """Paint temporal lobes, cerebellum with its folia, brain stem, fourth ventricle."""
+    room = canvas.mask(inner)
     grey = 37.0 + 1.2 * canvas.field(3.0)
     canvas.paint(grown(inner, -1.5), grey)
     for side in (-1.0, 1.0):
-        lobe = blob(
-            (side * 0.6 * width, -0.2 * length), (0.3 * width, 0.3 * length), rng=rng, rough=0.08
-        )
+        place, axes = (side * 0.6 * width, -0.2 * length), (0.3 * width, 0.3 * length)
+        lobe = blob(place, axes, rng=rng, rough=0.08)
         canvas.paint(lobe, grey, within=room)
         canvas.paint(grown(lobe, -7.0), 31.0, within=room)
-        half = blob(
-            (side * 0.36 * width, 0.52 * length), (0.38 * width, 0.3 * length), rng=rng, rough=0.05
-        )
+        place, axes = (side * 0.36 * width, 0.52 * length), (0.38 * width, 0.3 * length)
+        half = blob(place, axes, rng=rng, rough=0.05)
         canvas.paint(grown(half, 1.5), 10.0, within=room)
         canvas.paint(half, grey, within=room)
         canvas.paint(grown(half, -9.0), 33.0, within=room)
@@ -69,9 +66,8 @@ def petrous_bones(canvas: Canvas, rng: np.random.Generator, width: float, length
         bone(canvas, tube(wing, [7.0, 8.0, 6.0]), shell=1.2, cortex=1000.0, marrow=500.0)
     clivus = blob((0.0, -0.12 * length), (0.24 * width, 9.0), rng=rng, rough=0.1, power=2.6)
     bone(canvas, clivus, shell=1.5, cortex=900.0, marrow=350.0)
-    sphenoid = blob(
-        (0.0, -0.36 * length), (0.24 * width, 0.13 * length), rng=rng, rough=0.1, power=2.8
-    )
+    axes = (0.24 * width, 0.13 * length)
+    sphenoid = blob((0.0, -0.36 * length), axes, rng=rng, rough=0.1, power=2.8)
     canvas.paint(grown(sphenoid, 1.5), 700.0)
     canvas.paint(sphenoid, -980.0)
     canvas.paint(tube(arc([(1.0, -0.5 * length), (-1.0, -0.23 * length)]), 1.3), 500.0)
@@ -113,14 +109,10 @@ def _orbits(canvas: Canvas, rng: np.random.Generator, width: float, length: floa
             bends = y + rng.uniform(-4.0, 4.0, 2)
             wall = arc([(0.0, y), (side * 6.0, bends[0]), (side * 14.0, bends[1])])
             canvas.paint(tube(wall, 0.9), rng.uniform(50.0, 250.0), within=inside)
-        lamella = [
-            (side * 6.0, front + 16.0),
-            (side * rng.uniform(4.0, 9.0), front + 30.0),
-            (side * 6.5, front + 46.0),
-        ]
-        canvas.paint(tube(arc(lamella), 0.9), 120.0, within=inside)
+        places = np.array([(6.0, 16.0), (rng.uniform(4.0, 9.0), 30.0), (6.5, 46.0)])
+        lamella = arc(places * [side, 1.0] + [0.0, front])
+        canvas.paint(tube(lamella, 0.9), 120.0, within=inside)
         if rng.random() < 0.4:
-            swelling = blob(
-                (side * 8.0, front + rng.uniform(18.0, 40.0)), (5.0, 4.0), rng=rng, rough=0.2
-            )
+            place = (side * 8.0, front + rng.uniform(18.0, 40.0))
+            swelling = blob(place, (5.0, 4.0), rng=rng, rough=0.2)
             canvas.paint(swelling, 35.0, within=inside)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["random_field"]
 
-_HALF_WIDTH = 256.0  # mm covered on either side of the isocentre; beyond, the edge goes on
+_HALF_WIDTH = 256.0  # mm covered on either side of the isocentre; beyond, its edge is continued
 # mean of Σ w² of the cubic B-spline's four weights over a lattice step, 151/315 per direction
 _SPREAD = 151.0 / 315.0
 

@@ -87,9 +87,8 @@ def _breasts(chest: Chest) -> None:
     axes = (rng.uniform(42.0, 60.0), rng.uniform(20.0, 34.0))
     lateral = rng.uniform(72.0, 86.0)
     for side in (-1.0, 1.0):
-        breast = blob(
-            (side * lateral, top + 26.0), axes, side * 0.35, rng=rng, rough=0.05, power=2.2
-        )
+        place = (side * lateral, top + 26.0)
+        breast = blob(place, axes, side * 0.35, rng=rng, rough=0.05, power=2.2)
         canvas.paint(breast, 20.0, within=outside)
         canvas.paint(grown(breast, -2.0), fat_texture(canvas), within=outside)
         near = outside * canvas.mask(grown(breast, 4.0))

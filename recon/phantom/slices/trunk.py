@@ -15,27 +15,15 @@ __all__ = ["Trunk", "back_muscles", "fat_texture", "muscle_texture", "paint_trun
 
 @dataclass(frozen=True)
 class Trunk:
-    """Outlines of a trunk [mm] and where its spine lies.
+    """Outlines of a trunk and where its spine lies, in mm."""
 
-    Attributes
-    ----------
-    body, wall, cavity : outlines
-        Skin, outer face of the muscles, inner face of the muscles.
-    spine : (x, y)
-        Middle of the vertebral body.
-    half_width, half_depth : float
-        Half the size of the cavity.
-    middle : float
-        y of the cavity's middle.
-    """
-
-    body: Outline
-    wall: Outline
-    cavity: Outline
-    spine: tuple[float, float]
-    half_width: float
+    body: Outline  # skin
+    wall: Outline  # outer face of the muscles
+    cavity: Outline  # inner face of the muscles
+    spine: tuple[float, float]  # middle of the vertebral body
+    half_width: float  # half the size of the cavity
     half_depth: float
-    middle: float
+    middle: float  # y of the cavity's middle
 
     def at(self, u: float, v: float) -> tuple[float, float]:
         """Position [mm] of a place given in units of the cavity's half size."""
@@ -98,12 +86,10 @@ def paint_trunk(
     body[:, 1] -= groove
     count = len(body)
     phi = np.arange(count) * (2 * np.pi / count)
-    lumps = (
-        1.0 + 0.18 * np.sin(2 * phi + rng.uniform(0, 6)) + 0.1 * np.sin(5 * phi + rng.uniform(0, 6))
-    )
-    where = (
-        0.62 + 0.55 * np.abs(u) * behind + 0.5 * np.maximum(-v, 0.0) ** 2 * rng.uniform(0.5, 1.3)
-    )
+    lumps = 1.0 + 0.18 * np.sin(2 * phi + rng.uniform(0, 6))
+    lumps += 0.1 * np.sin(5 * phi + rng.uniform(0, 6))
+    where = 0.62 + 0.55 * np.abs(u) * behind
+    where += 0.5 * np.maximum(-v, 0.0) ** 2 * rng.uniform(0.5, 1.3)
     thickness = np.maximum(fat * lumps * where - groove, 3.0)
     wall = grown(body, -thickness)
     beside = np.exp(-(np.abs(wall[:, 0] / back_width) ** 3)) * np.clip(2.2 * v - 0.5, 0.0, 1.0)
@@ -165,9 +151,8 @@ def back_muscles(
         axes = (0.36 * wide, 0.94 * half)
         column = blob(place, axes, side * 0.2, rng=rng, rough=0.1, power=2.4)
         canvas.paint(column, muscle, within=inside)
-        near = blob(
-            (x0 + side * 0.24 * wide, middle), (0.21 * wide, half), side * 0.1, rng=rng, rough=0.12
-        )
+        beside = (x0 + side * 0.24 * wide, middle)
+        near = blob(beside, (0.21 * wide, half), side * 0.1, rng=rng, rough=0.12)
         canvas.paint(grown(near, 0.9), -50.0, within=inside, opacity=0.7)
         canvas.paint(near, muscle, within=inside)
         for _ in range(4):

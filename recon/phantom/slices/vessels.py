@@ -88,16 +88,8 @@ def scattered(
 ) -> list[Outline]:
     """Vessels cut across: small ovals, larger towards the root and elongated away from it.
 
-    Parameters
-    ----------
-    centre, reach : (x, y)
-        Middle and half size [mm] of the region they fill.
-    count : int
-        How many.
-    width : (float, float)
-        Smallest and largest diameter [mm].
-    root : (x, y), optional
-        Where the vessels come from [mm].
+    ``centre`` and ``reach`` are the middle and half size of the region that they fill, ``width``
+    the smallest and largest diameter, and ``root`` is where the vessels come from [mm].
     """
     places = np.asarray(centre) + rng.uniform(-1.0, 1.0, (count, 2)) * np.asarray(reach)
     thin, thick = width

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numba import njit, prange
@@ -25,11 +26,11 @@ from numba import njit, prange
 from ...checks import numbers, positive
 from ...errors import DataError
 from ...scan.helix import HelicalScan
-from ...scan.lazy_views import LazyViews
 from ...units import AIR_HU, hu_to_mu
 from ..exact.ellipsoid_rays import Rays
+from ..helix_views import PhantomViews, check_room, flat_turn
 
-__all__ = ["VoxelPhantom", "VoxelViews"]
+__all__ = ["VoxelPhantom"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -121,13 +122,13 @@ class VoxelPhantom:
         DataError
             If the volume reaches the focal spot or the detector.
         """
-        self._check_inside(helical)
+        check_room(helical, self._reach)
         return self._project(self._mu, helical)
 
-    def views(self, helical: HelicalScan) -> VoxelViews:
+    def views(self, helical: HelicalScan) -> PhantomViews:
         """Line integrals that are calculated when they are asked for."""
-        self._check_inside(helical)
-        return VoxelViews(self, helical)
+        check_room(helical, self._reach)
+        return PhantomViews(helical, partial(self._project, self._mu), self._bounds)
 
     def _project(self, mu: np.ndarray, helical: HelicalScan) -> np.ndarray:
         out = np.empty(helical.shape, dtype=np.float32)
@@ -139,60 +140,27 @@ class VoxelPhantom:
         _project(mu, np.array([x0, y0, z0, sx, sy, sz]), rays, out)
         return out
 
-    def _check_inside(self, helical: HelicalScan) -> None:
+    @property
+    def _reach(self) -> float:
         sizes = zip(self.centre[:2], self.hu.shape[:0:-1], self.spacing[:0:-1])
-        reach = math.hypot(*(abs(c) + (n + 1) / 2 * s for c, n, s in sizes))
-        room = min(float(helical.source_radius.min()), helical.src_det - helical.src_iso)
-        if reach >= room:
-            raise DataError(
-                "the volume reaches the focal spot or the detector",
-                where="volume",
-                expected=f"all of it within {room:g} mm of the axis",
-                got=f"{reach:g} mm",
-            )
+        return math.hypot(*(abs(c) + (n + 1) / 2 * s for c, n, s in sizes))
 
-    def __repr__(self) -> str:
-        shape, spacing = (" × ".join(f"{v:g}" for v in it) for it in (self.hu.shape, self.spacing))
-        return f"VoxelPhantom({shape} voxels of {spacing} mm)"
-
-
-@dataclass
-class VoxelViews(LazyViews):
-    """Line integrals of a volume on a helix: ``[i:j]`` calculates those views."""
-
-    phantom: VoxelPhantom
-    helical: HelicalScan
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Views, rows and columns."""
-        return self.helical.shape
-
-    @property
-    def range(self) -> tuple[float, float]:
+    def _bounds(self, helical: HelicalScan) -> tuple[float, float]:
         """Bounds of the line integrals.
 
         The attenuation is nowhere negative, and nowhere above the largest one along z: no ray sees
         more than the same ray in the axial plane through that, times 1/cos κ.
         """
-        g = self.helical
-        most = np.repeat(self.phantom._mu.max(axis=2, keepdims=True), 3, axis=2)
-        turn = g[: g.views_per_rotation]
-        flat = HelicalScan(
-            **{name: getattr(turn, name) for name in ("angles", "shift_angle", "shift_radius")},
-            **{name: getattr(g, name) for name in ("src_iso", "src_det", "n_cols", "col_pitch")},
-            z=self.phantom.centre[2], n_rows=1, row_pitch=g.row_pitch, col_offset=g.col_offset,
-            views_per_rotation=g.views_per_rotation,
-        )  # fmt: skip
+        g = helical
+        most = np.repeat(self._mu.max(axis=2, keepdims=True), 3, axis=2)
         heights = np.abs(g.row_heights).max() + np.abs(g.shift_z).max()
-        nearest = g.src_det - np.abs(g.shift_radius).max()
+        tilt = math.hypot(1, heights / (g.src_det - np.abs(g.shift_radius).max()))
         # a per cent for turns whose views lie between those of the first
-        bound = self.phantom._project(most, flat).max() * math.hypot(1, heights / nearest) * 1.01
-        return 0.0, float(bound)
+        return 0.0, float(self._project(most, flat_turn(g, self.centre[2])).max() * tilt * 1.01)
 
-    def make(self, start: int, stop: int) -> np.ndarray:
-        """Calculate the views from ``start`` up to ``stop``."""
-        return self.phantom._project(self.phantom._mu, self.helical[start:stop])
+    def __repr__(self) -> str:
+        shape, spacing = (" × ".join(f"{v:g}" for v in it) for it in (self.hu.shape, self.spacing))
+        return f"VoxelPhantom({shape} voxels of {spacing} mm)"
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})

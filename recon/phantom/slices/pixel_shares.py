@@ -11,12 +11,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["coverage"]
+__all__ = ["pixel_shares"]
 
 
-def coverage(
+def pixel_shares(
     outlines: list[NDArray[np.float64]], shape: tuple[int, int]
-) -> tuple[slice, slice, NDArray[np.float32]] | None:
+) -> tuple[slice, slice, NDArray[np.float32]]:
     """Area share of each pixel inside the union of polygons, within their bounding box.
 
     Parameters
@@ -29,23 +29,22 @@ def coverage(
 
     Returns
     -------
-    (slice, slice, numpy.ndarray) or None
-        Rows and columns of the bounding box and the shares in it, float32 from 0 to 1; ``None``
-        if nothing lies on the image.
+    (slice, slice, numpy.ndarray)
+        Rows and columns of the bounding box and the shares in it, float32 from 0 to 1; empty where
+        nothing lies on the image.
 
     Examples
     --------
     >>> import numpy as np
     >>> square = np.array([[0.5, 0.0], [2.0, 0.0], [2.0, 1.0], [0.5, 1.0]])
-    >>> rows, cols, share = coverage([square], (4, 4))
+    >>> rows, cols, share = pixel_shares([square], (4, 4))
     >>> share.tolist()
     [[0.5, 1.0]]
     """
     points = np.concatenate(outlines)
     low = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(points.max(axis=0)).astype(int), [shape[1], shape[0]])
-    if np.any(high <= low):
-        return None
+    high = np.maximum(high, low)
     width, height = (high - low).tolist()
     area = np.zeros((height, width + 1))
     ends = np.cumsum([len(outline) for outline in outlines])
