@@ -11,7 +11,8 @@ from ctxai import InvarianceModel, Model, NearNull, near_null, project_to_fibre
 
 from ..numbers import rms, sample_sd
 from ..scanner.slice_scanner import derived_seed
-from .statistics import LatentFigures, latent_figures, noise_power_ratio
+from ..training.completeness import completeness
+from .statistics import LatentFigures, deviation_by_scale, latent_figures, noise_power_ratio
 from .verdict import Evidence
 
 __all__ = ["LayerEvidence", "Reference"]
@@ -56,6 +57,9 @@ class LayerEvidence:
         Of the redrawn scans, each with its own z.
     active, latent : int or None, int
         Dimensions of the autoencoder's latent that are in use, and all of them.
+    rebuilt : dict
+        What the autoencoder loses of the redrawn scans, as `completeness` gives it; empty without
+        an autoencoder.
     """
 
     def __init__(
@@ -77,10 +81,13 @@ class LayerEvidence:
         self.latents: LatentFigures | None = None
         self.active: int | None = None
         self.latent = model.latent
+        self.rebuilt: dict[str, float] = {}
         if isinstance(model, InvarianceModel):
             scans = redrawn[:, None]
             self.latents = latent_figures(model, scans, scans, seed=self.seed)
             self.active = model.facts.get("active_dimensions")
+            given = model.condition(model.represent(scans))
+            self.rebuilt = completeness(model.vae, scans, given, {"f": model.wiretap.f})
 
     def of(self, images: Tensor, *, projected: bool = False) -> Evidence:
         """Evidence about one set of samples (n, H, W) [HU]."""
@@ -103,6 +110,8 @@ class LayerEvidence:
             sd_ratio=ratio,
             active=self.active,
             latent=self.latent,
+            scales=deviation_by_scale(images) if varied else {},
+            rebuilt_change=self.rebuilt.get("rebuilt, change of f [HU]"),
         )
 
     def _near(self, images: Tensor, *, draws: int) -> NearNull:

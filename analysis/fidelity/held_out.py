@@ -20,7 +20,7 @@ from recon import DataError
 
 from ..data.held_out import HeldOut
 from ..numbers import apply, coverage, ideal_coverage, rms, sample_sd
-from .completeness import completeness
+from ..training.completeness import completeness
 from .curve import DiversityCurve, diversity_curve
 from .statistics import (
     deviation_by_scale,

@@ -10,7 +10,7 @@ Verdicts are data; :mod:`analysis.report.wording` says them in words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..numbers import Spread, ideal_coverage
@@ -55,6 +55,8 @@ class Evidence:
     sd_ratio: float | None = None  # sd of the samples over that of the reference
     active: int | None = None  # dimensions of an autoencoder's latent that are in use,
     latent: int = 0  # and all of them
+    scales: dict[str, float] = field(default_factory=dict)  # sd of noise, tissue, organs [HU]
+    rebuilt_change: float | None = None  # ‖f(D(E(x))) - f(x)‖ of the autoencoder [HU]
 
     @property
     def injective(self) -> bool:
@@ -81,6 +83,15 @@ class SampleNumbers:
         """Whether the median sample keeps the output."""
         limit = self.redrawn.median if self.tolerance_hu is None else self.tolerance_hu
         return self.consistency.median <= limit * 1.001
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the autoencoder alone changes the output by more than samples may."""
+        found = self.evidence
+        if found is None or found.rebuilt_change is None:
+            return False
+        limit = self.redrawn.median if self.tolerance_hu is None else self.tolerance_hu
+        return found.rebuilt_change > limit
 
     @property
     def same_features(self) -> bool:

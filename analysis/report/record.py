@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..fidelity.evidence import LayerEvidence
+from ..fidelity.statistics import deviation_by_scale
 from ..fidelity.verdict import Evidence, Verdict
 from ..invariances.result import InvarianceResult, SampleSet
 from ..lesions.lesion import FINE_HU
@@ -89,7 +90,8 @@ def _invariances(result: InvarianceResult) -> Study:
     _add_spread(study, "redrawn_change", redrawn, sampler=_REDRAWN, count=redrawn.count)
     study.add("redrawn_sd", result.redrawn_sd, layer="input", sampler=_REDRAWN)
     for layer in layers:
-        _add_evidence(study, layer.layer, layer.sampler, layer.evidence)
+        limit = result.facts["tolerance_hu"] or redrawn.median
+        _add_evidence(study, layer.layer, layer.sampler, layer.evidence, limit=limit)
         for found in [*layer.sets, *layer.beside]:
             _add_set(study, layer.layer, found)
     return study
@@ -104,7 +106,9 @@ def _arrays(layer: str, found: SampleSet) -> dict[str, Any]:
     }
 
 
-def _add_evidence(study: Study, layer: str, sampler: str, found: LayerEvidence) -> None:
+def _add_evidence(
+    study: Study, layer: str, sampler: str, found: LayerEvidence, *, limit: float
+) -> None:
     """Rows about what a layer hides, and about the latents of a cINN."""
     noise, reference = found.noise, found.reference
     gain = float(noise.gain.square().mean().sqrt())
@@ -129,6 +133,13 @@ def _add_evidence(study: Study, layer: str, sampler: str, found: LayerEvidence) 
         for name in ("sd", "mean", "ks"):
             study.add(f"latent_{name}", getattr(found.latents, name), **how)
         study.add("inversion_error", found.latents.inversion, **how)
+    for name, id in (
+        ("rebuilt [HU]", "autoencoder_error"),
+        ("rebuilt, soft tissue [HU]", "autoencoder_error_soft"),
+        ("rebuilt, change of f [HU]", "autoencoder_change"),
+    ):
+        if name in found.rebuilt:
+            study.add(id, found.rebuilt[name], limit=limit, **how)
     if found.active is not None:
         study.add("active_dimensions", found.active, latent=found.latent, **how)
 
@@ -144,6 +155,7 @@ def _add_set(study: Study, layer: str, found: SampleSet) -> None:
     if found.layer_ratio is not None:
         study.add("layer_change", found.layer_ratio, limit=numbers.feature_limit, **how)
     study.add("sample_sd", found.sd, **how)
+    _add_scales(study, "sample_sd", found.images, **how)
     study.add("coverage_of_x", numbers.covered, ideal=ideal_coverage(n), n=n, **how)
     if found.projected:
         study.add("samples_pulled", found.pulled, **how)
@@ -155,6 +167,13 @@ def _add_set(study: Study, layer: str, found: SampleSet) -> None:
         study.facts["verdicts"][key] = _add_verdict(
             study, found.verdict, words, projected=found.projected, numbers=asdict(numbers), **how
         )
+
+
+def _add_scales(study: Study, id: str, images: Any, **how: Any) -> None:
+    """The spread of samples by what they differ in: noise, tissue, organs."""
+    if len(images) > 1:
+        for scale, sd in deviation_by_scale(images).items():
+            study.add(f"{id}_{scale}", sd, **how)
 
 
 def _add_samples_evidence(study: Study, found: Evidence, **how: Any) -> None:
@@ -202,6 +221,7 @@ def _add_targets(study: Study, result: TargetResult) -> None:
     groups, draws = result.null_distance.shape
     of: dict[str, Any] = {"sampler": result.sampler}
     study.add("target_sd", numbers.sd_hu, **of)
+    _add_scales(study, "target_sd", result.ybar, **of)
     study.add("output_sd", float(rms(sample_sd(result.xprime.flatten(0, 1)))), **of)
     study.add("target_bias", float(rms(result.ybar.mean(0) - result.scanned.y)), **of)
     study.add("coverage_of_y", numbers.covered, ideal=ideal_coverage(n), n=n, **of)

@@ -95,6 +95,8 @@ def _reasons(numbers: SampleNumbers) -> list[str]:
         said.append(say("layer_change", numbers=numbers))
     if change.count > 1:
         said.append(say("coverage_of_x", numbers=numbers, ideal=ideal_coverage(change.count)))
+    if numbers.incomplete:
+        said.append(say("incomplete", found=numbers.evidence))
     return said if numbers.evidence is None else said + _evidence(numbers.evidence)
 
 
@@ -102,6 +104,10 @@ def _evidence(found: Evidence) -> list[str]:
     said = [say("near_null", found=found)]
     if found.sd_ratio is not None:
         said.append(say("relative_sd", found=found))
+    if sd := found.scales:
+        whole = sum(part**2 for part in sd.values()) or 1.0
+        coarse = (sd["tissue"] ** 2 + sd["organ"] ** 2) ** 0.5
+        said.append(say("scales", share=sd["noise"] ** 2 / whole, coarse=coarse))
     if found.active is not None and (alarm := collapse_alarm(found.active, found.latent)):
         said.append(alarm)
     return said

@@ -9,7 +9,7 @@ import torch
 
 from ctxai import InvarianceModel, Model, active_dimensions, draw, pick_domain
 
-from ..fidelity.completeness import completeness
+from .completeness import completeness
 
 __all__ = ["denoiser_figures", "model_figures", "vae_figures"]
 

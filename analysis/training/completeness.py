@@ -48,7 +48,7 @@ def completeness(
     --------
     >>> import torch
     >>> from ctxai import LinearAutoencoder
-    >>> from analysis.fidelity.completeness import completeness
+    >>> from analysis.training.completeness import completeness
     >>> lossless = LinearAutoencoder(shape=(8, 8), scale=100.0)
     >>> completeness(lossless, 40 * torch.randn(3, 1, 8, 8))["rebuilt [HU]"] < 1e-3
     True
