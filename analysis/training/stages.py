@@ -73,8 +73,8 @@ class Recipe:
     vae_channels: tuple[int, int] = (16, 12)  # of VAE_x and VAE_y, for each 4 × 4 pixels
     vae_noise: float = 2.0  # standard deviation of the likelihood of both [HU]
     vae_width: int = 64
-    inn_steps: int = 5000  # of the output in domain x: inner layers and anatomies leave less open
-    inn_other_steps: int = 2000
+    inn_steps: int = 5000  # of the output; layers inside leave less open
+    inn_inner_steps: int = 2000
     inn_batch: int = 8
     inn_blocks: int = 8
     inn_hidden: int = 64
@@ -258,8 +258,7 @@ class Stages:
             ),
             stage,
         )
-        open_ = (wiretap.layer, domain) == ("output", "x")
-        steps = recipe.inn_steps if open_ else recipe.inn_other_steps
+        steps = recipe.inn_steps if wiretap.layer == "output" else recipe.inn_inner_steps
         task = INNTask(
             cinn, vae, wiretap, pairs.batch, domain=domain, batch=recipe.inn_batch, steps=steps,
             lr=2e-3,
