@@ -239,7 +239,6 @@ def train_for(
     known: dict[str, Any] = {}
     if sampler == "cinn":
         vae, of_vae = weights.load(vae_name(domain))
-        vae = vae if shape is None else vae.resized(shape)
         known = autoencoder_facts(of_vae)
         digests["autoencoder"] = weights.manifest["sha256"][vae_name(domain)]
     models: dict[str, Model] = {}
@@ -265,14 +264,12 @@ def train_for(
             of = {f"{what}_sha256": value for what, value in digests.items()}
             facts = {**point.facts, "denoiser": name, **of}
             save_module(path, network, **facts)
-        if sampler == "cinn":
-            of_training = (point.patch, point.patch)
-            network = network if shape is None else network.resized(shape, of_training)
-            models[layer] = InvarianceModel(wiretap, vae, network, domain, facts=facts | known)
-        else:
-            if shape is not None and tuple(shape) != network.shape:
-                network = network.resized(tuple(shape))
-            models[layer] = FlowModel(wiretap, network, domain, facts=facts)
+        model: Model = (
+            InvarianceModel(wiretap, vae, network, domain, facts=facts | known)
+            if sampler == "cinn"
+            else FlowModel(wiretap, network, domain, facts=facts)
+        )
+        models[layer] = model if shape is None else model.resized(shape)
     return models
 
 

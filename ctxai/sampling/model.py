@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -155,6 +155,28 @@ class InvarianceModel(_Trained):
         """The autoencoder and the invertible network."""
         return self.vae, self.cinn
 
+    def resized(self, shape: tuple[int, int]) -> InvarianceModel:
+        """The same networks for images of another size, multiples of 8 [pixels].
+
+        Raises
+        ------
+        DataError
+            If they are not convolutional throughout.
+        """
+        if tuple(shape) == self.shape:
+            return self
+        vae: Any = self.vae
+        if not isinstance(self.cinn, ConvolutionalINN) or not hasattr(vae, "resized"):
+            raise DataError(
+                "an autoencoder with a vector of latents has one size",
+                where="shape",
+                expected=self.shape,
+                got=tuple(shape),
+                remedy="use flow matching, or train convolutional ones anew",
+            )
+        cinn = self.cinn.resized(shape, self.shape)
+        return replace(self, vae=vae.resized(shape), cinn=cinn)
+
     def condition(self, z: Tensor) -> Tensor | None:
         """What the autoencoder is given beside an image: f(x) = Ψ(z) of ``z (B, ...)``, or None."""
         return self.wiretap.psi(z) if self._conditional else None
@@ -205,6 +227,11 @@ class FlowModel(_Trained):
     def sampler(self) -> str:
         """What the sampler is called in tables."""
         return "flow matching"
+
+    def resized(self, shape: tuple[int, int]) -> FlowModel:
+        """The same flow for images of another size, multiples of 8 [pixels]."""
+        same = tuple(shape) == self.shape
+        return self if same else replace(self, flow=self.flow.resized(shape))
 
     @property
     def networks(self) -> tuple[Any, ...]:

@@ -179,15 +179,16 @@ class WeightSet:
         network, facts = self.load(sampler_name(sampler, denoiser, layer, domain))
         facts = {**facts, "weights": facts.get("recipe", self.manifest["recipe"]["name"])}
         wiretap = Wiretap(f, layer)
+        model: Model
         if sampler == "flow":
-            if shape is not None and tuple(shape) != network.shape:
-                network = network.resized(tuple(shape))
-            return FlowModel(wiretap=wiretap, flow=network, domain=domain, facts=facts)
-        vae, known = self.load(vae_name(domain))
-        facts |= autoencoder_facts(known)
-        if shape is not None and tuple(shape) != vae.shape:
-            vae, network = vae.resized(tuple(shape)), network.resized(tuple(shape), vae.shape)
-        return InvarianceModel(wiretap=wiretap, vae=vae, cinn=network, domain=domain, facts=facts)
+            model = FlowModel(wiretap=wiretap, flow=network, domain=domain, facts=facts)
+        else:
+            vae, known = self.load(vae_name(domain))
+            facts |= autoencoder_facts(known)
+            model = InvarianceModel(
+                wiretap=wiretap, vae=vae, cinn=network, domain=domain, facts=facts
+            )
+        return model if shape is None else model.resized(shape)
 
     def seal(self, *, recipe: dict[str, Any], figures: dict[str, Any]) -> None:
         """Write the manifest over the files that lie in the folder."""
