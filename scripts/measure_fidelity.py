@@ -39,7 +39,7 @@ from analysis.data.held_out import HeldOut, phantom_scanners, real_scanners, sca
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.fidelity.exact import exact_curve
 from analysis.fidelity.held_out import TrueAnatomy, held_out_fidelity
-from analysis.fidelity.statistics import deviation_by_scale, joint_rank
+from analysis.fidelity.statistics import deviation_by_scale, joint_rank, miss_relative_to_sd
 from analysis.numbers import apply, coverage, ideal_coverage, rms, sample_sd
 from analysis.scanner.covariance import ImageCovariance
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
@@ -50,7 +50,8 @@ LAYERS = ("1", "2", "4", "7", "output")
 LOW_DOSE: tuple[str, ...] = (
     "consistency [HU]", "representation, relative to redrawn noise", "sd [HU]",
     "sd relative to the reference", "sd relative to the exact conditional", "coverage",
-    "near-null energy", "near-null energy of white noise", "gain", "near-null dimension",
+    "miss relative to sd", "near-null energy", "near-null energy of white noise", "gain",
+    "near-null dimension",
     "rank histograms with p > .01", "rank histograms, smallest χ² p", "joint rank",
     "joint rank, p", "sd, noise [HU]", "sd, tissue [HU]", "sd, organ [HU]", "pulled",
     "rebuilt [HU]", "rebuilt, change of f [HU]", "noise of x [HU]",
@@ -59,7 +60,8 @@ _EXACT = 8  # scans behind a curve of the exact conditional
 _TAUS = np.array([2.0, 4.0, 8.0]) / 3.0  # in tolerances, so that the one asked for is bracketed
 TARGETS: tuple[str, ...] = (
     "distance [HU]", "sd [HU]", "bias [HU]", "coverage", "coverage, ideal",
-    "joint rank", "joint rank, p", "sd, noise [HU]", "sd, tissue [HU]", "sd, organ [HU]",
+    "miss relative to sd", "joint rank", "joint rank, p", "sd, noise [HU]", "sd, tissue [HU]",
+    "sd, organ [HU]",
 )  # fmt: skip
 
 
@@ -240,6 +242,7 @@ def _scanned(
         "bias [HU]": float(rms(ybar.mean(0) - scanner.y)),
         "coverage": coverage(ybar, scanner.y),
         "coverage, ideal": ideal_coverage(asked.n),
+        "miss relative to sd": miss_relative_to_sd(ybar, scanner.y),
         "joint rank": joint_rank(scanner.y, ybar),
         **{f"sd, {name} [HU]": rms for name, rms in deviation_by_scale(ybar).items()},
     }

@@ -27,6 +27,7 @@ from .statistics import (
     fixed_features,
     joint_rank,
     latent_figures,
+    miss_relative_to_sd,
     noise_power_ratio,
     rank_histogram,
 )
@@ -160,6 +161,7 @@ def _distances(
         "redrawn noise [HU]": float(rms(apply(f, redrawn) - fx).median()),
         "representation, relative to redrawn noise": float(off / again),
         "sd [HU]": float(rms(sample_sd(samples))),
+        "miss relative to sd": miss_relative_to_sd(samples, x),
         "coverage": coverage(samples, x),
         "joint rank": joint_rank(x, samples),
         **{f"sd, {name} [HU]": rms for name, rms in deviation_by_scale(samples).items()},

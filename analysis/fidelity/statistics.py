@@ -20,6 +20,7 @@ __all__ = [
     "fixed_features",
     "joint_rank",
     "latent_figures",
+    "miss_relative_to_sd",
     "noise_power_ratio",
     "rank_histogram",
 ]
@@ -132,6 +133,32 @@ def joint_rank(truth: Tensor, samples: Tensor) -> float:
     far = (others - reference).square().sum((1, 2))
     below = (far < (truth.double() - reference).square().sum()).sum()
     return float((below + 0.5) / (len(others) + 1))
+
+
+def miss_relative_to_sd(samples: Tensor, truth: Tensor) -> float:
+    """How far the truth lies from the mean of n samples, over what their spread says of it.
+
+    ``rms(x - mean) / (sd √(1 + 1/n))``: 1 if truth and samples are of one distribution, less if the
+    samples vary too much, more if they are too much alike or in the wrong place (the spread–skill
+    ratio of ensemble forecasts; Fortin et al., J. Hydrometeorol. 15, 2014).
+
+    Parameters
+    ----------
+    samples : Tensor, (n, H, W)
+        n ≥ 2.
+    truth : Tensor, (H, W)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity.statistics import miss_relative_to_sd
+    >>> draws = torch.randn(25, 64, 64, generator=torch.Generator().manual_seed(1))
+    >>> round(miss_relative_to_sd(draws[1:], draws[0]), 2)
+    1.0
+    """
+    spread = samples.double().var(0).mean() * (1.0 + 1.0 / len(samples))
+    missed = (truth.double() - samples.double().mean(0)).square().mean()
+    return float((missed / spread.clamp_min(1e-30)).sqrt())
 
 
 def fixed_features(shape: tuple[int, int], *, count: int = 8, seed: int = 0) -> Tensor:

@@ -8,8 +8,11 @@ from torch.nn import functional as F
 from analysis.fidelity.curve import DiversityCurve, diversity_curve
 from analysis.fidelity.evidence import LayerEvidence
 from analysis.fidelity.statistics import (
+    deviation_by_scale,
     fixed_features,
+    joint_rank,
     latent_figures,
+    miss_relative_to_sd,
     noise_power_ratio,
     rank_histogram,
 )
@@ -17,6 +20,7 @@ from analysis.fidelity.verdict import Evidence, SampleNumbers, judge_invariances
 from analysis.numbers import Spread, ideal_coverage
 from analysis.report.wording import sample_words
 from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.linear import LinearAutoencoder
 from ctxai.representation.vae import VAE
 from ctxai.sampling.model import InvarianceModel
 from ctxai.wiretap.wiretap import Wiretap
@@ -150,6 +154,64 @@ def test_evidence_of_a_low_pass():
     assert unseen.dimension == pytest.approx(192, abs=12)
     assert layer.latents.inversion < 1e-3
     assert len(unseen.noise_power) == len(seen.noise_power) == 5
+
+
+@pytest.mark.parametrize(("kept", "incomplete"), [(2, True), (16, False)])
+def test_an_incomplete_autoencoder_is_called_incomplete(kept, incomplete):
+    """128 of 256 numbers of white noise lose half of its variance, and what f sees of that."""
+    x, redrawn = 50.0 * normal(16, 16), 50.0 * normal(14, 16, 16, seed=5)
+    linear = LinearAutoencoder(shape=(16, 16), kept=kept, scale=100.0)
+    tap = Wiretap(low_pass, "output")
+    cinn = ConditionalINN(
+        latent=linear.latent, condition_shape=(1, 16, 16), blocks=1, hidden=4, embedding=4
+    )
+    model = InvarianceModel(wiretap=tap, vae=linear, cinn=cinn)
+    layer = LayerEvidence(model, x, redrawn, layer="output", tolerance_hu=3.0, seed=1)
+    lost = 50.0 * (1 - kept / 16) ** 0.5
+    assert layer.rebuilt["rebuilt [HU]"] == pytest.approx(lost, rel=0.05, abs=1e-3)
+    found = layer.of(x + normal(3, 16, 16))
+    assert (found.rebuilt_change > 3.0) == incomplete
+    spread = Spread(2.9, 2.0, 3.0, 24)
+    _, words = judged(spread, spread, covered=0.8, tolerance_hu=3.0, evidence=found)
+    assert any("autoencoder is incomplete" in reason for reason in words.reasons) == incomplete
+
+
+def test_a_deviation_is_parted_by_scale():
+    """The parts of a sum of three waves are the waves; the squares add up to the variance."""
+    step = torch.arange(64) * 2 * torch.pi
+    amplitudes = {"noise": (3.0, 20), "tissue": (5.0, 8), "organ": (11.0, 2)}
+    wave = sum(a * torch.sin(step * k / 64) for a, k in amplitudes.values()).expand(64, 64)
+    parts = deviation_by_scale(torch.stack([wave, -wave]))
+    for name, (amplitude, _) in amplitudes.items():  # a sine's rms, and two samples' n - 1
+        assert parts[name] == pytest.approx(amplitude, rel=1e-4)
+    white = deviation_by_scale(normal(40, 32, 32))
+    assert sum(part**2 for part in white.values()) == pytest.approx(
+        float(normal(40, 32, 32).var(0).mean()), rel=1e-4
+    )
+
+
+def test_the_joint_rank_of_exact_samples_is_uniform():
+    """200 images of correlated texture: Kolmogorov–Smirnov below 2.2/√200 at four sigma."""
+    images = F.avg_pool2d(normal(200, 20, 12, 12, seed=6), 3, 1)
+
+    def ranks(scale, shift=0.0):
+        return torch.tensor([joint_rank(one[0], scale * one[1:] + shift) for one in images])
+
+    def off(values):
+        steps = torch.arange(1, 201) / 200
+        return float((values.sort().values - steps).abs().max())
+
+    assert off(ranks(1.0)) < 0.156
+    # the mean of 200 ranks scatters by .02 around ½ where samples are exact
+    assert float(ranks(0.8).mean()) > 0.6 and float(ranks(1.25).mean()) < 0.4
+    assert float(ranks(1.0, shift=0.5).mean()) > 0.6
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_the_miss_relative_to_the_spread(scale):
+    draws = normal(25, 64, 64, seed=8)
+    expected = ((1 + scale**2 / 24) / (scale**2 * (1 + 1 / 24))) ** 0.5
+    assert miss_relative_to_sd(scale * draws[1:], draws[0]) == pytest.approx(expected, rel=0.06)
 
 
 @pytest.mark.parametrize(("active", "alarm"), [(0, True), (6, False)])

@@ -41,6 +41,20 @@ def test_training_images_carry_the_noise_of_their_doses() -> None:
     assert abs(float(noise.mean())) < 8  # HU; blurred edges and the logarithm's bias, no shift
 
 
+def test_anatomies_to_learn_from_have_no_noise_and_their_scans_have_it_once() -> None:
+    how = {"seed": 5, "anatomies": ["abdomen"], "point": POINT, "progress": False}
+    x, y = phantom_pairs(2, **how)
+    of_clean, clean = phantom_pairs(2, noise_free=True, **how)
+    flat = (y > -200) & (y < 200)
+    flat &= (clean - clean.roll(1, -1)).abs() < 1.0  # no edge
+    flat &= (clean - clean.roll(1, -2)).abs() < 1.0
+    rough = float((y - clean)[flat].std())
+    assert rough > 5.0  # HU; noise of 200 mAs, which the other has not
+    once, twice = (of_clean - clean)[flat].var(), (x - clean)[flat].var()
+    # x of the noisy y has the noise of both scans, that of the clean one the low dose's alone
+    assert float(twice - once) == pytest.approx(rough**2, rel=0.5)
+
+
 def test_slices_are_scanned_at_the_exposures_that_are_named_in_turn() -> None:
     how = {"seed": 5, "anatomies": ["abdomen"], "point": POINT, "progress": False}
     x, y = phantom_pairs(3, **how)

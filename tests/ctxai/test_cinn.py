@@ -170,26 +170,6 @@ def test_training_fits_once_repeats_and_uses_the_domain():
             assert slope == pytest.approx(factor, rel=CINN["slope against z, rel"])
 
 
-def test_a_bank_is_encoded_once_and_fits_as_well():
-    asked = []
-
-    def counted(n, generator):
-        asked.append(n)
-        return pairs(n, generator)
-
-    torch.manual_seed(7)
-    cinn = ConditionalINN(latent=2, condition_shape=(1,), blocks=2, hidden=16, embedding=4)
-    task = INNTask(cinn, Plane(), Plane(), counted, batch=64, steps=60, lr=5e-3, bank=200)
-    logs = [log["loss"] for log in train(task, steps=60, seed=3, progress=False)]
-    assert sum(asked) == 200
-    assert sum(logs[-10:]) < sum(logs[:10])
-    x, _ = pairs(500, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        samples = cinn.inverse(torch.randn(500, 2), Plane().phi(x))
-    slope = (samples.sum(1) * Plane().phi(x)[:, 0]).mean() / Plane().phi(x).square().mean()
-    assert slope == pytest.approx(1.0, rel=CINN["slope against z, rel"])
-
-
 @pytest.mark.parametrize(
     ("build", "word"),
     [
@@ -200,7 +180,6 @@ def test_a_bank_is_encoded_once_and_fits_as_well():
         (lambda: small()(torch.zeros(2, 5), torch.zeros(2, 2)), "latent"),
         (lambda: small().inverse(torch.zeros(3, 4), torch.zeros(2, 2)), "v"),
         (lambda: INNTask(small(), Plane(), Plane(), pairs, domain="z", steps=1), "domain"),
-        (lambda: INNTask(small(), Plane(), Plane(), pairs, bank=0, steps=1), "bank"),
     ],
 )
 def test_bad_input_is_refused(build, word):
