@@ -24,6 +24,12 @@ COUNTS: Mapping[tuple[str, str], int] = {
 }
 """Samples a row of the demonstration, by denoiser and domain."""
 
+_LAYERS = {
+    ("chen", "x"): ("output",),
+    ("yang", "x"): ("1", "4", "7", "output"),
+    ("chen", "y"): ("output",),
+    ("yang", "y"): ("output",),
+}
 _PROJECTED = 24  # of the samples after a layer, those that are moved onto the fibre
 _TOLERANCE = 0.1  # of what redrawn noise does to a layer, about 3 HU at an output
 
@@ -90,17 +96,18 @@ def _studies(
     """All studies of the demonstration, with the layers that the set of weights holds."""
     from analysis.invariances.study import invariance_study
     from analysis.target_domain.study import target_domain_study
-    from analysis.training.recipes import LAYERS
     from ctxai import FlowModel, cinn_name
 
     results: list[InvarianceResult | TargetResult] = []
-    for (denoiser, domain), layers in LAYERS.items():
+    for (denoiser, domain), layers in _LAYERS.items():
         f, _ = weights.load(denoiser)
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
         beside = {
             layer: weights.load_model(denoiser, layer, domain, f=f, sampler="cinn")
             for layer, model in models.items()
-            if isinstance(model, FlowModel) and cinn_name(denoiser, layer, domain) in weights
+            if layer == "output"
+            and isinstance(model, FlowModel)
+            and cinn_name(denoiser, layer, domain) in weights
         }
         n = COUNTS[denoiser, domain]
         common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}

@@ -169,7 +169,7 @@ class InvarianceModel(_Trained):
         if not isinstance(self.cinn, ConvolutionalINN) or not hasattr(vae, "resized"):
             raise DataError(
                 "an autoencoder with a vector of latents has one size",
-                where="shape",
+                where="shape (--patch)",
                 expected=self.shape,
                 got=tuple(shape),
                 remedy="use flow matching, or train convolutional ones anew",

@@ -71,7 +71,7 @@ def autoencoder_facts(known: Mapping[str, Any]) -> dict[str, Any]:
     --------
     >>> from ctxai import SHIPPED, autoencoder_facts
     >>> autoencoder_facts(SHIPPED.load("vae_x")[1])
-    {'active_dimensions': 128}
+    {'active_dimensions': 4096}
     """
     active = known.get("figures", {}).get("active_dimensions")
     return {} if active is None else {"active_dimensions": active}

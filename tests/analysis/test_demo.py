@@ -14,7 +14,6 @@ from analysis.commands import demo
 from analysis.fidelity import evidence
 from analysis.main import main
 from analysis.target_domain import study
-from analysis.training.recipes import LAYERS
 from analysis.viewer.page import HEAVIEST
 from ctxai import near_null
 
@@ -23,7 +22,7 @@ from ctxai import near_null
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "OUT"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "COUNTS", dict.fromkeys(LAYERS, 6))  # a row of pictures
+        patch.setattr(demo, "COUNTS", dict.fromkeys(demo.COUNTS, 6))  # a row of pictures
         patch.setattr(evidence, "near_null", partial(near_null, steps=12))
         patch.setattr(study, "NULL_DRAWS", 39)
         patch.setattr(study, "POWER_SCANS", 8)
