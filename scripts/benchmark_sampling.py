@@ -15,6 +15,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 from benchmark_patch import seconds
 
 from analysis.session import on_device
-from ctxai import SHIPPED, draw, sixteen_bits
+from ctxai import SAMPLERS, SHIPPED, draw, sixteen_bits
 
 
 def patch() -> torch.Tensor:
@@ -50,9 +51,9 @@ def main() -> None:
         f"{name}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; "
         f"{asked.n} samples, {'bfloat16' if half else '32 bits'}\n"
     )
-    print("| denoiser | job | s, best | median |\n|---|---|---|---|")
-    for denoiser in ("chen", "yang"):
-        loaded = {denoiser: SHIPPED.load_model(denoiser, "output", "x")}
+    print("| denoiser | sampler | job | s, best | median |\n|---|---|---|---|---|")
+    for denoiser, sampler in product(("chen", "yang"), SAMPLERS):
+        loaded = {denoiser: SHIPPED.load_model(denoiser, "output", "x", sampler=sampler)}
         model = on_device(loaded, asked.device)[denoiser]
         z = model.represent(x[None, None])
         noise = torch.Generator().manual_seed(1)
@@ -66,7 +67,8 @@ def main() -> None:
         for job, (repeats, work) in jobs.items():
             work()  # warms up
             taken = [seconds(work, asked.device) for _ in range(repeats)]
-            print(f"| {denoiser} | {job} | {min(taken):.2f} | {statistics.median(taken):.2f} |")
+            best, middle = min(taken), statistics.median(taken)
+            print(f"| {denoiser} | {model.sampler} | {job} | {best:.2f} | {middle:.2f} |")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def study(wanted: argparse.Namespace) -> None:
     measured: dict[str, dict[str, Measured]] = {}
     for name, f in loaded.items():
         recipe = replace(RECIPES.get(name, RepairRecipe()), steps=wanted.steps)
-        model = weights.load_model(name, "output", "x", f=f)
+        model = weights.load_model(name, "output", "x", f=f, sampler="flow")
         hidden, unseen = (
             sampled_differences(model, x, point=point, seed=derived_seed(wanted.seed, what))
             for what, x in (("hidden", lesson.x), ("held-out samples", held_out.x))

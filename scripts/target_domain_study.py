@@ -87,7 +87,7 @@ def study(wanted: argparse.Namespace) -> None:
     lesion_seen = before_network(lesion, curve)
     rows: list[dict[str, Any]] = []
     for denoiser in wanted.denoisers:
-        name, models = session.models_for(denoiser, ["output"], "y", out=out)
+        name, models = session.models_for(denoiser, ["output"], "y", out=out, sampler="flow")
         model = models["output"]
         d = stages(lesion, lesion_seen, model.wiretap.f, label=f"{name}, lesion")
         studies = [

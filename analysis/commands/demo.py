@@ -96,18 +96,18 @@ def _studies(
     """All studies of the demonstration, with the layers that the set of weights holds."""
     from analysis.invariances.study import invariance_study
     from analysis.target_domain.study import target_domain_study
-    from ctxai import FlowModel, cinn_name
+    from ctxai import FlowModel, flow_name
 
     results: list[InvarianceResult | TargetResult] = []
     for (denoiser, domain), layers in _LAYERS.items():
         f, _ = weights.load(denoiser)
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
         beside = {
-            layer: weights.load_model(denoiser, layer, domain, f=f, sampler="cinn")
+            layer: weights.load_model(denoiser, layer, domain, f=f, sampler="flow")
             for layer, model in models.items()
             if layer == "output"
-            and isinstance(model, FlowModel)
-            and cinn_name(denoiser, layer, domain) in weights
+            and not isinstance(model, FlowModel)
+            and flow_name(denoiser, layer, domain) in weights
         }
         n = COUNTS[denoiser, domain]
         common: dict[str, Any] = {"denoiser": denoiser, "mas": mas, "n": n, "seed": seed}

@@ -74,7 +74,7 @@ def test_plain_samples_are_measured_and_projected_ones_keep_the_output(out: Path
         assert {r["layer"] for r in plain} == layers
         assert all(float(r["value"]) > 0 for r in plain)
         [largest] = rows(
-            out, id="output_change_largest", denoiser=denoiser,
+            out, id="output_change_largest", denoiser=denoiser, layer="output",
             sampler="VAE_x + cINN, projected",
         )  # fmt: skip
         assert float(largest["value"]) <= 3.0 * 1.001

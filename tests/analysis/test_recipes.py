@@ -14,7 +14,7 @@ from analysis.training.recipes import LAYERS, train_all, train_for
 from analysis.training.stages import Recipe
 from ctxai.files.modules import load_module, save_module
 from ctxai.sampling.draw import draw
-from ctxai.sampling.model import FlowModel
+from ctxai.sampling.model import FlowModel, InvarianceModel
 from ctxai.weights.sets import SAMPLERS, WeightSet, sampler_name
 from recon import DataError
 
@@ -104,7 +104,7 @@ def test_the_whole_set_trains_and_is_sealed(trained: WeightSet) -> None:
         for layer in layers:
             assert trained.load_model(f, layer, domain, sampler="cinn").wiretap.layer == layer
             best = trained.load_model(f, layer, domain)
-            assert isinstance(best, FlowModel)
+            assert isinstance(best, InvarianceModel)
 
 
 def test_training_again_from_finished_checkpoints_gives_the_same_set(trained: WeightSet) -> None:

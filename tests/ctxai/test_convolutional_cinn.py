@@ -65,7 +65,7 @@ def test_it_inverts_and_counts_volume_as_autograd_does():
 def test_z_of_any_shape_conditions_it(shape):
     """A vector, maps of the latent's grid, finer and coarser ones."""
     cinn = small(condition_shape=shape)
-    cinn.fit_scales(normal(40, 192), 5.0 + normal(40, *shape, seed=3))
+    cinn.fit_scales(normal(120, 192), 5.0 + normal(120, *shape, seed=3))
     latent, z = normal(2, 192), normal(2, *shape, seed=4)
     v, _ = cinn(latent, z)
     assert float((cinn.inverse(v, z) - latent).abs().max()) < TOLERANCES["inversion"]
