@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time 250 samples of a 64² patch from each shipped flow at the output, and their projection.
+"""Time 250 samples of a 64² patch from each sampler at the output, and their projection.
 
     python scripts/benchmark_sampling.py                  on the CPU, half a minute
     python scripts/benchmark_sampling.py --device cuda    on a GPU

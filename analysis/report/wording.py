@@ -130,6 +130,8 @@ def target_words(numbers: TargetNumbers, verdict: Verdict) -> Words:
 def target_result_words(result: TargetResult) -> Words:
     """The same with the worth of the test of compatibility, and the scan the ȳ were drawn for."""
     said = target_words(result.numbers, result.verdict)
+    if result.facts["weights"].get("noise_free"):
+        said.reasons.append(say("noise_free"))
     said.reasons.extend(_compatibility(result.compatibility))
     if result.sampled_at_mas != result.scanned.mas:
         said.reasons.append(say("drawn_elsewhere", result=result))

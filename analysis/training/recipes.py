@@ -134,7 +134,8 @@ def train_all(
             goes_on = keep if recipe.flow_goes_on and keep is not None and name in keep else None
             model = _sampler(stages, sampler, (of, layer, domain), scans, name, start, goes_on)
             figures[name] = model_figures(model, *held_out(domain))
-            stages.save(name, model.networks[-1], figures[name])
+            known = {"noise_free": True} if domain == "y" else {}
+            stages.save(name, model.networks[-1], figures[name], **known)
     facts = {**asdict(recipe), "seed": seed, "working_point": point.facts}
     if keep is not None:
         facts["taken_over"] = {"networks": taken, "recipe": keep.manifest["recipe"]}
@@ -262,7 +263,7 @@ def train_for(
                 trained = stages.flow(f, wiretap.layer, domain, pairs, path.stem, start=start)
             network = trained.networks[-1]
             of = {f"{what}_sha256": value for what, value in digests.items()}
-            facts = {**point.facts, "denoiser": name, **of}
+            facts = {**point.facts, "denoiser": name, "noise_free": domain == "y", **of}
             save_module(path, network, **facts)
         model: Model = (
             InvarianceModel(wiretap, vae, network, domain, facts=facts | known)

@@ -185,9 +185,11 @@ class Stages:
         if is_first():
             write_curves(checkpoint, logs, title=stage)
 
-    def save(self, name: str, module: torch.nn.Module, figures: dict[str, Any]) -> None:
+    def save(
+        self, name: str, module: torch.nn.Module, figures: dict[str, Any], **known: Any
+    ) -> None:
         """Keep a trained network in half precision with the working point and its figures."""
-        facts = {**self.point.facts, "recipe": self.recipe.name, "figures": figures}
+        facts = {**self.point.facts, "recipe": self.recipe.name, "figures": figures, **known}
         save_module(self.folder / f"{name}.safetensors", module, half=True, **facts)
 
     def saved(self, name: str) -> Any:
