@@ -5,8 +5,8 @@
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
-Those that ship were made in three steps, the second on a GPU, whose bits depend on it; 20 MB hold
-the cINNs of the outputs in the low-dose domain and all flows. The third lets the flows of the
+Those that ship were made in steps, the second on a GPU, whose bits depend on it; 23 MB hold
+all cINNs and flows. The third lets the flows of the
 outputs see more than one dose, in 40 minutes on two cores. The last line makes flows for larger
 patches, which do not ship:
 
