@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Train the networks that ship with the project, from nothing, and put them where they ship from.
 
-    python scripts/train_weights.py --out WEIGHTS            half an hour on two cores
+    python scripts/train_weights.py --out WEIGHTS            one to two hours on two cores
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
-Those that ship were made in steps, the second on a GPU, whose bits depend on it; 23 MB hold
-all cINNs and flows. The third lets the flows of the
-outputs see more than one dose, in 40 minutes on two cores. The last line makes flows for larger
-patches, which do not ship:
+Those that ship were made in steps: denoisers; flows on a GPU, whose bits depend on it; flows of the
+outputs that see more than one dose, in 40 minutes on two cores; VAEs and cINNs, in 50 (23 MB in
+all). The flows of anatomies are of an earlier form, which learnt the 200 mAs image with its noise.
+The last line makes flows for larger patches, which do not ship:
 
     python scripts/train_weights.py --out A
     python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda \\
-        --names chen yang 'vae_*' 'cinn-*-output-x' 'flow-*'
+        --names chen yang 'flow-*'
     python scripts/train_weights.py --out C --keep B --anew 'flow-*-output-x' --recipe doses \\
-        --names chen yang 'vae_*' 'cinn-*-output-x' 'flow-*'
+        --names chen yang 'flow-*'
+    python scripts/train_weights.py --out E --keep C
     python scripts/train_weights.py --out D --keep B --anew 'flow-*' --recipe large --device cuda \\
         --names chen yang 'flow-*-output-*' --patch 128
 

@@ -55,7 +55,7 @@ def demo(
 
     Args:
         out: Folder for the results; earlier results of the same name are replaced.
-        retrain: Train all networks again from nothing first, in OUT/weights (half an hour on
+        retrain: Train all networks again from nothing first, in OUT/weights (one to two hours on
             two cores); a run that was stopped goes on where it was.
         seed: Seed of the patient, of all noise, and of the training.
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.

@@ -27,9 +27,9 @@ def train(
 ) -> None:
     """Train the networks on scans of random phantoms.
 
-    Without --denoiser: everything that comes along (Chen, Yang, VAE_x, VAE_y, a cINN for each
-    wiretapped layer and a flow for each output), half an hour on two cores; other commands take the
-    result as --weights OUT. With --denoiser: the samplers of your own denoiser, minutes each, kept
+    Without --denoiser: everything that comes along (Chen, Yang, VAE_x, VAE_y, a cINN and a
+    flow for each wiretapped layer), one to two hours on two cores; other commands take the result
+    as --weights OUT. With --denoiser: the samplers of your own denoiser, minutes each, kept
     in OUT/trained, where `ctxai target-domain --out OUT` and `ctxai invariances --out OUT` find
     them. With --preset: a denoiser as it was published, or the two of the talk, as
     OUT/NAME.safetensors, which other commands take as --denoiser; or, with eulig2024, VAE_x and the

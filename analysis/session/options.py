@@ -85,8 +85,9 @@ class SamplingOptions(StudyOptions):
     images: Annotated[Path, arg(metavar="DIR")]
     """Folder of CT images of one series (DICOM)."""
     sampler: Literal["flow", "cinn"] | None = None
-    """flow (flow matching in pixel space) or cinn (VAE and cINN); by default flow where it comes
-    along, and cinn after a layer that is no map of the image's size."""
+    """cinn (VAE and cINN) or flow (flow matching in pixel space); by default the one that was
+    measured better: cinn after the output, flow after layers inside. What has to be trained for
+    your own denoiser is a flow, and a cinn after a layer that is no map of the image's size."""
     n: Annotated[int, arg(aliases=["-n"])] = 250
     """Number of samples: of low-dose images after each layer, or of anatomies."""
     patch: int | None = None
