@@ -244,7 +244,7 @@ def _scanned(
         "coverage, ideal": ideal_coverage(asked.n),
         "miss relative to sd": miss_relative_to_sd(ybar, scanner.y),
         "joint rank": joint_rank(scanner.y, ybar),
-        **{f"sd, {name} [HU]": rms for name, rms in deviation_by_scale(ybar).items()},
+        **{f"sd, {name} [HU]": sd for name, sd in deviation_by_scale(ybar).items()},
     }
 
 

@@ -115,10 +115,9 @@ def held_out_fidelity(
         samples = found.images
         row = _distances(model, x, samples, redrawn) | {"pulled": float(found.n_pulled)}
         if i < looked_at:
-            projected = (tolerance_hu, tolerance) != (None, None)
             limit = float(found.tolerance) if found.tolerance is not None else None
-            limit = limit if projected else None
-            row |= _closely(known, x, samples, redrawn, limit, exact and exact(i), seed=seed + i)
+            curve = exact(i) if exact is not None and limit is not None else None
+            row |= _closely(known, x, samples, redrawn, limit, curve, seed=seed + i)
         rows.append(row)
         ranked.append(torch.einsum("fhw,nhw->nf", features, torch.cat([x[None], samples])))
     names = dict.fromkeys(name for row in rows for name in row)
@@ -164,7 +163,7 @@ def _distances(
         "miss relative to sd": miss_relative_to_sd(samples, x),
         "coverage": coverage(samples, x),
         "joint rank": joint_rank(x, samples),
-        **{f"sd, {name} [HU]": rms for name, rms in deviation_by_scale(samples).items()},
+        **{f"sd, {name} [HU]": sd for name, sd in deviation_by_scale(samples).items()},
     }
 
 

@@ -94,6 +94,7 @@ def train_all(
         noise_free = domain == "y"
         return stages.patches("train", recipe.slices, exposures=exposures, noise_free=noise_free)
 
+    @cache
     def held_out(domain: str) -> tuple[torch.Tensor, torch.Tensor]:
         test = stages.patches("test", recipe.held_out, noise_free=domain == "y")
         return test.batch(64, torch.Generator().manual_seed(0))

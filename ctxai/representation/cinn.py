@@ -20,6 +20,8 @@ from zuko.transforms import MonotonicAffineTransform, PermutationTransform
 
 from recon.errors import DataError
 
+from .condition import channel_scales, check_latents, check_representation, condition_sides
+
 __all__ = ["ConditionalINN"]
 
 _LOG_SCALE_BOUND = 2.0  # |ξ| stays below this, so that no block stretches by more than e²
@@ -153,18 +155,11 @@ class ConditionalINN(nn.Module):
         embedding: int = 64,
     ) -> None:
         super().__init__()
-        condition_shape = tuple(int(side) for side in condition_shape)
         if latent < 2:
             raise DataError(
                 "too few latent dimensions to couple", where="latent", expected="≥ 2", got=latent
             )
-        if len(condition_shape) not in (1, 3) or min(condition_shape) < 1:
-            raise DataError(
-                "a condition is a vector or a feature map",
-                where="condition_shape",
-                expected="(d,) or (channels, rows, cols)",
-                got=condition_shape,
-            )
+        condition_shape = condition_sides(condition_shape)
         self.config: dict[str, Any] = {
             "latent": latent,
             "condition_shape": list(condition_shape),
@@ -195,24 +190,11 @@ class ConditionalINN(nn.Module):
 
     def embed(self, z: Tensor) -> Tensor:
         """Embedding h(z) ``(B, embedding)`` of representations z ``(B, *condition_shape)``."""
-        if tuple(z.shape[1:]) != self.condition_shape:
-            raise DataError(
-                "representation does not fit the invertible network",
-                where="z",
-                expected=f"(batch, {', '.join(map(str, self.condition_shape))})",
-                got=tuple(z.shape),
-                remedy="use the network that was trained for this layer and patch size",
-            )
+        check_representation(z, self.condition_shape, "invertible network")
         return self.embedding((z - self.condition_mean) / self.condition_scale)
 
     def _given(self, latent: Tensor, z: Tensor, name: str) -> Transform:
-        if latent.ndim != 2 or latent.shape[1] != self.latent or len(z) not in (1, len(latent)):
-            raise DataError(
-                "latents do not fit the invertible network or their conditions",
-                where=name,
-                expected=f"(n, {self.latent}) with 1 or n conditions",
-                got=f"{tuple(latent.shape)} with {len(z)} conditions",
-            )
+        check_latents(latent, self.latent, z, name)
         return self.flow(self.embed(z).expand(len(latent), -1))
 
     def forward(self, latent: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,12 +233,9 @@ class ConditionalINN(nn.Module):
             Their representations ``(B, *condition_shape)``; normalised per channel (a feature map)
             or per entry (a vector). A channel that never varies keeps the scale 1.
         """
-        over = (0, 2, 3) if z.ndim == 4 else (0,)
-        mean = z.mean(over).reshape(self.condition_mean.shape)
-        spread = z.std(over).reshape(self.condition_scale.shape)
-        dead = spread <= 1e-6 * mean.reshape(spread.shape).abs()
-        self.condition_mean.copy_(mean)
-        self.condition_scale.copy_(torch.where(dead, torch.ones_like(spread), spread))
+        mean, spread = channel_scales(z)
+        self.condition_mean.copy_(mean.reshape(self.condition_mean.shape))
+        self.condition_scale.copy_(spread.reshape(self.condition_scale.shape))
         embedding = self.embed(z)
         for step in self.flow.transforms:
             if isinstance(step, ActNorm):

@@ -17,6 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, pixel_unshuffle
 
 from recon.errors import DataError
 
+from .condition import channel_scales, check_latents, check_representation, condition_sides
 from .linear_guess import fit_filters
 from .residual import Residual, zeroed
 
@@ -120,19 +121,12 @@ class ConvolutionalINN(nn.Module):
     ) -> None:
         super().__init__()
         channels, rows, cols = (int(side) for side in latent_shape)
-        condition_shape = tuple(int(side) for side in condition_shape)
         if channels < 2 or min(rows, cols) < 1:
             raise DataError(
                 "too few latent channels to couple", where="latent_shape",
                 expected="(2 or more, rows, cols)", got=tuple(latent_shape),
             )  # fmt: skip
-        if len(condition_shape) not in (1, 3) or min(condition_shape) < 1:
-            raise DataError(
-                "a condition is a vector or a feature map",
-                where="condition_shape",
-                expected="(d,) or (channels, rows, cols)",
-                got=condition_shape,
-            )
+        condition_shape = condition_sides(condition_shape)
         self.config: dict[str, Any] = {
             "latent_shape": [channels, rows, cols], "condition_shape": list(condition_shape),
             "blocks": blocks, "hidden": hidden, "embedding": embedding,
@@ -186,14 +180,7 @@ class ConvolutionalINN(nn.Module):
         return other.train(self.training).requires_grad_(self.log_scale.requires_grad)
 
     def _normalised(self, z: Tensor) -> Tensor:
-        if tuple(z.shape[1:]) != self.condition_shape:
-            raise DataError(
-                "representation does not fit the invertible network",
-                where="z",
-                expected=f"(batch, {', '.join(map(str, self.condition_shape))})",
-                got=tuple(z.shape),
-                remedy="use the network that was trained for this layer and patch size",
-            )
+        check_representation(z, self.condition_shape, "invertible network")
         _, rows, cols = self.latent_shape
         maps = z[:, :, None, None] if z.ndim == 2 else z
         grid = (self.stride * rows, self.stride * cols)
@@ -216,13 +203,7 @@ class ConvolutionalINN(nn.Module):
         return guess + self.correction(given) * (-self.log_scale).exp(), given
 
     def _maps(self, flat: Tensor, z: Tensor, name: str) -> Tensor:
-        if flat.ndim != 2 or flat.shape[1] != self.latent or len(z) not in (1, len(flat)):
-            raise DataError(
-                "latents do not fit the invertible network or their conditions",
-                where=name,
-                expected=f"(n, {self.latent}) with 1 or n conditions",
-                got=f"{tuple(flat.shape)} with {len(z)} conditions",
-            )
+        check_latents(flat, self.latent, z, name)
         return flat.reshape(-1, *self.latent_shape)
 
     def forward(self, latent: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -284,11 +265,9 @@ class ConvolutionalINN(nn.Module):
             Their representations; normalised per channel. A channel that never varies keeps the
             scale 1.
         """
-        over = (0, 2, 3) if z.ndim == 4 else (0,)
-        mean, spread = z.mean(over), z.std(over)
-        dead = spread <= 1e-6 * mean.abs()
+        mean, spread = channel_scales(z)
         self.condition_mean.copy_(mean[:, None, None])
-        self.condition_scale.copy_(torch.where(dead, 1.0, spread)[:, None, None])
+        self.condition_scale.copy_(spread[:, None, None])
         maps = self._maps(latent, z, "latent")
         side = self.filters.shape[-1]
         filters, bias = fit_filters(self._normalised(z), maps, side=side, stride=self.stride)

@@ -17,6 +17,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, pixel_shuffle, 
 from recon.errors import DataError
 
 from ..precision import sixteen_bits
+from .condition import channel_scales, check_representation
 from .linear_guess import fit_filters
 from .midpoint import integrate
 
@@ -266,10 +267,9 @@ class FlowMatching(nn.Module):
 
         G is that of :func:`ctxai.representation.linear_guess.fit_filters`.
         """
-        mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3))
-        dead = spread <= 1e-6 * mean.abs()
+        mean, spread = channel_scales(z)
         self.condition_mean.copy_(mean[:, None, None])
-        self.condition_scale.copy_(torch.where(dead, 1.0, spread)[:, None, None])
+        self.condition_scale.copy_(spread[:, None, None])
         filters, bias = fit_filters(self._normalised(z), images, side=_GUESS)
         self.filters.copy_(filters)
         self.bias.copy_(bias)
@@ -278,12 +278,5 @@ class FlowMatching(nn.Module):
         self.fitted.fill_(1.0)
 
     def _normalised(self, z: Tensor) -> Tensor:
-        if tuple(z.shape[1:]) != self.condition_shape:
-            raise DataError(
-                "representation does not fit the flow",
-                where="z",
-                expected=f"(batch, {', '.join(map(str, self.condition_shape))})",
-                got=tuple(z.shape),
-                remedy="use the network that was trained for this layer and patch size",
-            )
+        check_representation(z, self.condition_shape, "flow")
         return (z - self.condition_mean) / self.condition_scale

@@ -16,7 +16,9 @@ from torch.nn.functional import conv2d, conv_transpose2d, pixel_unshuffle
 
 from recon.errors import DataError
 
-__all__ = ["LinearAutoencoder", "cosines"]
+from .autoencoder import check_image, check_latent
+
+__all__ = ["LinearAutoencoder", "block_cosines", "check_blocks", "cosines"]
 
 
 def cosines(side: int) -> Tensor:
@@ -27,6 +29,20 @@ def cosines(side: int) -> Tensor:
     both = torch.einsum("ai,bj->abij", one, one).reshape(side**2, side**2)
     rows, cols = torch.meshgrid(k, k, indexing="ij")
     return both[torch.argsort((rows**2 + cols**2).flatten(), stable=True)].float()
+
+
+def block_cosines(side: int, channels: int) -> Tensor:
+    """The same for blocks of images with channels, each transformed for itself."""
+    return torch.block_diag(*[cosines(side)] * channels)
+
+
+def check_blocks(shape: tuple[int, int], block: int) -> None:
+    """Refuse images that do not divide into blocks."""
+    if block < 1 or min(shape) < 1 or any(side % block for side in shape):
+        raise DataError(
+            "images do not divide into blocks", where="shape",
+            expected=f"multiples of {block}", got=shape,
+        )  # fmt: skip
 
 
 class LinearAutoencoder(nn.Module):
@@ -89,11 +105,7 @@ class LinearAutoencoder(nn.Module):
         rows, cols = (int(side) for side in shape)
         whole = channels * block**2
         kept = whole if kept is None else int(kept)
-        if block < 1 or rows < 1 or cols < 1 or rows % block or cols % block:
-            raise DataError(
-                "images do not divide into blocks", where="shape",
-                expected=f"multiples of {block}", got=(rows, cols),
-            )  # fmt: skip
+        check_blocks((rows, cols), block)
         if not 1 <= kept <= whole or not scale > 0 or not width > 0:
             raise DataError(
                 "a size is out of its range", where="kept, scale, width",
@@ -106,8 +118,7 @@ class LinearAutoencoder(nn.Module):
         self.shape, self.block, self.channels, self.unit = (rows, cols), block, channels, unit
         self.offset, self.scale, self.width = offset, scale, width
         self.latent_shape = (kept, rows // block, cols // block)
-        plane = cosines(block)
-        self.register_buffer("basis", torch.block_diag(*[plane] * channels)[:kept])
+        self.register_buffer("basis", block_cosines(block, channels)[:kept])
 
     @property
     def latent(self) -> int:
@@ -135,22 +146,13 @@ class LinearAutoencoder(nn.Module):
 
     def encode(self, image: Tensor, condition: Tensor | None = None) -> Normal:
         """Posterior of latents ``(B, latent)`` of images ``(B, channels, rows, cols)`` [unit]."""
-        if tuple(image.shape[1:]) != (self.channels, *self.shape):
-            raise DataError(
-                "image does not fit the autoencoder", where="image",
-                expected=f"(batch, {self.channels}, {self.shape[0]}, {self.shape[1]})",
-                got=tuple(image.shape),
-            )  # fmt: skip
+        check_image(image, self.channels, self.shape, "image")
         loc = conv2d((image - self.offset) / self.scale, self._kernels, stride=self.block)
         loc = loc.flatten(1)
         return Normal(loc, torch.full_like(loc, self.width / self.scale), validate_args=False)
 
     def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images ``(B, channels, rows, cols)`` [unit] of latents ``(B, latent)``."""
-        if latent.ndim != 2 or latent.shape[1] != self.latent:
-            raise DataError(
-                "latent does not fit the autoencoder", where="latent",
-                expected=f"(batch, {self.latent})", got=tuple(latent.shape),
-            )  # fmt: skip
+        check_latent(latent, self.latent)
         maps = latent.reshape(-1, *self.latent_shape)
         return conv_transpose2d(maps, self._kernels, stride=self.block) * self.scale + self.offset

@@ -17,7 +17,8 @@ from torch.nn.functional import conv2d, conv_transpose2d, pixel_unshuffle
 
 from recon.errors import DataError
 
-from .linear import cosines
+from .autoencoder import check_condition, check_image, check_latent
+from .linear import block_cosines, check_blocks
 from .residual import Residual, zeroed
 
 __all__ = ["SpatialVAE"]
@@ -100,11 +101,7 @@ class SpatialVAE(nn.Module):
     ) -> None:
         super().__init__()
         rows, cols = (int(side) for side in shape)
-        if rows < 1 or cols < 1 or rows % _STRIDE or cols % _STRIDE:
-            raise DataError(
-                "images do not divide into blocks", where="shape",
-                expected=f"multiples of {_STRIDE}", got=(rows, cols),
-            )  # fmt: skip
+        check_blocks((rows, cols), _STRIDE)
         whole = channels * _STRIDE**2
         if not (1 <= latent_channels <= whole and noise > 0 and scale > 0 and condition >= 0):
             raise DataError(
@@ -127,8 +124,7 @@ class SpatialVAE(nn.Module):
         self.decoder = _body(latent_channels + given, width, whole)
         self.register_buffer("mean", torch.zeros(whole, 1, 1))
         self.register_buffer("fitted", torch.zeros(()))
-        plane = torch.block_diag(*[cosines(_STRIDE)] * channels)
-        kernels = plane.reshape(whole, channels, _STRIDE, _STRIDE)
+        kernels = block_cosines(_STRIDE, channels).reshape(whole, channels, _STRIDE, _STRIDE)
         self.register_buffer("kernels", kernels, persistent=False)
 
     @property
@@ -143,13 +139,7 @@ class SpatialVAE(nn.Module):
         return other.train(self.training).requires_grad_(self.analyse.weight.requires_grad)
 
     def _seen(self, image: Tensor, channels: int, name: str) -> Tensor:
-        if image.ndim != 4 or tuple(image.shape[1:]) != (channels, *self.shape):
-            raise DataError(
-                f"{name} does not fit the autoencoder",
-                where=name,
-                expected=f"(batch, {channels}, {self.shape[0]}, {self.shape[1]})",
-                got=tuple(image.shape),
-            )
+        check_image(image, channels, self.shape, name)
         return (image - self.offset) / self.scale
 
     def _blocks(self, image: Tensor) -> Tensor:
@@ -158,15 +148,7 @@ class SpatialVAE(nn.Module):
         return conv2d(seen, self.kernels, stride=_STRIDE) - self.mean
 
     def _beside(self, maps: Tensor, condition: Tensor | None) -> Tensor:
-        if (condition is not None) != bool(self.condition):
-            raise DataError(
-                "this autoencoder takes no condition"
-                if condition is not None
-                else "this autoencoder needs the condition that it was built for",
-                where="condition",
-                expected=f"{self.condition} channels",
-                got="none" if condition is None else tuple(condition.shape),
-            )
+        check_condition(condition, self.condition)
         if condition is None:
             return maps
         given = pixel_unshuffle(self._seen(condition, self.condition, "condition"), _STRIDE)
@@ -182,13 +164,7 @@ class SpatialVAE(nn.Module):
 
     def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images ``(B, channels, rows, cols)`` [unit] of latents ``(B, latent)``; ŷ as needed."""
-        if latent.ndim != 2 or latent.shape[1] != self.latent:
-            raise DataError(
-                "latent does not fit the autoencoder",
-                where="latent",
-                expected=f"(batch, {self.latent})",
-                got=tuple(latent.shape),
-            )
+        check_latent(latent, self.latent)
         maps = latent.reshape(-1, *self.latent_shape)
         blocks = self.synthesise(maps) + self.decoder(self._beside(maps, condition)) + self.mean
         image = conv_transpose2d(blocks.to(latent), self.kernels, stride=_STRIDE)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from recon.errors import DataError
 
-from .autoencoder import Autoencoder
+from .autoencoder import Autoencoder, check_condition, check_image, check_latent
 
 __all__ = ["VAE", "active_dimensions", "kl_per_dimension"]
 
@@ -192,26 +192,12 @@ class VAE(nn.Module):
         return rows, cols
 
     def _normalised(self, image: Tensor, channels: int, name: str) -> Tensor:
-        if image.ndim != 4 or tuple(image.shape[1:]) != (channels, *self.shape):
-            raise DataError(
-                f"{name} does not fit the autoencoder",
-                where=name,
-                expected=f"(batch, {channels}, {self.shape[0]}, {self.shape[1]})",
-                got=tuple(image.shape),
-            )
+        check_image(image, channels, self.shape, name)
         return (image - self.offset) / self.scale
 
     def _normalised_condition(self, condition: Tensor | None, batch: int) -> Tensor | None:
         """The condition of each of a batch, None for an autoencoder without one."""
-        if (condition is not None) != bool(self.condition):
-            raise DataError(
-                "this autoencoder takes no condition"
-                if condition is not None
-                else "this autoencoder needs the condition that it was built for",
-                where="condition",
-                expected=f"{self.condition} channels",
-                got="none" if condition is None else tuple(condition.shape),
-            )
+        check_condition(condition, self.condition)
         if condition is None:
             return None
         given = self._normalised(condition, self.condition, "condition")
@@ -250,13 +236,7 @@ class VAE(nn.Module):
 
         A conditional autoencoder also takes ŷ, one for each latent or one for all.
         """
-        if latent.ndim != 2 or latent.shape[1] != self.latent:
-            raise DataError(
-                "latent does not fit the autoencoder",
-                where="latent",
-                expected=f"(batch, {self.latent})",
-                got=tuple(latent.shape),
-            )
+        check_latent(latent, self.latent)
         given = self._normalised_condition(condition, len(latent))
         return self.decoder(latent, given).to(latent) * self.scale + self.offset
 

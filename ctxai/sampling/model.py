@@ -18,7 +18,7 @@ from torch.distributions import Normal
 from recon.errors import DataError
 
 from ..data import pick_domain
-from ..representation.autoencoder import Autoencoder
+from ..representation.autoencoder import Autoencoder, MakesImages
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
 from ..representation.flow import FlowMatching
@@ -32,7 +32,7 @@ Redraw = Callable[[Tensor, int, int], Tensor]
 """``redraw(x, n, seed) -> (n, *x.shape)``: the anatomy of x with n fresh draws of its noise."""
 
 
-class Sampler(Protocol):
+class Sampler(MakesImages, Protocol):
     """What :func:`~ctxai.draw` asks of a sampler of what one layer is invariant to."""
 
     wiretap: Wiretap
@@ -45,22 +45,6 @@ class Sampler(Protocol):
     @property
     def sampler(self) -> str:
         """What it is called in tables."""
-
-    @property
-    def latent(self) -> int:
-        """Dimensions of v."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
-
-    @property
-    def channels(self) -> int:
-        """Channels of an image."""
-
-    @property
-    def unit(self) -> str:
-        """Unit of the images."""
 
     def represent(self, x: Tensor) -> Tensor:
         """z = Φ(x) of images ``(B, C, H, W)``."""
