@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ctxai import InPlace
 from recon import DataError
 
 __all__ = ["Spread", "apply", "collapse_alarm", "coverage", "ideal_coverage", "rms", "sample_sd"]
@@ -22,6 +23,8 @@ _FEW = 0.05  # of the latent: with fewer dimensions in use, samples are nearly a
 @torch.no_grad()
 def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """f of (..., H, W) images, given to it as (B, 1, H, W) in chunks; the same shape returns.
+
+    Of images that are larger than the window of a denoiser in its place the window returns.
 
     Raises
     ------
@@ -39,17 +42,18 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     parts = []
     for part in flat.split(_CHUNK):
         out = f(part)
-        if tuple(out.shape) != tuple(part.shape):
+        sides = f.window.shape if isinstance(f, InPlace) else part.shape[-2:]
+        if tuple(out.shape) != (*part.shape[:2], *sides):
             raise DataError(
                 "the denoiser does not return images of the shape it is given",
-                expected=tuple(part.shape),
+                expected=(*part.shape[:2], *sides),
                 got=tuple(out.shape),
             )
         parts.append(out)
     out = torch.cat(parts)
     if not bool(torch.isfinite(out).all()):
         raise DataError("the denoiser returns values that are not finite")
-    return out.reshape(images.shape)
+    return out.reshape(*images.shape[:-2], *out.shape[-2:])
 
 
 def rms(difference: Tensor, dims: int = 2) -> Tensor:

@@ -1,6 +1,8 @@
 from . import denoisers as denoisers
 from .data import PatchPairs as PatchPairs
+from .data import SeenPairs as SeenPairs
 from .data import pick_domain as pick_domain
+from .data import represented as represented
 from .denoisers import Chen as Chen
 from .denoisers import Yang as Yang
 from .eulig2024.resnet import load_resnet50 as load_resnet50
@@ -29,6 +31,7 @@ from .sampling.model import Model as Model
 from .sampling.model import Redraw as Redraw
 from .sampling.near_null import NearNull as NearNull
 from .sampling.near_null import near_null as near_null
+from .sampling.placed import PlacedModel as PlacedModel
 from .training.cinn import INNTask as INNTask
 from .training.critic import Critic as Critic
 from .training.denoiser import Pairs as Pairs
@@ -53,4 +56,8 @@ from .weights.sets import cinn_name as cinn_name
 from .weights.sets import flow_name as flow_name
 from .weights.sets import sampler_name as sampler_name
 from .weights.sets import vae_name as vae_name
+from .wiretap.context import needed_context as needed_context
+from .wiretap.in_place import InPlace as InPlace
+from .wiretap.in_place import PlacedTap as PlacedTap
+from .wiretap.in_place import Window as Window
 from .wiretap.wiretap import Wiretap as Wiretap

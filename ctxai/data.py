@@ -12,19 +12,37 @@ from recon.errors import DataError
 
 from .files.tensors import digest_tensors
 
-__all__ = ["PairSampler", "PatchPairs", "pick_domain"]
+__all__ = ["PairSampler", "PatchPairs", "SeenPairs", "pick_domain", "represented"]
 
-PairSampler = Callable[[int, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
-"""``sampler(n, generator) -> (x, y)``: n pairs of images, each ``(n, C, H, W)``."""
+PairSampler = Callable[[int, torch.Generator], tuple[torch.Tensor, ...]]
+"""``sampler(n, generator) -> (x, y)``: n pairs of images, each ``(n, C, H, W)``.
+
+With a third one, what the network makes of x in a larger image.
+"""
 
 T = TypeVar("T")
 
 
-def pick_domain(pair: tuple[T, T], domain: str) -> T:
+def pick_domain(pair: tuple[T, ...], domain: str) -> T:
     """Return the x or the y of a pair ``(x, y)``; any other domain is a `DataError`."""
     if domain not in ("x", "y"):
         raise DataError("unknown domain", where="domain", expected="'x' or 'y'", got=repr(domain))
     return pair[0] if domain == "x" else pair[1]
+
+
+def represented(
+    pair: tuple[torch.Tensor, ...], phi: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """What a layer represents of a pair: of the patch x alone, or in its place where that is there.
+
+    Parameters
+    ----------
+    pair : tuple of Tensor
+        As a `PairSampler` gives it.
+    phi : callable
+        The layer's representation of x.
+    """
+    return pair[2] if len(pair) > 2 else phi(pair[0])
 
 
 class PatchPairs:
@@ -120,21 +138,102 @@ class PatchPairs:
         x, y : Tensor
             Patches (n, 1, patch, patch) [HU]; left and right are swapped in half of them.
         """
+        index = self.drawn(n, generator, mirrored=True)
+        return self.x[index][:, None], self.y[index][:, None]
+
+    def parts(self, side: int, seed: int, *, aligned: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One part of each slice that shows the body, around a patch drawn at random.
+
+        Parameters
+        ----------
+        side : int
+            Of the parts [pixels].
+        seed : int
+            Of their places.
+        aligned : int
+            Parts begin at multiples of that many pixels, where the slice's edge does not force
+            them elsewhere.
+
+        Returns
+        -------
+        x, y : Tensor
+            ``(m, side, side)`` [HU], of the m slices that show the body.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        found = []
+        for x, y, allowed in zip(self.x, self.y, self._allowed):
+            places = allowed.nonzero()
+            if len(places):
+                place = places[int(torch.randint(len(places), (), generator=generator))].tolist()
+                top, left = (
+                    min(max(0, at + (self.patch - side) // 2) // aligned * aligned, n - side)
+                    for at, n in zip(place, x.shape)
+                )
+                found.append([im[top : top + side, left : left + side] for im in (x, y)])
+        return torch.stack([x for x, _ in found]), torch.stack([y for _, y in found])
+
+    def drawn(
+        self, n: int, generator: torch.Generator, *, mirrored: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Indices (slice, row, column) of n patches' pixels; half are mirrored if that is asked."""
         places = torch.empty(0, 3, dtype=torch.long)
         shape = torch.tensor(self._allowed.shape)
         while len(places) < n:
             drawn = (torch.rand(4 * n, 3, generator=generator, dtype=torch.float64) * shape).long()
             inside = self._allowed[tuple(drawn.to(self._allowed.device).T)].cpu()
             places = torch.cat([places, drawn[inside]])
-        flip = torch.rand(n, generator=generator) < 0.5
+        flip = (torch.rand(n, generator=generator) < 0.5) & mirrored
         slices, top, left = places[:n].T
         step = torch.arange(self.patch)
         rows = top[:, None] + step
         cols = left[:, None] + torch.where(flip[:, None], step.flip(0), step)
-        index = [
-            i.to(self.x.device) for i in (slices[:, None, None], rows[:, :, None], cols[:, None])
-        ]
-        return self.x[tuple(index)][:, None], self.y[tuple(index)][:, None]
+        of, at = slices[:, None, None].to(self.x.device), rows[:, :, None].to(self.x.device)
+        return of, at, cols[:, None].to(self.x.device)
+
+
+class SeenPairs:
+    """Patches with the output of a denoiser that saw them in their place, not cut out.
+
+    Parameters
+    ----------
+    x, y : Tensor
+        As in `PatchPairs`.
+    seen : Tensor
+        f(x) of the whole images (slices, rows, cols) [HU].
+    patch : int
+        Side of a patch [pixels].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai import SeenPairs
+    >>> y = torch.full((1, 40, 40), 40.0)
+    >>> x = y + torch.randn(y.shape)
+    >>> pairs = SeenPairs(x, y, 0.5 * x, patch=8)
+    >>> x_patch, _, z = pairs.batch(3, torch.Generator().manual_seed(1))
+    >>> torch.equal(z, 0.5 * x_patch)
+    True
+    """
+
+    def __init__(
+        self, x: torch.Tensor, y: torch.Tensor, seen: torch.Tensor, *, patch: int = 64
+    ) -> None:
+        self.pairs = PatchPairs(x, y, patch=patch)
+        if seen.shape != x.shape or not torch.isfinite(seen).all():
+            raise DataError(
+                "outputs must be finite and match the images", where="seen",
+                expected=tuple(x.shape), got=tuple(seen.shape),
+            )  # fmt: skip
+        self.seen = seen
+
+    def batch(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """Draw n patches x and y and the outputs there, ``(n, 1, patch, patch)``; none mirrored.
+
+        A network need not give a mirrored image the mirrored output.
+        """
+        index = self.pairs.drawn(n, generator, mirrored=False)
+        of = (self.pairs.x, self.pairs.y, self.seen)
+        return tuple(images[index][:, None] for images in of)
 
 
 def _box_means(image: torch.Tensor, side: int) -> torch.Tensor:

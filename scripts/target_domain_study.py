@@ -32,7 +32,7 @@ from analysis.projection_domain.pair import Pair, threshold, threshold_of_rays
 from analysis.projection_domain.study import require_exposures
 from analysis.target_domain.compatibility import power_lesion
 from analysis.target_domain.study import TargetResult, target_domain_study
-from ctxai import SHIPPED
+from ctxai import SHIPPED, InPlace
 from recon import DataError
 from recon.storage import write_csv
 
@@ -80,15 +80,14 @@ def study(wanted: argparse.Namespace) -> None:
         scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=SHIPPED)
     full = scene.images.mas or max(exposures)
     require_exposures(exposures, full)
-    scanner = scene.scanner(seed=wanted.seed)
-    grid = scanner.patch_grid
-    lesion = Pair(scanner, scanner.y + power_lesion(grid).on(grid), progress=True)
-    curve = sorted({1.0, full, *exposures})
-    lesion_seen = before_network(lesion, curve)
+    grid, curve = scene.patch.grid, sorted({1.0, full, *exposures})
     rows: list[dict[str, Any]] = []
     for denoiser in wanted.denoisers:
         name, models = session.models_for(denoiser, ["output"], "y", out=out, sampler="flow")
         model = models["output"]
+        scanner = scene.scanner(model.wiretap.f, seed=wanted.seed)
+        lesion = Pair(scanner, scanner.y + power_lesion(grid).on(grid), progress=True)
+        lesion_seen = before_network(lesion, curve)
         d = stages(lesion, lesion_seen, model.wiretap.f, label=f"{name}, lesion")
         studies = [
             target_domain_study(
@@ -156,7 +155,8 @@ def stages(
     found = {}
     for mas, before in seen.items():
         x = pair.scanner.low_dose(mas)[0]
-        output = pair.after_network(f, x, mas, [TOLERANCE_HU], parts=WHOLE)[0, 0]
+        placed = InPlace(f, pair.scanner.place, x)
+        output = pair.after_network(placed, x, mas, [TOLERANCE_HU], parts=WHOLE)[0, 0]
         found[mas] = (*before, float(output))
         told = ", ".join(f"{d:.3f} in the {where}" for d, where in zip(found[mas], WHERE))
         print(f"{label}, {mas:g} mAs: d' {told}", flush=True)

@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 if TYPE_CHECKING:
     from analysis.invariances.result import InvarianceResult
-    from analysis.scanner.slice_scanner import SliceScanner
+    from analysis.session import Scene
     from analysis.target_domain.study import TargetResult
     from ctxai import WeightSet
 
@@ -83,7 +83,7 @@ def demo(
         uid_seed=f"demo/{seed}",
     )
     scene = session.open_scene(images, number=None, roi=roi, kvp=None, weights=weights)
-    studies = _studies(weights, scene.scanner(seed=seed), mas=point.mas, seed=seed)
+    studies = _studies(weights, scene, mas=point.mas, seed=seed)
     session.write_results(
         out, scene, studies, command="demo", seed=seed, networks=weights, retrain=retrain,
         mas=point.mas,
@@ -91,7 +91,7 @@ def demo(
 
 
 def _studies(
-    weights: WeightSet, scanner: SliceScanner, *, mas: float, seed: int
+    weights: WeightSet, scene: Scene, *, mas: float, seed: int
 ) -> list[InvarianceResult | TargetResult]:
     """All studies of the demonstration, with the layers that the set of weights holds."""
     from analysis.invariances.study import invariance_study
@@ -101,6 +101,7 @@ def _studies(
     results: list[InvarianceResult | TargetResult] = []
     for (denoiser, domain), layers in _LAYERS.items():
         f, _ = weights.load(denoiser)
+        scanner = scene.scanner(f, seed=seed)
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
         beside = {
             layer: weights.load_model(denoiser, layer, domain, f=f, sampler="flow")

@@ -66,13 +66,14 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     session.require_out(options.out)
     networks = options.networks()
     scene = options.scene(options.images, networks, pixels=options.patch)
-    name, models = options.models(options.layers, "x", scene, networks)
+    name, models = options.models(options.layers, "x", scene, networks, mas=options.mas)
 
     from analysis.invariances.study import invariance_study
 
+    f = next(iter(models.values())).wiretap.f
     result = invariance_study(
         models,
-        scene.scanner(seed=options.seed, device=options.device),
+        scene.scanner(f, seed=options.seed, device=options.device),
         denoiser=name,
         mas=options.mas,
         n=options.n,

@@ -93,8 +93,8 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     from analysis.projection_domain.pair import Pair
     from analysis.projection_domain.study import projection_study
 
-    scanner = scene.scanner(seed=options.seed)
-    ybar, lesion = _other(options, networks, scanner, exposures[0], out)
+    scanner = scene.scanner(f, seed=options.seed)
+    ybar, lesion = _other(options, networks, scene, scanner, exposures[0])
     results = projection_study(
         f,
         Pair(scanner, ybar, progress=True),
@@ -140,7 +140,7 @@ def _scene(
 
 
 def _other(
-    options: PairOptions, networks: WeightSet, scanner: SliceScanner, mas: float, out: Path
+    options: PairOptions, networks: WeightSet, scene: Scene, scanner: SliceScanner, mas: float
 ) -> tuple[Tensor, Lesion | None]:
     """The anatomy that y is compared with, and the lesion that it adds, if it does."""
     from analysis import session
@@ -151,7 +151,10 @@ def _other(
     if options.other == "lesion":
         lesion = Lesion(contrast=options.contrast, radius=options.radius, place=middle_of(grid))
         return scanner.y + lesion.on(grid), lesion
-    _, models = session.models_for(options.denoiser, ["output"], "y", out=out, weights=networks)
+    _, models = session.models_for(
+        options.denoiser, ["output"], "y", out=options.out.expanduser(), weights=networks,
+        shape=grid.shape, point=scene.point(mas, networks),
+    )  # fmt: skip
     # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
     drawn = sample_targets(
         models["output"], scanner, mas=mas, n=options.sample + 1, seed=options.seed

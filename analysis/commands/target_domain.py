@@ -49,12 +49,13 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     session.require_out(options.out)
     networks = options.networks()
     scene = options.scene(options.images, networks, pixels=options.patch)
-    name, models = options.models(("output",), "y", scene, networks)
+    exposures = session.require_mas(options.mas)
+    name, models = options.models(("output",), "y", scene, networks, mas=exposures[0])
 
     from analysis.target_domain.study import target_domain_study
 
-    scanner = scene.scanner(seed=options.seed, device=options.device)
-    exposures, model = session.require_mas(options.mas), models["output"]
+    model = models["output"]
+    scanner = scene.scanner(model.wiretap.f, seed=options.seed, device=options.device)
     results = [
         target_domain_study(
             model,

@@ -111,14 +111,14 @@ def scan_patches(
     """
     x, y, redrawn = [], [], []
     for scanner in scanners:
-        scan = scanner.low_dose(mas, seed=seed)[0]
+        scan = scanner.place.of(scanner.low_dose(mas, seed=seed))[0]
         if least_noise:
-            few = scanner.redraw(scan, min(draws, _FEW), seed, mas=mas)
+            few = scanner.redraw(min(draws, _FEW), seed, mas=mas)
             if rms(sample_sd(few)) < least_noise:
                 continue
         x.append(scan)
         y.append(scanner.y)
-        redrawn.append(scanner.redraw(scan, draws, seed, mas=mas))
+        redrawn.append(scanner.place.of(scanner.redraw(draws, seed, mas=mas)))
     if not x:
         raise DataError(
             "no patch has so much noise", where="least_noise", got=f"{least_noise:g} HU",

@@ -41,6 +41,12 @@ class WorkingPoint:
     window: str = "hann"
     electronic_noise: float = ELECTRONIC_NOISE
 
+    def __str__(self) -> str:
+        return (
+            f"{self.spacing_mm:.4g}mm-{self.slice_thickness_mm:.4g}mm-{self.kvp:g}kV-"
+            f"{self.mas:g}mAs-{self.matrix}"
+        )
+
     @property
     def facts(self) -> dict[str, Any]:
         """The same, as plain values to be kept beside weights."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ctxai import InvarianceModel, Model, NearNull, near_null, project_to_fibre
+from ctxai import InvarianceModel, NearNull, PlacedModel, near_null, project_to_fibre
 
 from ..numbers import rms, sample_sd
 from ..scanner.slice_scanner import derived_seed
@@ -36,12 +36,11 @@ class LayerEvidence:
 
     Parameters
     ----------
-    model : InvarianceModel or FlowModel
-        Its wiretap is the layer; a cINN is also checked for normal latents.
-    x : Tensor, (H, W)
-        The low-dose image [HU].
-    redrawn : Tensor, (n, H, W)
-        Scans of the same anatomy with fresh noise [HU].
+    model : PlacedModel
+        Its wiretap is the layer, in its place in the scan x; a cINN is also checked for normal
+        latents.
+    scans : Tensor, (n, H, W)
+        The patch in further scans of the same anatomy [HU].
     layer : str
         Name of the layer, of which the seed is made.
     tolerance_hu : float, optional
@@ -64,17 +63,16 @@ class LayerEvidence:
 
     def __init__(
         self,
-        model: Model,
-        x: Tensor,
-        redrawn: Tensor,
+        model: PlacedModel,
+        scans: Tensor,
         *,
         layer: str,
         tolerance_hu: float | None,
         seed: int,
     ) -> None:
-        self.model, self.x, self.redrawn = model, x, redrawn
+        self.model, self.x, self.redrawn = model, model.place.inside, model.blend(scans)
         self.seed = derived_seed(seed, f"near-null {layer}")
-        self.noise = self._near(redrawn[:2], draws=2)
+        self.noise = self._near(self.redrawn[:2], draws=2)
         self.reference: Reference | None = None
         if model.wiretap.layer == "output" and tolerance_hu is not None:
             self.reference = self._reference(tolerance_hu)
@@ -82,12 +80,12 @@ class LayerEvidence:
         self.active: int | None = None
         self.latent = model.latent
         self.rebuilt: dict[str, float] = {}
-        if isinstance(model, InvarianceModel):
-            scans = redrawn[:, None]
-            self.latents = latent_figures(model, scans, scans, seed=self.seed)
-            self.active = model.facts.get("active_dimensions")
-            given = model.condition(model.represent(scans))
-            self.rebuilt = completeness(model.vae, scans, given, {"f": model.wiretap.f})
+        if isinstance(trained := model.model, InvarianceModel):
+            alone = scans[:, None]
+            self.latents = latent_figures(trained, alone, alone, seed=self.seed)
+            self.active = trained.facts.get("active_dimensions")
+            given = trained.condition(trained.represent(alone))
+            self.rebuilt = completeness(trained.vae, alone, given, {"f": trained.wiretap.f})
 
     def of(self, images: Tensor, *, projected: bool = False) -> Evidence:
         """Evidence about one set of samples (n, H, W) [HU]."""

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai import Model, draw
+from ctxai import Model, PlacedModel, draw
 from recon import DataError
 
 from ..fidelity.evidence import LayerEvidence
 from ..fidelity.verdict import SampleNumbers, judge_invariances
 from ..numbers import Spread, apply, coverage, rms, sample_sd
 from ..runs.scanned import Scanned, sampler_text
-from ..scanner.slice_scanner import SliceScanner, derived_seed
+from ..scanner.slice_scanner import SliceScanner, derived_seed, seam_weight
 from .result import InvarianceResult, LayerResult, SampleSet
 
 __all__ = ["invariance_study"]
@@ -88,13 +88,16 @@ def invariance_study(
     _require_shared_v(models)
     f = next(iter(models.values())).wiretap.f
     scanned = Scanned.of(scanner, f, denoiser=denoiser, mas=mas, seed=seed)
-    redrawn = scanner.redraw(scanned.x, redraws, seed, mas=mas)
-    distance = rms(apply(f, redrawn) - scanned.fx)
-    work = _Work(scanned, redrawn, Spread.of(distance), tolerance_hu, tolerance, seed, progress)
+    scans = scanner.redraw(redraws, seed, mas=mas)
+    distance = rms(apply(scanned.f, scans) - scanned.fx)
+    work = _Work(
+        scanned, scanner.place.of(scans), seam_weight(scanner), Spread.of(distance),
+        tolerance_hu, tolerance, seed, progress,
+    )  # fmt: skip
     return InvarianceResult(
         scanned,
         redrawn_distance=distance,
-        redrawn_sd=float(rms(sample_sd(redrawn))),
+        redrawn_sd=float(rms(sample_sd(work.scans))),
         layers=[
             work.layer(layer, model, n, count, beside=(beside or {}).get(layer))
             for layer, model in models.items()
@@ -126,7 +129,8 @@ class _Work:
     """The scan under study, and how its samples are drawn, compared and judged."""
 
     scanned: Scanned
-    redrawn: Tensor
+    scans: Tensor  # of the same anatomy, in the patch
+    weight: Tensor  # of the patch, at its border
     reference: Spread
     tolerance_hu: float | None
     tolerance: float | None
@@ -137,20 +141,24 @@ class _Work:
         self, layer: str, model: Model, n: int, projected: int, *, beside: Model | None
     ) -> LayerResult:
         """All sets of samples after a layer, and some of another sampler beside them."""
-        x = self.scanned.x
-        again = float(rms_features(model, self.redrawn, x).median())
+        placed = self._placed(model)
+        again = float(rms_features(placed, placed.blend(self.scans), self.scanned.x).median())
         evidence = LayerEvidence(
-            model, x, self.redrawn, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
+            placed, self.scans, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
         )
-        sets = self._sets(layer, model, (n, projected), again, evidence)
-        few = min(n, _BESIDE)
-        others = self._sets(layer, beside, (few, few), again, None) if beside else []
+        sets = self._sets(layer, placed, (n, projected), again, evidence)
+        few, other = min(n, _BESIDE), None if beside is None else self._placed(beside)
+        others = self._sets(layer, other, (few, few), again, None) if other else []
         return LayerResult(layer, model.sampler, dict(model.facts), evidence, sets, others)
+
+    def _placed(self, model: Model) -> PlacedModel:
+        """A sampler with its denoiser in the scan."""
+        return PlacedModel(model, self.scanned.f, self.weight)
 
     def _sets(
         self,
         layer: str,
-        model: Model,
+        model: PlacedModel,
         counts: tuple[int, int],
         again: float,
         evidence: LayerEvidence | None,
@@ -165,7 +173,7 @@ class _Work:
     def _set(
         self,
         layer: str,
-        model: Model,
+        model: PlacedModel,
         n: int,
         tolerance: float | None,
         again: float,
@@ -195,12 +203,13 @@ class _Work:
         )  # fmt: skip
 
     def _sample(
-        self, model: Model, n: int, tolerance: float | None, label: str | None
+        self, model: PlacedModel, n: int, tolerance: float | None, label: str | None
     ) -> tuple[Tensor, int]:
         """Samples for all v in chunks, with a bar; and how many were pulled towards x."""
+        redrawn = model.blend(self.scans)
         known = replace(
             model,
-            redraw=lambda image, count, _: _first(self.redrawn, count).reshape(count, *image.shape),
+            redraw=lambda image, count, _: _first(redrawn, count).reshape(count, *image.shape),
         )
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "v"))
         v = torch.randn(n, model.latent, generator=generator)
@@ -215,12 +224,12 @@ class _Work:
         return torch.cat(images), pulled
 
 
-def _at_output(model: Model) -> bool:
+def _at_output(model: PlacedModel) -> bool:
     return model.wiretap.layer == "output"
 
 
 @torch.no_grad()
-def rms_features(model: Model, images: Tensor, x: Tensor) -> Tensor:
+def rms_features(model: PlacedModel, images: Tensor, x: Tensor) -> Tensor:
     """‖Φ(image) - Φ(x)‖ of (n, H, W) images: the rms over the entries of z, (n,)."""
     z = model.represent(x[None, None])
     parts = images[:, None].split(_CHUNK)

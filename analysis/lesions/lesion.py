@@ -179,7 +179,7 @@ def hiding_cost(
     Parameters
     ----------
     f : callable
-        The denoiser, (B, 1, H, W) to the same [HU].
+        The denoiser, (B, 1, H, W) to the same, or to a window of it [HU].
     x : Tensor, (H, W)
         Low-dose image without the lesion [HU].
     lesion : Tensor, (H, W)
@@ -210,7 +210,7 @@ def hiding_cost(
         if float(rms(at.value - goal)) <= 1.01 * tolerance_hu:
             break
         residual = at.value - goal - at.times_j(change[None])[0]
-        dual = _damped(at, covariance, residual, aim * math.sqrt(x.numel()))
+        dual = _damped(at, covariance, residual, aim * math.sqrt(goal.numel()))
         change = -covariance(at.times_jt(dual[None]))[0]
         cost = math.sqrt(-float((dual.double() * at.times_j(change[None])[0]).sum()))
     left = float(rms(apply(f, x + lesion + change) - goal))

@@ -108,8 +108,10 @@ class Pair:
 
     Attributes
     ----------
-    change, signal : Tensor, (parts, H, W)
-        ȳ - y and R⁻¹R(ȳ - y) [HU], in the order of :func:`components`.
+    change : Tensor, (parts, H, W)
+        ȳ - y [HU], in the order of :func:`components`.
+    signal : Tensor, (parts, rows, cols)
+        R⁻¹R(ȳ - y) [HU], of the patch in its surroundings.
     covariance : ImageCovariance
         Noise of the patch, the mean of both hypotheses.
 
@@ -128,7 +130,7 @@ class Pair:
         self.change = components(change, scanner.patch_grid.spacing)
         self.covariance = ImageCovariance.of(scanner, change, progress=progress)
         A = self.covariance.operator
-        rays = A(self.change * (scanner.mu_water / 1000.0))
+        rays = A(scanner.place.padded(self.change) * (scanner.mu_water / 1000.0))
         self.signal = A.fbp(rays, window=scanner.window) * self.covariance.hu
         self._energy = rays.double().square()
 
@@ -139,8 +141,12 @@ class Pair:
     def after_reconstruction(
         self, mas: float, tolerances: Sequence[float], *, parts: slice = slice(None)
     ) -> np.ndarray:
-        """d'_τ of the image at an exposure [mAs], (parts, tolerances)."""
-        return detectability(self.covariance.times(mas), self.signal[parts], tolerances=tolerances)
+        """d'_τ of the image of the patch at an exposure [mAs], (parts, tolerances)."""
+        noise, place = self.covariance.times(mas), self.scanner.place
+        return detectability(
+            lambda v: place.of(noise(place.padded(v))), place.of(self.signal[parts]),
+            tolerances=tolerances,
+        )  # fmt: skip
 
     def after_network(
         self,
@@ -151,7 +157,10 @@ class Pair:
         *,
         parts: slice = slice(None),
     ) -> np.ndarray:
-        """d'_τ of the output at an exposure [mAs], (parts, tolerances), f linearised at x."""
+        """d'_τ of the output at an exposure [mAs], (parts, tolerances), f linearised at x.
+
+        x is the scan of the patch in its surroundings, (rows, cols) [HU].
+        """
         at, noise = Jacobian(f, x), self.covariance.times(mas)
         return detectability(
             lambda v: at.times_j(noise(at.times_jt(v))),

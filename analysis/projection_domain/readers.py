@@ -48,7 +48,7 @@ def read_images(
 
     Returns what they see, and the training images of both anatomies by stage.
     """
-    scanner = pair.scanner
+    scanner, of_patch = pair.scanner, pair.scanner.place.of
     both = (scanner.y, scanner.y + pair.change[0].to(scanner.y))
 
     def scans(anatomy: Tensor, purpose: str) -> Tensor:
@@ -61,16 +61,18 @@ def read_images(
     row, col = ((weight.sum(1 - k) * at).sum() / weight.sum() for k, at in enumerate((rows, cols)))
     channels = dense_dog_channels((len(rows), len(cols)), place=(float(row), float(col)))
     trained: dict[Stage, tuple[Tensor, Tensor]] = {
-        "image": (first, second),
+        "image": (of_patch(first), of_patch(second)),
         "output": (apply(f, first), apply(f, second)),
     }
     found = []
+    read = {
+        "image": [of_patch(images) for images in test],
+        "output": [apply(f, images) for images in test],
+    }
     for stage, train in trained.items():
-        if stage == "output":
-            test = [apply(f, images) for images in test]
         templates = {"cho": train_cho(*train, channels), "npw": train_npw(*train)}
         for reader, template in templates.items():
-            found.append(Reading(reader, stage, observe(template, *test, seed=seed)))
+            found.append(Reading(reader, stage, observe(template, *read[stage], seed=seed)))
     return found, trained
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from ctxai import InPlace
 from recon import DataError
 
 from ..lesions.lesion import Lesion
@@ -111,13 +112,14 @@ def projection_study(
         if exposure in mas:
             scanned = Scanned.of(pair.scanner, f, denoiser=denoiser, mas=exposure, seed=seed)
             result = found[exposure] = _followed(
-                f, pair, scanned, lesion=lesion, sample=sample, full_mas=full_mas,
+                pair, scanned, lesion=lesion, sample=sample, full_mas=full_mas,
                 tolerance_hu=tolerance_hu, draws=draws, seed=seed,
             )  # fmt: skip
             curve[:, k] = exposure, *result.stages[1:, 0]
         else:
             x = pair.scanner.low_dose(exposure, seed=seed)[0]
-            curve[:, k] = exposure, *_stages(f, pair, x, exposure, tolerance_hu, _WHOLE)[:, 0]
+            placed = InPlace(f, pair.scanner.place, x)
+            curve[:, k] = exposure, *_stages(placed, pair, x, exposure, tolerance_hu, _WHOLE)[:, 0]
     limits = {
         "rays": threshold_of_rays(pair, full_mas),
         "image": threshold(curve[0], curve[2]),
@@ -145,9 +147,10 @@ def _stages(
     return np.stack([pair.before(mas)[parts], *seen[..., 0]])
 
 
-def _followed(f: Denoiser, pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
+def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
     """All that is measured at one exposure; the curve over exposures is still to come."""
-    x, mas, lesion, tolerance_hu = scanned.x, scanned.mas, asked["lesion"], asked["tolerance_hu"]
+    f, x = scanned.f, scanned.f.surroundings
+    mas, lesion, tolerance_hu = scanned.mas, asked["lesion"], asked["tolerance_hu"]
     readings: list[Reading] = []
     recovery: dict[Stage, float] = {}
     stages = _stages(f, pair, x, mas, tolerance_hu, slice(None))
@@ -160,7 +163,7 @@ def _followed(f: Denoiser, pair: Pair, scanned: Scanned, **asked: Any) -> PairRe
         scanned,
         ybar=scanned.y.cpu() + pair.change[0],
         change=pair.change[0],
-        signal=pair.signal[0],
+        signal=pair.scanner.place.of(pair.signal[0]),
         output_signal=Jacobian(f, x).times_j(pair.signal[:1])[0],
         stages=np.stack([pair.before(asked["full_mas"]), *stages]),
         curve=np.empty((4, 0)),

@@ -270,7 +270,7 @@ def _pair(result: PairResult) -> Study:
         facts["human_below_ideal"] = result.human_below_ideal
     if result.hidden is not None:
         facts["hidden"] = result.hidden.hiding.hidden
-        arrays["hiding"] = result.hidden.hiding.change
+        arrays["hiding"] = result.scanned.f.window.of(result.hidden.hiding.change)
     study = result.scanned.study("projection-domain", facts, arrays)
     _add_stages(study, result)
     _add_readers(study, result)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ctxai import InPlace
+
 from ..numbers import apply, rms
 from ..scanner.slice_scanner import SliceScanner
 from .store import Study
@@ -23,7 +25,7 @@ def sampler_text(sampler: str, *, projected: bool) -> str:
 
 @dataclass(frozen=True)
 class Scanned:
-    """The slice, the patch y, its scan x and the output f(x)."""
+    """The slice, the patch y, its scan x, and the output f(x) of the denoiser in its place."""
 
     denoiser: str
     mas: float
@@ -31,6 +33,7 @@ class Scanned:
     y: Tensor  # (H, W) [HU], as x and f(x)
     x: Tensor
     fx: Tensor
+    f: InPlace  # with the scan around the patch
     scan: dict[str, Any]  # for run.json
     patch: dict[str, Any]  # where it lies on what grid, for run.json
 
@@ -45,7 +48,7 @@ class Scanned:
         seed: int,
     ) -> Scanned:
         """Scan the slice once at an exposure [mAs], and denoise the patch."""
-        x = scanner.low_dose(mas, seed=seed)[0]
+        placed = InPlace(f, scanner.place, scanner.low_dose(mas, seed=seed)[0])
         grid = scanner.patch_grid
         patch = {
             "shape": list(grid.shape),
@@ -53,10 +56,13 @@ class Scanned:
             "centre_mm": list(grid.centre),
             "slice_spacing_mm": list(scanner.spacing),
             "slice_number": scanner.image,
+            "context_shape": list(scanner.context_grid.shape),
+            "first_pixel_in_context": [scanner.place.top, scanner.place.left],
         }
         return cls(
-            denoiser, float(mas), scanner.hu, scanner.y, x, apply(f, x), scanner.facts(mas), patch
-        )
+            denoiser, float(mas), scanner.hu, scanner.y, placed.inside,
+            apply(placed, placed.surroundings), placed, scanner.facts(mas), patch,
+        )  # fmt: skip
 
     def study(self, kind: str, facts: dict[str, Any], arrays: dict[str, Any]) -> Study:
         """A study of a kind, with more facts and images than the scan's own."""

@@ -136,7 +136,7 @@ class ImageCovariance:
             shift = scanner.patch_operator(change * (scanner.mu_water / 1000.0))[..., columns]
         quantum, electronic = variance_across(scanner, shift)
         return cls(
-            operator(with_columns(scanner.geometry, columns), scanner.patch_grid),
+            operator(with_columns(scanner.geometry, columns), scanner.context_grid),
             quantum,
             electronic,
             window=scanner.window,

@@ -4,7 +4,7 @@ The forward projection R y of the slice is computed once, with the patch y on it
 place of the slice's, which may hold more detail: that would stay behind in every ȳ. By linearity
 the slice whose patch is exchanged for another anatomy ȳ projects to ``R y + R(ȳ - y)``, with the
 second term from the patch's own small grid. Noise (𝒫) is drawn on the rays that cross the patch
-and 32 columns beside them, and FBP (R⁻¹) reconstructs the patch's grid.
+and its surroundings, and on 32 columns beside them, and FBP (R⁻¹) reconstructs the grid of both.
 Noise is keyed by (seed, image, draw, view, ray), so every image can be had again.
 """
 
@@ -35,8 +35,9 @@ from recon import (
 
 from .columns import crossing_columns
 from .slices import patch_weight, resample_to
+from .surroundings import window_in
 
-__all__ = ["SliceScanner", "chunks", "derived_seed"]
+__all__ = ["SliceScanner", "chunks", "derived_seed", "seam_weight"]
 
 _CHUNK = 16  # fills the lanes of a CPU
 _CHUNK_ON_GPU = 128  # images at once, about 6 GB
@@ -72,7 +73,10 @@ class SliceScanner:
     slice_thickness : float
         [mm]; the quanta per ray are proportional to it.
     patch_grid : ImageGrid
-        Where images are reconstructed and anatomy is exchanged.
+        Where anatomy is exchanged.
+    context_grid : ImageGrid, optional
+        Where images are reconstructed: the patch with what a denoiser needs around it, on the same
+        pixels; the patch alone by default.
     window : str
         Apodisation of the FBP.
     electronic_noise : float
@@ -90,6 +94,8 @@ class SliceScanner:
     ----------
     y : Tensor, (H, W)
         The slice on the patch's grid [HU], the truth.
+    place : Window
+        The patch in the images that are reconstructed.
     p : Tensor, (views, columns)
         Noise-free line integrals, with y in the patch.
     chunk : int
@@ -104,6 +110,7 @@ class SliceScanner:
         kvp: float,
         slice_thickness: float,
         patch_grid: ImageGrid,
+        context_grid: ImageGrid | None = None,
         window: str = "hann",
         electronic_noise: float = ELECTRONIC_NOISE,
         seed: int,
@@ -118,6 +125,8 @@ class SliceScanner:
         self.spacing = (float(spacing[0]), float(spacing[1]))
         self.kvp, self.slice_thickness = float(kvp), float(slice_thickness)
         self.patch_grid = patch_grid
+        self.context_grid = patch_grid if context_grid is None else context_grid
+        self.place = window_in(self.context_grid, patch_grid)
         self.window, self.electronic_noise = window, float(electronic_noise)
         self.seed, self.image = int(seed), int(image)
         self.device = torch.device(device)
@@ -129,7 +138,8 @@ class SliceScanner:
             self.geometry, ImageGrid(shape=y_hu.shape, spacing=self.spacing)
         )
         self.patch_operator = operator(self.geometry, patch_grid)
-        self.crossing = crossing_columns(self.geometry, patch_grid)
+        self.context_operator = operator(self.geometry, self.context_grid)
+        self.crossing = crossing_columns(self.geometry, self.context_grid)
         mu, patch_mu = (
             hu_to_mu(hu, self.mu_water) for hu in (torch.from_numpy(y_hu).to(self.device), self.y)
         )
@@ -164,8 +174,8 @@ class SliceScanner:
             draw=draw,
         )
 
-    def _patch_hu(self, p: Tensor) -> Tensor:
-        return mu_to_hu(self.patch_operator.fbp(p, window=self.window), self.mu_water)
+    def _reconstructed(self, p: Tensor) -> Tensor:
+        return mu_to_hu(self.context_operator.fbp(p, window=self.window), self.mu_water)
 
     def low_dose(
         self,
@@ -176,7 +186,7 @@ class SliceScanner:
         first_draw: int = 0,
         progress: str | None = None,
     ) -> Tensor:
-        """x = R⁻¹𝒫R y on the patch's grid, several independent draws of the noise.
+        """R⁻¹𝒫R y, several independent draws of the noise: x, in its surroundings.
 
         Parameters
         ----------
@@ -191,18 +201,18 @@ class SliceScanner:
 
         Returns
         -------
-        Tensor, (draws, H, W)
-            [HU].
+        Tensor, (draws, rows, cols)
+            On the context's grid [HU]; x is `place.of` them.
         """
         seed = self.seed if seed is None else seed
-        out = torch.empty(draws, *self.patch_grid.shape, device=self.device)
+        out = torch.empty(draws, *self.context_grid.shape, device=self.device)
         at = self.crossing
         for first in chunks(draws, progress, self.chunk):
             part = out[first : first + self.chunk]
             noisy = self.p.repeat(len(part), 1, 1)
             for k, scan in enumerate(noisy, first_draw + first):
                 scan[:, at] = self.draw_noise(self.p, mas, seed=seed, image=self.image, draw=k)
-            part[:] = self._patch_hu(noisy)
+            part[:] = self._reconstructed(noisy)
         return out
 
     def rescan(
@@ -229,8 +239,8 @@ class SliceScanner:
 
         Returns
         -------
-        Tensor, (n, draws, H, W)
-            [HU].
+        Tensor, (n, draws, rows, cols)
+            On the context's grid [HU].
         """
         if ybar.ndim != 3 or tuple(ybar.shape[1:]) != tuple(self.patch_grid.shape):
             raise DataError(
@@ -240,7 +250,7 @@ class SliceScanner:
                 got=tuple(ybar.shape),
             )
         seed = self.seed if seed is None else seed
-        out = torch.empty(len(ybar), draws, *self.patch_grid.shape, device=self.device)
+        out = torch.empty(len(ybar), draws, *self.context_grid.shape, device=self.device)
         at = self.crossing
         for first in chunks(len(ybar), progress, self.chunk):
             part = ybar[first : first + self.chunk].to(self.device)
@@ -251,16 +261,15 @@ class SliceScanner:
                 noisy[..., at] = self.draw_noise(
                     p, mas, seed=seed, image=self.image + first, draw=k
                 )
-                out[first : first + self.chunk, k] = self._patch_hu(noisy)
+                out[first : first + self.chunk, k] = self._reconstructed(noisy)
         return out
 
-    def redraw(self, x: Tensor, n: int, seed: int, *, mas: float) -> Tensor:
-        """The same anatomy as x with fresh noise, (n, *x.shape): what a second scan would give.
+    def redraw(self, n: int, seed: int, *, mas: float) -> Tensor:
+        """The same anatomy with fresh noise, (n, rows, cols): what further scans would give.
 
         Its draws are never those of :meth:`low_dose` with the same seed.
         """
-        images = self.low_dose(mas, draws=n, seed=derived_seed(seed, "redraw"))
-        return images.reshape(n, *x.shape).to(x)
+        return self.low_dose(mas, draws=n, seed=derived_seed(seed, "redraw"))
 
     def facts(self, mas: float) -> dict[str, Any]:
         """What a record of the scan needs: quanta at the centre, starved rays, backend and why."""
@@ -278,10 +287,21 @@ class SliceScanner:
             "views": len(self.geometry.angles),
             "columns": int(self.geometry.n_cols),
             "window": self.window,
-            "backend": self.patch_operator.backend,
-            "backend_reason": self.patch_operator.reason,
+            "backend": self.context_operator.backend,
+            "backend_reason": self.context_operator.reason,
             "device": str(self.device),
         }
+
+
+def seam_weight(scanner: SliceScanner) -> Tensor:
+    """Weight (H, W) of an image that is put into a scan's patch: 0 outside it, 1 within.
+
+    1 everywhere where nothing surrounds the patch, and no seam can be seen.
+    """
+    if scanner.place.whole:
+        return torch.ones(scanner.patch_grid.shape, device=scanner.device)
+    weight = patch_weight(scanner.patch_grid, scanner.patch_grid)
+    return torch.from_numpy(weight).to(scanner.device)
 
 
 def chunks(n: int, label: str | None, chunk: int) -> Any:

@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from .results import write_results
 from .running import MOST_SAMPLES, require_count, require_device
-from .scene import Scene, models_for, on_device, open_scene, weight_set
+from .scene import SHIPPED, Scene, models_for, on_device, open_scene, weight_set
 
 if TYPE_CHECKING:
     from analysis.runs.store import Study
@@ -51,9 +51,11 @@ class StudyOptions:
 
     def scene(self, images: Path, networks: WeightSet, *, pixels: int | None = None) -> Scene:
         """The slice that was asked for, with the patch placed in it."""
+        native = self.denoiser.lower() not in SHIPPED
         return open_scene(
-            images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels
-        )
+            images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
+            native=native,
+        )  # fmt: skip
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """What was found for arguments that may be left out."""
@@ -103,12 +105,21 @@ class SamplingOptions(StudyOptions):
         require_device(self.device)
 
     def models(
-        self, layers: tuple[str, ...], domain: str, scene: Scene, networks: WeightSet
+        self,
+        layers: tuple[str, ...],
+        domain: str,
+        scene: Scene,
+        networks: WeightSet,
+        *,
+        mas: float,
     ) -> tuple[str, dict[str, Model]]:
-        """Name of the denoiser, and a model for each of its layers, on the device."""
+        """Name of the denoiser, and a model for each of its layers, on the device.
+
+        What has to be trained for it is trained for the scan at an exposure [mAs].
+        """
         name, models = models_for(
             self.denoiser, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
-            weights=networks, shape=scene.patch.grid.shape,
+            weights=networks, shape=scene.patch.grid.shape, point=scene.point(mas, networks),
         )  # fmt: skip
         return name, on_device(models, self.device)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class Scene:
     index: int
     kvp: float
     patch: Patch
+    native: bool = False  # the patch keeps the slice's pixels; samplers are trained for the scan
 
     @property
     def hu(self) -> np.ndarray:
@@ -57,16 +58,41 @@ class Scene:
         """Thickness of the slice under study [mm]."""
         return float(self.images.thicknesses[self.index])
 
-    def scanner(self, *, seed: int, device: str = "cpu") -> SliceScanner:
-        """The slice in the scanner."""
-        from analysis.scanner.slice_scanner import SliceScanner
+    def point(self, mas: float, weights: WeightSet) -> WorkingPoint | None:
+        """This scan at an exposure [mAs], for which samplers of a user's own denoiser are trained.
 
+        None if the patch has the pixels that a set of networks was trained at: that is theirs.
+        """
+        from analysis.data.phantom_pairs import WorkingPoint
+
+        if not self.native:
+            return None
+        rows, cols = self.hu.shape
+        return replace(
+            WorkingPoint(**working_point(weights)),
+            spacing_mm=self.patch.grid.spacing[0],
+            matrix=max(rows, cols),
+            kvp=self.kvp,
+            mas=mas,
+            slice_thickness_mm=self.thickness,
+        )
+
+    def scanner(
+        self, f: Callable[[Tensor], Tensor], *, seed: int, device: str = "cpu"
+    ) -> SliceScanner:
+        """The slice in the scanner, with as much around the patch as a denoiser looks at."""
+        from analysis.scanner.slice_scanner import SliceScanner
+        from analysis.scanner.surroundings import measure_surroundings
+
+        around = measure_surroundings(f, self.hu, self.images.spacing, self.patch.grid)
+        current().note(f"the denoiser sees the patch in {around}")
         return SliceScanner(
             self.hu,
             self.images.spacing,
             kvp=self.kvp,
             slice_thickness=self.thickness,
             patch_grid=self.patch.grid,
+            context_grid=around.grid,
             seed=seed,
             image=self.index,
             device=device,
@@ -99,6 +125,7 @@ def open_scene(
     kvp: float | None,
     weights: WeightSet,
     pixels: int | None = None,
+    native: bool = False,
 ) -> Scene:
     """Read slices and place the patch; notes what differs from an ideal input.
 
@@ -116,6 +143,8 @@ def open_scene(
         Its networks' patch is placed.
     pixels : int, optional
         Side of the patch in place of theirs.
+    native : bool
+        Whether the patch keeps the pixels of the slice, in place of those of the networks.
     """
     from analysis.scanner.slices import BODY_HU, load_slices, place_patch
     from recon import mu_water
@@ -140,10 +169,10 @@ def open_scene(
         images.hu[index],
         images.spacing,
         shape=(pixels or int(point["patch"]),) * 2,
-        to_spacing=(float(point["spacing_mm"]),) * 2,
+        to_spacing=(min(images.spacing),) * 2 if native else (float(point["spacing_mm"]),) * 2,
         roi=roi,
     )
-    return Scene(images, index, float(voltage), patch)
+    return Scene(images, index, float(voltage), patch, native)
 
 
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
@@ -191,9 +220,11 @@ def on_device(models: dict[str, Model], device: str) -> dict[str, Model]:
     return models
 
 
-def departures(scene: Scene, mas: Sequence[float], point: dict[str, Any]) -> list[str]:
+def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[str]:
     """In which respects a study differs from the scan that the networks were trained at."""
     images, found = scene.images, []
+    trained_for = scene.point(mas[0], weights)
+    point = working_point(weights) if trained_for is None else trained_for.facts
     for what, ours, theirs, unit in (
         ("tube voltage", scene.kvp, point["kvp"], "kV"),
         ("slice thickness", scene.thickness, point["slice_thickness_mm"], "mm"),
@@ -202,7 +233,7 @@ def departures(scene: Scene, mas: Sequence[float], point: dict[str, Any]) -> lis
         if abs(ours - theirs) > 1e-3 * theirs:
             found.append(f"{what} {ours:g} {unit}: the networks were trained at {theirs:g} {unit}")
     spacing = images.spacing
-    if any(abs(s - point["spacing_mm"]) > 1e-3 for s in spacing):
+    if not scene.native and any(abs(s - point["spacing_mm"]) > 1e-3 for s in spacing):
         found.append(
             f"pixels of {spacing[0]:.4g} × {spacing[1]:.4g} mm: the patch was resampled to the "
             f"{point['spacing_mm']:g} mm that the networks were trained at"
@@ -241,6 +272,8 @@ def models_for(
     sampler: str | None = None,
     weights: WeightSet | None = None,
     shape: tuple[int, int] | None = None,
+    point: WorkingPoint | None = None,
+    anatomies: Callable[[WorkingPoint], tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[str, dict[str, Model]]:
     """Name of a denoiser and a model for each of its layers, trained first if none comes along.
 
@@ -261,6 +294,10 @@ def models_for(
         Networks to use; those that come along by default.
     shape : (rows, cols), optional
         Pixels of the patch, that of the training by default; other multiples of 8 as well.
+    point : WorkingPoint, optional
+        The scan that samplers of the user's own denoiser are trained for; the set's by default.
+    anatomies : callable, optional
+        Scans of further slices that they learn from; see `train_for`.
     """
     from ctxai import Wiretap, sampler_name
 
@@ -292,6 +329,8 @@ def models_for(
             sampler=kind,
             weights=weights,
             shape=shape,
+            point=point,
+            anatomies=anatomies,
         )
     return name, {layer: models[layer] for layer in wanted}
 
@@ -301,5 +340,7 @@ def sampler_for(wiretap: Wiretap, point: dict[str, Any]) -> str:
     import torch
 
     side = int(point["patch"])
+    if wiretap.layer == "output":  # of a denoiser that need not take an image of that size
+        return "flow"
     z = wiretap.phi(torch.zeros(1, 1, side, side))
     return "flow" if z.ndim == 4 and tuple(z.shape[2:]) == (side, side) else "cinn"

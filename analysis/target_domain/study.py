@@ -23,7 +23,7 @@ from ..lesions.lesion import match_lesions
 from ..numbers import Spread, apply, coverage, rms, sample_sd
 from ..projection_domain.pair import ray_detectability
 from ..runs.scanned import Scanned
-from ..scanner.slice_scanner import SliceScanner, derived_seed
+from ..scanner.slice_scanner import SliceScanner, derived_seed, seam_weight
 from .compatibility import (
     NULL_DRAWS,
     POWER_SCANS,
@@ -59,10 +59,12 @@ class TargetResult:
 def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, seed: int) -> Tensor:
     """Anatomies ȳ (n, H, W) [HU] for the output of the scan of y at an exposure [mAs].
 
-    Number k is the same for every n above it, but for the rounding of 16 bits.
+    They pass into y along the patch's border, where there is a slice around it. Number k is the
+    same for every n above it, but for the rounding of 16 bits.
     """
-    x = scanner.low_dose(mas, seed=seed)[0]
-    return sample_invariances(model, x, n=n, seed=seed).reshape(n, *x.shape)
+    x = scanner.place.of(scanner.low_dose(mas, seed=seed))[0]
+    drawn = sample_invariances(model, x, n=n, seed=seed).reshape(n, *x.shape)
+    return scanner.y + seam_weight(scanner) * (drawn - scanner.y)
 
 
 def target_domain_study(
@@ -119,7 +121,7 @@ def target_domain_study(
     rescanned, with_lesion, again = _scan(
         scanner, scanned, ybar, draws=draws, null_groups=null_groups, seed=seed, progress=progress
     )
-    xprime, null_outputs = (apply(model.wiretap.f, images) for images in (rescanned, again))
+    xprime, null_outputs = (apply(scanned.f, images) for images in (rescanned, again))
     distance = rms(xprime - scanned.fx)
     null = rms(null_outputs[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
     by_group = Spread.of(null.mean(1))
@@ -136,7 +138,7 @@ def target_domain_study(
         xprime=xprime,
         ybar=ybar,
         y=scanned.y,
-        with_lesion=apply(model.wiretap.f, with_lesion),
+        with_lesion=apply(scanned.f, with_lesion),
         rays_d=ray_detectability(scanner, ybar, mas),
     )
     return TargetResult(
@@ -145,7 +147,7 @@ def target_domain_study(
         layer=model.wiretap.layer,
         sampled_at_mas=sampled_at,
         ybar=ybar,
-        rescanned=rescanned[:, 0],
+        rescanned=scanner.place.of(rescanned[:, 0]),
         xprime=xprime,
         distance=distance,
         null_distance=null,

@@ -21,6 +21,7 @@ from ctxai import (
     InvarianceModel,
     Model,
     PatchPairs,
+    SeenPairs,
     WeightSet,
     Wiretap,
     autoencoder_facts,
@@ -39,6 +40,8 @@ from .scores import denoiser_figures, model_figures, vae_figures
 from .stages import REDUCED, Recipe, Stages
 
 __all__ = ["LAYERS", "train_all", "train_for"]
+
+Anatomies = Callable[[WorkingPoint], tuple[torch.Tensor, torch.Tensor]]
 
 LAYERS = {
     ("chen", "x"): ("1", "2", "output"),
@@ -197,11 +200,16 @@ def train_for(
     sampler: str = "cinn",
     weights: WeightSet = SHIPPED,
     recipe: Recipe = REDUCED,
+    point: WorkingPoint | None = None,
+    anatomies: Anatomies | None = None,
     seed: int = 1,
     shape: tuple[int, int] | None = None,
     progress: bool = True,
 ) -> dict[str, Model]:
     """Train the samplers of a user's own denoiser: flows, or cINNs on the VAE of a trained set.
+
+    After the output they learn from what the denoiser makes of patches in their place in a slice,
+    after layers inside from patches alone.
 
     Parameters
     ----------
@@ -214,12 +222,19 @@ def train_for(
     domain : {"x", "y"}
         Samples of the low-dose image, or of the high-dose image.
     folder : path
-        Kept in ``folder/<first 16 digits of the digest>``; what is there is not trained again.
+        Kept in ``folder/<first 16 digits of the digest>``, and in a folder of that for another
+        scan than the set's; what is there is not trained again.
     sampler : {"cinn", "flow"}
         VAE + cINN, or flow matching; the latter starts from the set's flow for Chen's output where
         the layer's shape is the same.
     weights : WeightSet
         Where VAE_x and VAE_y come from; those that ship by default.
+    point : WorkingPoint, optional
+        The scan that they are trained for: pixels, slice thickness, voltage and exposure; that of
+        the set by default.
+    anatomies : callable, optional
+        ``anatomies(point) -> (x, y)``, scans of further slices to learn low-dose images from,
+        beside phantoms.
     shape : (rows, cols), optional
         Of the images that shall be sampled, in place of that of the training.
 
@@ -235,7 +250,11 @@ def train_for(
         If what is kept there was trained for another denoiser or on another VAE.
     """
     folder = Path(folder) / digest[:16]
-    point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
+    of_set = WorkingPoint(**weights.manifest["recipe"]["working_point"])
+    if point is None or point == of_set:
+        point = of_set
+    else:
+        folder /= str(point)
     stages = Stages(folder, recipe, point, seed, progress)
     digests = {"denoiser": digest}
     known: dict[str, Any] = {}
@@ -244,7 +263,7 @@ def train_for(
         known = autoencoder_facts(of_vae)
         digests["autoencoder"] = weights.manifest["sha256"][vae_name(domain)]
     models: dict[str, Model] = {}
-    pairs = None
+    pairs = seen = None
     for layer in layers:
         wiretap = Wiretap(f, layer)
         path = folder / f"{sampler_name(sampler, 'own', wiretap.layer, domain)}.safetensors"
@@ -255,16 +274,24 @@ def train_for(
         else:
             if pairs is None:
                 pairs = stages.patches("own", recipe.own_slices, noise_free=domain == "y")
+                if anatomies is not None and domain == "x":
+                    pairs += PatchPairs(*anatomies(point), patch=point.patch)
+            learnt: PatchPairs | SeenPairs = pairs
+            if wiretap.layer == "output":
+                learnt = seen = stages.in_place(pairs, f) if seen is None else seen
             trained: Model
             if sampler == "cinn":
-                trained = stages.cinn(f, vae, wiretap.layer, domain, pairs, path.stem)
+                trained = stages.cinn(f, vae, wiretap.layer, domain, learnt, path.stem)
             else:
                 similar = flow_name("chen", "output", domain)
                 start = weights.load(similar)[0] if similar in weights else None
-                trained = stages.flow(f, wiretap.layer, domain, pairs, path.stem, start=start)
+                trained = stages.flow(f, wiretap.layer, domain, learnt, path.stem, start=start)
             network = trained.networks[-1]
             of = {f"{what}_sha256": value for what, value in digests.items()}
-            facts = {**point.facts, "denoiser": name, "noise_free": domain == "y", **of}
+            facts = {
+                **point.facts, "denoiser": name, "noise_free": domain == "y",
+                "in_place": wiretap.layer == "output", **of,
+            }  # fmt: skip
             save_module(path, network, **facts)
         model: Model = (
             InvarianceModel(wiretap, vae, network, domain, facts=facts | known)

@@ -26,17 +26,21 @@ from ctxai import (
     INNTask,
     InvarianceModel,
     PatchPairs,
+    SeenPairs,
     SpatialVAE,
     SupervisedTask,
     Task,
     VAETask,
     VGG19Features,
     WganVggTask,
+    Window,
     Wiretap,
     Yang,
     is_first,
     load_module,
+    needed_context,
     pick_domain,
+    represented,
     save_module,
     train,
     vae_name,
@@ -56,6 +60,8 @@ __all__ = [
     "stage_seed",
     "tell_random",
 ]
+
+_PART, _ALIGNED = 192, 32  # pixels of a part of a slice, and of which multiples it begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +158,13 @@ def tell_random(stage: str, source: str) -> None:
         tqdm.write(f"{stage}: {source}; {hint}", file=sys.stderr)
 
 
+@torch.no_grad()
+def _seen(f: Callable[[Any], Any], images: torch.Tensor, progress: bool) -> torch.Tensor:
+    """f of images (n, rows, cols) [HU], one by one: a slice can be all that memory holds."""
+    bar = tqdm(images, desc="the denoiser on training slices", disable=not progress, leave=False)
+    return torch.cat([f(image[None, None])[:, 0] for image in bar])
+
+
 @dataclass
 class Stages:
     """The stages of a training that share a folder, a recipe and a seed."""
@@ -170,6 +183,28 @@ class Stages:
             **options,
         )  # fmt: skip
         return PatchPairs(x.to(self.device), y.to(self.device), patch=self.point.patch)
+
+    def in_place(self, pairs: PatchPairs, f: Callable[[Any], Any]) -> SeenPairs:
+        """The same patches with the output of a denoiser that sees them in their place.
+
+        A denoiser that looks at everything sees whole slices; for any other, parts of them are
+        enough, 192 pixels wide and with all that it looks at around them.
+        """
+        side, patch = _PART, self.point.patch
+        middle = Window((side - patch) // 2, (side - patch) // 2, (patch, patch), (side, side))
+        top = (min(pairs.x.shape[1:]) - side) // 2
+        rim = side
+        if top >= 0:
+            tried = pairs.x[0, top : top + side, top : top + side].contiguous()
+            part = needed_context(f, tried, middle)[0]
+            reach = side if part.whole else max(middle.top - part.top, middle.left - part.left)
+            rim = -(-reach // _ALIGNED) * _ALIGNED
+        if side + 2 * rim > min(pairs.x.shape[1:]):
+            return SeenPairs(pairs.x, pairs.y, _seen(f, pairs.x, self.progress), patch=patch)
+        x, y = pairs.parts(side + 2 * rim, stage_seed(self.seed, "in place"), aligned=_ALIGNED)
+        inner = Window(rim, rim, (side, side), (side + 2 * rim,) * 2)
+        seen = _seen(f, x, self.progress)
+        return SeenPairs(*(inner.of(images) for images in (x, y, seen)), patch=patch)
 
     def run(self, stage: str, task: Task, steps: int) -> None:
         """Train one stage, from its checkpoint where there is one, and draw its curves."""
@@ -245,16 +280,22 @@ class Stages:
         return vae
 
     def cinn(
-        self, f: Any, vae: SpatialVAE, layer: str, domain: str, pairs: PatchPairs, stage: str
+        self,
+        f: Any,
+        vae: SpatialVAE,
+        layer: str,
+        domain: str,
+        pairs: PatchPairs | SeenPairs,
+        stage: str,
     ) -> InvarianceModel:
         """The cINN of one layer, on posterior samples of the VAE."""
         wiretap, recipe = Wiretap(f, layer), self.recipe
         vae = vae.eval().requires_grad_(False)
-        x, _ = pairs.batch(2, torch.Generator().manual_seed(0))
+        seen = represented(pairs.batch(2, torch.Generator().manual_seed(0)), wiretap.phi)
         cinn = self.fresh(
             lambda: ConvolutionalINN(
                 latent_shape=vae.latent_shape,
-                condition_shape=tuple(wiretap.phi(x).shape[1:]),
+                condition_shape=tuple(seen.shape[1:]),
                 blocks=recipe.inn_blocks,
                 hidden=recipe.inn_hidden,
             ),
@@ -274,15 +315,15 @@ class Stages:
         f: Any,
         layer: str,
         domain: str,
-        pairs: PatchPairs,
+        pairs: PatchPairs | SeenPairs,
         stage: str,
         *,
         start: FlowMatching | None = None,
     ) -> FlowModel:
         """Flow matching for one layer, from nothing, or in fewer steps from another's weights."""
         wiretap = Wiretap(f, layer)
-        x, _ = pairs.batch(2, torch.Generator().manual_seed(0))
-        shape = tuple(wiretap.phi(x).shape[1:])
+        seen = represented(pairs.batch(2, torch.Generator().manual_seed(0)), wiretap.phi)
+        shape = tuple(seen.shape[1:])
         flow = self.fresh(
             lambda: FlowMatching(condition_shape=shape, widths=self.recipe.flow_widths), stage
         )

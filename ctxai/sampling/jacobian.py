@@ -224,6 +224,26 @@ def _quotient(record, result, a, b):
     return [(_times(1.0 / b),) * 2]
 
 
+def _padding(record, result, x, around, value=0.0):
+    if value:
+        return None
+    return [(_padded(around), _padded([-n for n in around]))]
+
+
+def _part(record, result, x, dim=0, start=None, end=None, step=1):
+    if step != 1:
+        return None
+    first, last, _ = slice(start, end).indices(x.shape[dim])
+    behind = [0, 0] * (x.ndim - 1 - dim % x.ndim)
+    around = [*behind, first, x.shape[dim] - max(first, last)]
+    return [(_padded([-n for n in around]), _padded(around))]
+
+
+def _padded(around: list[int]) -> Product:
+    """Zeros around images; what lies outside is cut off where a number is negative."""
+    return lambda w: functional.pad(w, around)
+
+
 def _same(w: Tensor) -> Tensor:
     return w
 
@@ -243,5 +263,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
     aten.rsub.Scalar: lambda r, out, x, other, alpha=1: [(_times(-alpha),) * 2],
     aten.mul.Tensor: _product,
     aten.div.Tensor: _quotient,
+    aten.constant_pad_nd.default: _padding,
+    aten.slice.Tensor: _part,
     aten.neg.default: lambda r, out, x: [(torch.neg, torch.neg)],
 }

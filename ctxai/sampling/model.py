@@ -22,6 +22,7 @@ from ..representation.autoencoder import Autoencoder, MakesImages
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
 from ..representation.flow import FlowMatching
+from ..wiretap.in_place import Tap
 from ..wiretap.wiretap import Wiretap
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw", "Sampler"]
@@ -35,8 +36,11 @@ Redraw = Callable[[Tensor, int, int], Tensor]
 class Sampler(MakesImages, Protocol):
     """What :func:`~ctxai.draw` asks of a sampler of what one layer is invariant to."""
 
-    wiretap: Wiretap
     redraw: Redraw | None
+
+    @property
+    def wiretap(self) -> Tap:
+        """The layer, and the denoiser behind it."""
 
     @property
     def domain(self) -> str:

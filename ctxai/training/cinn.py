@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..data import PairSampler, pick_domain
+from ..data import PairSampler, pick_domain, represented
 from ..representation.autoencoder import Autoencoder
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
@@ -81,7 +81,7 @@ class INNTask:
     def _posterior_samples(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Latents of n new pairs, and their z."""
         pair = self.sampler(n, generator)
-        image, z = pick_domain(pair, self.domain), self.wiretap.phi(pair[0])
+        image, z = pick_domain(pair, self.domain), represented(pair, self.wiretap.phi)
         if getattr(self.vae, "condition", 0):
             posterior = self.vae.encode(image, self.wiretap.psi(z))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..data import PairSampler, pick_domain
+from ..data import PairSampler, pick_domain, represented
 from ..precision import mixed, normal_like
 from ..representation.flow import FlowMatching
 from . import parallel
@@ -66,7 +66,7 @@ class FlowTask:
     def _draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images of the domain, and the representations of x."""
         pair = self.sampler(n, generator)
-        return pick_domain(pair, self.domain), self.wiretap.phi(pair[0])
+        return pick_domain(pair, self.domain), represented(pair, self.wiretap.phi)
 
     def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
         """Take one optimiser step; logs the mean squared error of the velocity."""

@@ -23,6 +23,7 @@ from ctxai.representation.cinn import ConditionalINN
 from ctxai.representation.linear import LinearAutoencoder
 from ctxai.representation.vae import VAE
 from ctxai.sampling.model import InvarianceModel
+from ctxai.sampling.placed import PlacedModel
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
@@ -127,7 +128,7 @@ def evidence_of(f, *, facts=None, **change):
     redrawn = x + 40.0 * normal(14, 16, 16, seed=5)
     model = model_of(f, given["layer"])
     model.facts |= facts or {}
-    return x, LayerEvidence(model, x, redrawn, **given)
+    return x, LayerEvidence(PlacedModel.alone(model, x), redrawn, **given)
 
 
 def judged(*spreads, **numbers):
@@ -166,7 +167,8 @@ def test_an_incomplete_autoencoder_is_called_incomplete(kept, incomplete):
         latent=linear.latent, condition_shape=(1, 16, 16), blocks=1, hidden=4, embedding=4
     )
     model = InvarianceModel(wiretap=tap, vae=linear, cinn=cinn)
-    layer = LayerEvidence(model, x, redrawn, layer="output", tolerance_hu=3.0, seed=1)
+    placed = PlacedModel.alone(model, x)
+    layer = LayerEvidence(placed, redrawn, layer="output", tolerance_hu=3.0, seed=1)
     lost = 50.0 * (1 - kept / 16) ** 0.5
     assert layer.rebuilt["rebuilt [HU]"] == pytest.approx(lost, rel=0.05, abs=1e-3)
     found = layer.of(x + normal(3, 16, 16))

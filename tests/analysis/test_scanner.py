@@ -107,7 +107,7 @@ def test_draws_images_and_seeds_differ_and_repeat(scanner):
     assert not torch.equal(first[0], scanner.low_dose(10.0, seed=4)[0])
     many = scanner.rescan(scanner.y.expand(18, -1, -1), 10.0)[:, 0]
     assert len({image.sum().item() for image in many}) == 18
-    redrawn = scanner.redraw(first[0], 4, 3, mas=10.0)
+    redrawn = scanner.redraw(4, 3, mas=10.0)
     assert redrawn.shape == (4, 32, 32)
     assert not any(torch.equal(a, b) for a in redrawn for b in first)
     assert derived_seed(1, "a") != derived_seed(2, "a") != derived_seed(2, "b")
