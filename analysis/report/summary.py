@@ -43,7 +43,21 @@ def verdict_lines(study: Study) -> str:
 def side(study: Study) -> str:
     """Height and width of a study's patch [mm]."""
     patch = study.facts["patch"]
-    return " × ".join(f"{n * s:g}" for n, s in zip(patch["shape"], patch["spacing_mm"]))
+    return " × ".join(f"{n * s:.4g}" for n, s in zip(patch["shape"], patch["spacing_mm"]))
+
+
+def pixels(study: Study) -> str:
+    """Pixels of a study's patch, with their size."""
+    patch = study.facts["patch"]
+    rows, cols = patch["shape"]
+    return f"{rows} × {cols} pixels of {patch['spacing_mm'][0]:.4g} mm"
+
+
+def context(studies: Sequence[Study]) -> str:
+    """What of the slice the denoisers saw around the patch, if they saw more than the patch."""
+    seen = _each([tuple(study.facts["patch"].get("context_shape", ())) for study in studies])
+    seen = [shape for shape in seen if shape and shape != tuple(studies[0].facts["patch"]["shape"])]
+    return say("in_context", rows=max(seen)[0], cols=max(seen)[1]) if seen else ""
 
 
 def summary(run: Run) -> Markup:
@@ -112,7 +126,10 @@ def _done(studies: Sequence[Study]) -> str:
     if not studies:
         return ""
     first = studies[0]
-    said = say("scanned", side=side(first), doses=_doses(studies), scan=first.facts["scan"])
+    said = say(
+        "scanned", side=side(first), pixels=pixels(first), doses=_doses(studies),
+        scan=first.facts["scan"], context=context(studies),
+    )  # fmt: skip
     if told := _each(_facts(studies, "done")):
         return f"{said}. {' '.join(told)}"
     if counts := _facts(studies, "n"):

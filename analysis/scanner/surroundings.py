@@ -44,6 +44,8 @@ class Surroundings:
 
     def __str__(self) -> str:
         rows, cols = self.grid.shape
+        if self.difference_hu != self.difference_hu:
+            return f"{rows} × {cols} pixels of the slice: it takes no larger image"
         if self.whole:
             return f"the whole slice of {rows} × {cols} pixels"
         return (

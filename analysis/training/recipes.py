@@ -290,7 +290,7 @@ def train_for(
             of = {f"{what}_sha256": value for what, value in digests.items()}
             facts = {
                 **point.facts, "denoiser": name, "noise_free": domain == "y",
-                "in_place": wiretap.layer == "output", **of,
+                "in_place": isinstance(learnt, SeenPairs), **of,
             }  # fmt: skip
             save_module(path, network, **facts)
         model: Model = (

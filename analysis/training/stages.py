@@ -184,22 +184,22 @@ class Stages:
         )  # fmt: skip
         return PatchPairs(x.to(self.device), y.to(self.device), patch=self.point.patch)
 
-    def in_place(self, pairs: PatchPairs, f: Callable[[Any], Any]) -> SeenPairs:
+    def in_place(self, pairs: PatchPairs, f: Callable[[Any], Any]) -> PatchPairs | SeenPairs:
         """The same patches with the output of a denoiser that sees them in their place.
 
         A denoiser that looks at everything sees whole slices; for any other, parts of them are
         enough, 192 pixels wide and with all that it looks at around them.
         """
-        side, patch = _PART, self.point.patch
+        patch, rows, cols = self.point.patch, *pairs.x.shape[1:]
+        side = min(_PART, rows, cols)
         middle = Window((side - patch) // 2, (side - patch) // 2, (patch, patch), (side, side))
-        top = (min(pairs.x.shape[1:]) - side) // 2
-        rim = side
-        if top >= 0:
-            tried = pairs.x[0, top : top + side, top : top + side].contiguous()
-            part = needed_context(f, tried, middle)[0]
-            reach = side if part.whole else max(middle.top - part.top, middle.left - part.left)
-            rim = -(-reach // _ALIGNED) * _ALIGNED
-        if side + 2 * rim > min(pairs.x.shape[1:]):
+        tried = Window((rows - side) // 2, (cols - side) // 2, (side, side), (rows, cols))
+        part, off = needed_context(f, tried.of(pairs.x[0]).contiguous(), middle)
+        if off != off:
+            return pairs  # it takes patches alone
+        reach = side if part.whole else max(middle.top - part.top, middle.left - part.left)
+        rim = -(-reach // _ALIGNED) * _ALIGNED
+        if side + 2 * rim > min(rows, cols):
             return SeenPairs(pairs.x, pairs.y, _seen(f, pairs.x, self.progress), patch=patch)
         x, y = pairs.parts(side + 2 * rim, stage_seed(self.seed, "in place"), aligned=_ALIGNED)
         inner = Window(rim, rim, (side, side), (side + 2 * rim,) * 2)

@@ -3,35 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from small_slice import GEOMETRY, SPACING, phantom
 from tolerances import SCANNER
 
 from analysis.scanner.low_dose import low_dose_slices
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.scanner.slices import place_patch, resample_to
 from recon.errors import DataError
-from recon.geometry import ImageGrid, flash_axial
+from recon.geometry import ImageGrid
 
 SCANNER_PATCH = {
     # the requirements; the same rays and the same quanta, but for float32
     "signal, rel": 1e-4,
     "sd of each pixel, rel": 0.01,
 }
-SPACING = (1.5, 1.4)
-SHAPE = (150, 170)
-GEOMETRY = flash_axial(views=288)  # a quarter of the views: the physics is the same, the test short
-
-
-def soft_edge(distance_mm, width=4.0):
-    return 0.5 * (1.0 - np.tanh(distance_mm / width))
-
-
-def phantom(shape=SHAPE, spacing=SPACING):
-    """A smooth body off the centre with an insert to the right of and above its middle [HU]."""
-    y = ((np.arange(shape[0]) - (shape[0] - 1) / 2) * spacing[0])[:, None]
-    x = ((np.arange(shape[1]) - (shape[1] - 1) / 2) * spacing[1])[None, :]
-    body = soft_edge(np.hypot((x + 8) / 1.1, y - 5) - 80.0)
-    insert = soft_edge(np.hypot(x - 22, (y + 18) / 0.7) - 12.0)
-    return (-1000.0 + 1000.0 * body + 150.0 * insert).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

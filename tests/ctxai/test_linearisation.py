@@ -69,9 +69,9 @@ CASES = {
     "skip connection": lambda: skip,
     "identity": lambda: lambda x: x,
     "affine": lambda: lambda x: 3.0 - x * torch.arange(11.0) / 2.0,
+    "views": lambda: seeded(Residual),
 }
 AUTOMATIC = {
-    "views": lambda: seeded(Residual),
     "smooth": lambda: lambda x: F.silu(x),
     "reflected": lambda: lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), KERNELS),
     "strided": lambda: lambda x: F.conv2d(x, KERNELS, stride=2),
