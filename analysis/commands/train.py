@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -41,6 +41,8 @@ def train(
 
     Example: ctxai train --denoiser my_network.py:make --layers output --out OUT
 
+    Example: ctxai train --denoiser my_network.py:make --images ABDOMEN --mas 25 --out OUT
+
     Example: ctxai train --preset talk --out OUT
 
     Args:
@@ -55,10 +57,15 @@ def train(
             meant for a GPU.
         steps: Of a preset, fewer than its own.
         slices: Phantom slices of a preset, fewer than its own.
-        images: Pairs of a preset in place of phantoms: DIR/PATIENT with the images of a patient at
-            two doses, as in LDCT-and-Projection-data ('Full Dose Images', 'Low Dose Images') or as
-            `ctxai simulate` leaves them (mas-010, mas-100). A fifth of the patients is held out.
-        mas: Which of several simulated exposures is the low dose, in mAs; the lowest by default.
+        images: With --denoiser, a series (DICOM) whose pixels, slice thickness and voltage the
+            samplers are trained for, and whose slices they learn from beside phantoms; its middle
+            fifth is held out. With --preset, pairs in place of phantoms: DIR/PATIENT with the
+            images of a patient at two doses, as in LDCT-and-Projection-data ('Full Dose Images',
+            'Low Dose Images') or as `ctxai simulate` leaves them (mas-010, mas-100). A fifth of the
+            patients is held out.
+        mas: With --denoiser, the exposure of the scans that samplers are trained for, in mAs; 10 by
+            default. With --preset, which of several simulated exposures is the low dose; the lowest
+            by default.
         seed: Seed of everything random.
     """
     from analysis import session
@@ -67,11 +74,13 @@ def train(
     for value, option in ((steps, "--steps"), (slices, "--slices")):
         if value is not None:
             session.require_count(value, option)
-    for given, option in (
-        (steps, "--steps"), (slices, "--slices"), (images, "--images"), (mas, "--mas"),
-    ):  # fmt: skip
+    for given, option in ((steps, "--steps"), (slices, "--slices")):
         if given is not None and preset is None:
             raise DataError("only presets take that", where=option, remedy="give --preset")
+    if images is not None and preset is None and denoiser is None:
+        raise DataError(
+            "images of what", where="--images", remedy="give --preset, or a --denoiser of your own"
+        )
     if denoiser is None and (layers != ("output",) or sampler is not None):
         raise DataError(
             "only a denoiser of your own takes that", where="--layers, --sampler",
@@ -96,7 +105,22 @@ def train(
         weights = train_all(out, seed=seed)
         print(weights.folder / "manifest.json")
         return
+    scan = {} if images is None else _scan_of(images, mas=mas, seed=seed)
     for domain in ("x", "y"):
-        session.models_for(denoiser, layers, domain, out=out, sampler=sampler)
+        session.models_for(denoiser, layers, domain, out=out, sampler=sampler, **scan)
     trained = out / "trained"
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")
+
+
+def _scan_of(images: Path, *, mas: float | None, seed: int) -> dict[str, Any]:
+    """What samplers are trained for, and which slices they learn from, of a series."""
+    from analysis import session
+
+    networks = session.weight_set(None)
+    scene = session.open_scene(
+        images, number=None, roi=None, kvp=None, weights=networks, native=True
+    )
+    exposure = session.working_point(networks)["mas"] if mas is None else mas
+    session.require_mas([exposure])
+    point = scene.point(exposure, networks)
+    return {"point": point, "anatomies": session.learnt_from(scene, seed=seed)}

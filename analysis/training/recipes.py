@@ -268,10 +268,12 @@ def train_for(
         wiretap = Wiretap(f, layer)
         path = folder / f"{sampler_name(sampler, 'own', wiretap.layer, domain)}.safetensors"
         network: Any
+        facts: dict[str, Any] = {}
+        slices_too = anatomies is not None and domain == "x"
         if path.exists():
             network, facts = load_module(path)
             _require_same(digests, facts, path)
-        else:
+        if not facts or slices_too > facts.get("slices_too", False):
             if pairs is None:
                 pairs = stages.patches("own", recipe.own_slices, noise_free=domain == "y")
                 if anatomies is not None and domain == "x":
@@ -279,18 +281,19 @@ def train_for(
             learnt: PatchPairs | SeenPairs = pairs
             if wiretap.layer == "output":
                 learnt = seen = stages.in_place(pairs, f) if seen is None else seen
+            stage = path.stem + "-slices" * slices_too
             trained: Model
             if sampler == "cinn":
-                trained = stages.cinn(f, vae, wiretap.layer, domain, learnt, path.stem)
+                trained = stages.cinn(f, vae, wiretap.layer, domain, learnt, stage)
             else:
                 similar = flow_name("chen", "output", domain)
                 start = weights.load(similar)[0] if similar in weights else None
-                trained = stages.flow(f, wiretap.layer, domain, learnt, path.stem, start=start)
+                trained = stages.flow(f, wiretap.layer, domain, learnt, stage, start=start)
             network = trained.networks[-1]
             of = {f"{what}_sha256": value for what, value in digests.items()}
             facts = {
                 **point.facts, "denoiser": name, "noise_free": domain == "y",
-                "in_place": isinstance(learnt, SeenPairs), **of,
+                "in_place": isinstance(learnt, SeenPairs), "slices_too": slices_too, **of,
             }  # fmt: skip
             save_module(path, network, **facts)
         model: Model = (
