@@ -2,7 +2,9 @@
 """Make the four figures of a talk from one run of the demonstration.
 
     ctxai demo --out RUN
-    python scripts/talk_figures.py RUN --out FIGURES
+    ctxai invariances --images RUN/high-dose --denoiser yang --layers 1 4 7 --sampler cinn \\
+        --out LAYERS
+    python scripts/talk_figures.py RUN --layers LAYERS --out FIGURES
 
 Writes as .png (for slides) and .svg (for paper), the same bytes each time:
 
@@ -15,7 +17,8 @@ Writes as .png (for slides) and .svg (for paper), the same bytes each time:
     FIGURES/cover          a thorax and an abdomen at the low dose, denoised by one network that was
                            trained on thoraces (T-Net) and by the same trained on abdomens (A-Net)
 
-The first three are read from the run. For the cover two networks are trained, some two minutes
+The first three are read from the run, the second one from LAYERS, where VAE_x and a cINN draw after
+every layer as in the talk; without it, from RUN. For the cover two networks are trained, some two minutes
 each on two quiet cores at 1000 steps; they are kept in FIGURES/networks, so a second call only
 draws, and one that was stopped goes on where it was.
 """
@@ -48,6 +51,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run of ctxai demo")
     parser.add_argument("--out", type=Path, required=True, metavar="FIGURES")
+    parser.add_argument("--layers", type=Path, metavar="LAYERS", help="run of the second figure")
     parser.add_argument(
         "--steps", type=int, default=1000, help="training steps of each network of the cover (1000)"
     )
@@ -59,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
     wanted = arguments(words)
     try:
         run = read_run(wanted.run)
-        figures = of_run(run)
+        figures = of_run(run, None if wanted.layers is None else read_run(wanted.layers))
         for name in [*figures, "cover"]:
             if name == "cover":
                 figures[name] = cover_of_run(run, wanted.out / "networks", steps=wanted.steps)

@@ -30,13 +30,16 @@ _REMEDY = "make a run that has it: ctxai demo --out RUN"
 _SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas alone
 
 
-def of_run(run: Run) -> dict[str, Callable[..., bytes]]:
+def of_run(run: Run, layers: Run | None = None) -> dict[str, Callable[..., bytes]]:
     """The figures that a run of the demonstration holds, by file name.
 
     Parameters
     ----------
     run : Run
         As :func:`analysis.runs.store.read_run` gives it.
+    layers : Run, optional
+        Where the samples after Yang's layers are from, such as those of the talk's own VAE and
+        cINN; the run itself by default, with the sampler that is better there.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def of_run(run: Run) -> dict[str, Callable[..., bytes]]:
     chen, yang = (_study(run, "invariances", name) for name in ("chen", "yang"))
     return {
         "denoising": denoising_figure(chen, yang),
-        "layers": layers_figure(yang),
+        "layers": layers_figure(yang if layers is None else _study(layers, "invariances", "yang")),
         "target-domain": target_domain_figure(_study(run, "target-domain", "chen")),
     }
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 from torch.distributions import Normal
 from torch.nn import functional as F
 
 from ctxai.representation.cinn import ConditionalINN
+from ctxai.representation.convolutional_cinn import ConvolutionalINN
 from ctxai.sampling.fibre import project_to_fibre
 from ctxai.training.cinn import INNTask
 from ctxai.training.loop import train
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 LIMITS = {
     # must-value; 20,000 samples of a uniform angle scatter by .006
     "angle, Kolmogorov–Smirnov": 0.03,
+    # 16 places, each with its own condition; 4,000 samples of a uniform angle scatter by .014
+    "angle at a place, Kolmogorov–Smirnov": 0.06,
     # must-value
     "share of either sign": (0.4, 0.6),
     # the noise of z̄ is .1: what a perfect flow would give, and as much again;
@@ -107,6 +111,70 @@ def test_given_the_absolute_value_both_signs_come(record_property):
         far = float(((first.abs() - z).abs() > 3 * SPREAD).double().mean())
         record_property(f"far from either point {z}", far)
         assert far < 0.1
+
+
+@dataclass
+class Field:
+    """A plane in each of 4 × 4 places: images of two channels, seen through a function of each."""
+
+    see: callable
+    latent, channels, shape, unit, layer = 32, 2, (4, 4), "", "output"
+
+    def sample(self, n, generator):
+        x = torch.randn(n, 2, 4, 4, generator=generator)
+        return x, x
+
+    def phi(self, x):
+        return self.see(x)
+
+    def encode(self, x):
+        return Normal(x.flatten(1), SPREAD, validate_args=False)
+
+
+def drawn_fields(see, steps):
+    """Points (n, 2, 4, 4) that a convolutional cINN gives, and the z (1, 4, 4) they are given."""
+    case = Field(see)
+    torch.manual_seed(0)
+    cinn = ConvolutionalINN(
+        latent_shape=(2, 4, 4), condition_shape=(1, 4, 4), blocks=6, hidden=48, embedding=16
+    )
+    with torch.no_grad():
+        for weight in cinn.parameters():  # away from the saddle of the law's symmetry
+            weight += 0.05 * torch.randn(weight.shape)
+    task = INNTask(cinn, case, case, case.sample, batch=64, steps=steps, lr=4e-3)
+    train(task, steps=steps, seed=1, progress=False)
+    generator = torch.Generator().manual_seed(5)
+    x, _ = case.sample(1, generator)
+    with torch.no_grad():
+        z = case.phi(x)
+        points = cinn.eval().inverse(torch.randn(4000, 32, generator=generator), z)
+    return points.reshape(-1, 2, 4, 4), z[0]
+
+
+@pytest.mark.slow
+def test_on_every_place_of_an_image_the_angle_is_uniform(record_property):
+    points, radius = drawn_fields(lambda x: x.norm(dim=1, keepdim=True), 3000)
+    off = float((points.norm(dim=1) - radius[0]).square().mean().sqrt())
+    record_property("distance from the circles", off)
+    assert off < LIMITS["distance from the circle"]
+    angle = torch.atan2(points[:, 1], points[:, 0]).flatten(1) / (2 * np.pi) + 0.5
+    for place in range(16):
+        ks = kstest(angle[:, place].numpy(), "uniform").statistic
+        record_property(f"KS at {place}", ks)
+        assert ks < LIMITS["angle at a place, Kolmogorov–Smirnov"]
+
+
+def test_on_every_place_of_an_image_both_signs_come(record_property):
+    points, size = drawn_fields(lambda x: x[:, :1].abs(), 500)
+    first = points[:, 0]
+    share = (first > 0).double().mean(0)
+    record_property("positive, least and most", (float(share.min()), float(share.max())))
+    clear = size[0] > 5 * SPREAD  # where the two points are apart
+    low, high = LIMITS["share of either sign"]
+    assert low < share[clear].min() and share[clear].max() < high
+    far = ((first.abs() - size[0]).abs() > 3 * SPREAD).double().mean()
+    record_property("far from either point", float(far))
+    assert far < 0.1
 
 
 def box(x):
