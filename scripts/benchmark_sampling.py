@@ -5,7 +5,8 @@
     python scripts/benchmark_sampling.py --device cuda    on a GPU
 
 The last rows of each have the patch in its place in a slice of 512²: the denoiser is given what it
-looks at around the patch as well. Best and median of the repeats, since other work on the machine makes each of them longer.
+looks at around the patch as well. Best and median of the repeats, since other work on the machine
+makes each of them longer.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ Writes as .png (for slides) and .svg (for paper), the same bytes each time:
                            trained on thoraces (T-Net) and by the same trained on abdomens (A-Net)
 
 The first three are read from the run, the second one from LAYERS, where VAE_x and a cINN draw after
-every layer as in the talk; without it, from RUN. For the cover two networks are trained, some two minutes
-each on two quiet cores at 1000 steps; they are kept in FIGURES/networks, so a second call only
-draws, and one that was stopped goes on where it was.
+every layer as in the talk; without it, from RUN. For the cover two networks are trained, some two
+minutes each on two quiet cores at 1000 steps; they are kept in FIGURES/networks, so a second call
+only draws, and one that was stopped goes on where it was.
 """
 
 from __future__ import annotations

@@ -6,16 +6,17 @@
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
 Those that ship were made in steps: denoisers; flows on a GPU, whose bits depend on it; flows of the
-outputs that see more than one dose, in 40 minutes on two cores; VAEs and cINNs, in 50 (23 MB in
-all). The flows of anatomies are of an earlier form, which learnt the 200 mAs image with its noise.
-The last line makes flows for larger patches, which do not ship:
+outputs that see more than one dose, in 40 minutes on two cores; VAEs and cINNs, in 80 (23 MB in
+all); flows of anatomies without noise, from those of an earlier form that learnt the 200 mAs image,
+in 20. The last line makes flows for larger patches, which do not ship:
 
     python scripts/train_weights.py --out A
     python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda \\
         --names chen yang 'flow-*'
     python scripts/train_weights.py --out C --keep B --anew 'flow-*-output-x' --recipe doses \\
         --names chen yang 'flow-*'
-    python scripts/train_weights.py --out E --keep C
+    python scripts/train_weights.py --out E --keep C --recipe anatomies \\
+        --anew 'flow-*-y'
     python scripts/train_weights.py --out D --keep B --anew 'flow-*' --recipe large --device cuda \\
         --names chen yang 'flow-*-output-*' --patch 128
 
@@ -35,10 +36,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from analysis.data.phantom_pairs import WORKING_POINT
 from analysis.training.recipes import train_all
-from analysis.training.stages import DOSES, LARGE, LONG, REDUCED
+from analysis.training.stages import ANATOMIES, DOSES, LARGE, LONG, REDUCED
 from ctxai import SHIPPED, WeightSet
 
-RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES)}
+RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES, ANATOMIES)}
 
 
 def main() -> None:

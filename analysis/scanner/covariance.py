@@ -28,7 +28,7 @@ from .slice_scanner import SliceScanner
 __all__ = ["ImageCovariance", "ray_variance", "variance_across"]
 
 _CHUNK = 16
-_LARGEST = 4096  # pixels of a patch whose two matrices are kept: 64 MB each
+_LARGEST = 6561  # pixels of a patch and its surroundings whose two matrices are kept: 172 MB each
 
 Product = Callable[[Tensor], Tensor]
 
