@@ -2,6 +2,7 @@ from . import denoisers as denoisers
 from .data import PatchPairs as PatchPairs
 from .data import pick_domain as pick_domain
 from .denoisers import Chen as Chen
+from .denoisers import RedCNN as RedCNN
 from .denoisers import Yang as Yang
 from .eulig2024.resnet import load_resnet50 as load_resnet50
 from .eulig2024.task import VAEGANTask as VAEGANTask
@@ -42,8 +43,8 @@ from .training.parallel import is_first as is_first
 from .training.repair import RepairTask as RepairTask
 from .training.repair import blindness as blindness
 from .training.vae import VAETask as VAETask
+from .weights.derivative import require_differentiable as require_differentiable
 from .weights.load import load_denoiser as load_denoiser
-from .weights.own_denoiser import require_differentiable as require_differentiable
 from .weights.published import load_ldct_benchmark as load_ldct_benchmark
 from .weights.sets import SAMPLERS as SAMPLERS
 from .weights.sets import SHIPPED as SHIPPED
