@@ -31,6 +31,7 @@ _OURS = (Chen, RedCNN, Yang)
 _CODE = re.compile(r"(?P<file>.+\.py):(?P<factory>[^\W\d]\w*)(:(?P<weights>.+))?")
 _FILES: dict[str, Callable[[Path], Denoiser]] = {
     ".pt": torch_script,
+    ".pth": torch_script,
     ".ts": torch_script,
     ".pt2": exported_program,
     ".onnx": OnnxDenoiser,
@@ -86,7 +87,7 @@ def load_denoiser(
     >>> from ctxai import load_denoiser
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "mine.py"
     >>> _ = path.write_text(
-    ...     "import torch\\ndef smooth():\\n    return torch.nn.AvgPool2d(3, stride=1, padding=1)\\n")
+    ...     "from torch.nn import AvgPool2d\\ndef smooth():\\n    return AvgPool2d(3, 1, 1)\\n")
     >>> f, name, digest = load_denoiser(f"{path}:smooth")
     >>> name, len(digest)
     ('mine.smooth', 64)

@@ -25,6 +25,10 @@ _FAR_HU = 300.0  # of air and bone: a network may cut them off, but is worth a w
 _GAIN = (0.6, 1.6)  # of the difference between fat and vessels
 _HARDLY = 0.95  # of the error of the noisy image: what is left of it by one that hardly denoises
 _BETTER = 0.8  # of that error in another convention, to be worth a word
+_MUCH = 0.3  # of the error in the whole image: what a convention that fits much better leaves
+_AS_WELL = 1.05  # of the smallest error
+_ENDS = ("air", "bone")
+_SOFT = ("fat", "water", "muscle", "vessel")
 _BASE, _STEP = "fat", "vessel"
 _USUAL = (1000.0, 1024.0)
 _NEAR_HU = 15.0
@@ -41,11 +45,13 @@ class Answers:
     gain : float
         Of the difference between fat and vessels.
     offset : float
-        Mean of the answer less the truth, where the truth is soft tissue [HU].
+        Median of the answer less the truth inside soft tissue [HU].
     low, high : float
         Range of all answers [HU].
     error, noise : float
         Of the answer and of the image itself in soft tissue, beside the truth, rms [HU].
+    everywhere : float
+        Of the answer in the whole image, beside the truth, rms [HU].
     """
 
     levels: dict[str, float]
@@ -55,6 +61,17 @@ class Answers:
     high: float
     error: float
     noise: float
+    everywhere: float
+
+    @property
+    def far_off(self) -> str:
+        """Air or bone that comes out far off, in words; empty if neither does."""
+        off = {name: self.levels.get(name, MATERIALS[name]) - MATERIALS[name] for name in _ENDS}
+        return ", ".join(
+            f"{name} ({MATERIALS[name]:.0f} HU) comes out {value:+.0f} HU off"
+            for name, value in off.items()
+            if abs(value) > _FAR_HU
+        )
 
     @property
     def in_hu(self) -> bool:
@@ -77,18 +94,20 @@ def answers_of(f: Denoiser, trial: Trial) -> Answers:
     """
     y = torch.cat([f(image.clone()) for image in trial.noisy.split(1)])
     levels = {name: float(y[where].mean()) for name, where in trial.inside.items() if where.any()}
-    tissue = (trial.truth > MATERIALS["fat"] - 50) & (trial.truth < MATERIALS["vessel"] + 30)
-    off = (y - trial.truth)[tissue]
+    soft = (trial.truth > MATERIALS["fat"] - 50) & (trial.truth < MATERIALS["vessel"] + 30)
+    inner = torch.stack([trial.inside[name] for name in _SOFT]).any(0)
+    off = y - trial.truth
     span = MATERIALS[_STEP] - MATERIALS[_BASE]
     gain = (levels[_STEP] - levels[_BASE]) / span
     return Answers(
         levels,
         gain,
-        float(off.mean()),
+        float(off[inner].median()),
         float(y.min()),
         float(y.max()),
+        _rms(off[soft]),
+        _rms((trial.noisy - trial.truth)[soft]),
         _rms(off),
-        _rms((trial.noisy - trial.truth)[tissue]),
     )
 
 
@@ -133,20 +152,24 @@ def require_hu(
             + " HU",
             remedy=_remedy(network, found, convention, trial),
         )  # fmt: skip
+    if found.far_off:
+        better = _better(network, convention, trial, _MUCH * found.everywhere)
+        if better is not None and better[0].scale == convention.scale:
+            raise DataError(
+                f"the denoiser does not answer in HU: {found.far_off}",
+                where=where,
+                remedy=f"try --input {better[0].name}",
+            )
+        warnings.warn(f"{where}: {found.far_off}", stacklevel=2)
     if found.error > _HARDLY * found.noise:
         text = (
             f"{where}: hardly denoises: with --input {convention.name} f(x) is {found.error:.1f} "
             f"HU rms from the truth, x itself {found.noise:.1f} HU"
         )
-        if better := _better(network, convention, trial, found.error):
+        better = _better(network, convention, trial, _BETTER * found.error, of="error")
+        if better is not None:
             text += f"; with --input {better[0].name} {better[1].error:.1f} HU"
         warnings.warn(text, stacklevel=2)
-    for name in ("air", "bone"):
-        if abs(off := found.levels.get(name, MATERIALS[name]) - MATERIALS[name]) > _FAR_HU:
-            warnings.warn(
-                f"{where}: {name} ({MATERIALS[name]:.0f} HU) comes out {off:+.0f} HU off",
-                stacklevel=2,
-            )
 
 
 def _what(found: Answers) -> str:
@@ -155,7 +178,7 @@ def _what(found: Answers) -> str:
         return f"it returns {found.low:.3g} to {found.high:.3g}"
     low, high = _GAIN
     if low <= found.gain <= high:
-        return f"it returns {found.offset:+.0f} HU more than its input"
+        return f"its answers lie {found.offset:+.0f} HU from its input"
     return f"a difference of 300 HU comes out as {300 * found.gain:.3g} HU"
 
 
@@ -179,9 +202,9 @@ def _remedy(network: Denoiser, found: Answers, convention: Convention, trial: Tr
 
 
 def _better(
-    network: Denoiser, declared: Convention, trial: Trial, error: float
+    network: Denoiser, declared: Convention, trial: Trial, limit: float, *, of: str = "everywhere"
 ) -> tuple[Convention, Answers] | None:
-    """The convention in use with which the network is nearest to the truth, if any fits better."""
+    """The plainest convention in use that fits as well as any, if its error is below a limit."""
     fits = []
     for convention in LIKELY:
         if convention == declared:
@@ -190,9 +213,10 @@ def _better(
             found = answers_of(in_hu(network, convention), trial)
         except Exception:  # a network may refuse what is far from its own unit
             continue
-        if found.in_hu and found.error < _BETTER * error:
+        if found.in_hu and getattr(found, of) < limit:
             fits.append((convention, found))
-    return min(fits, key=lambda fit: fit[1].error, default=None)
+    best = min((getattr(found, of) for _, found in fits), default=0.0)
+    return next((fit for fit in fits if getattr(fit[1], of) <= _AS_WELL * best), None)
 
 
 def _rms(values: Tensor) -> float:
