@@ -18,6 +18,7 @@ from .representation.linear import LinearAutoencoder as LinearAutoencoder
 from .representation.spatial_vae import SpatialVAE as SpatialVAE
 from .representation.vae import VAE as VAE
 from .representation.vae import active_dimensions as active_dimensions
+from .sampling.draw import REDRAWS as REDRAWS
 from .sampling.draw import Samples as Samples
 from .sampling.draw import draw as draw
 from .sampling.draw import sample_invariances as sample_invariances
@@ -43,6 +44,7 @@ from .training.parallel import is_first as is_first
 from .training.repair import RepairTask as RepairTask
 from .training.repair import blindness as blindness
 from .training.vae import VAETask as VAETask
+from .weights.derivative import NoJacobian as NoJacobian
 from .weights.derivative import require_differentiable as require_differentiable
 from .weights.load import load_denoiser as load_denoiser
 from .weights.published import load_ldct_benchmark as load_ldct_benchmark

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai import Model, draw
+from ctxai import REDRAWS, Model, draw
 from recon import DataError
 
 from ..fidelity.evidence import LayerEvidence
@@ -42,6 +42,7 @@ def invariance_study(
     tolerance: float | None = None,
     beside: Mapping[str, Model] | None = None,
     redraws: int = 32,
+    differentiable: bool = True,
     seed: int,
     progress: bool = True,
 ) -> InvarianceResult:
@@ -71,6 +72,9 @@ def invariance_study(
         for their numbers alone.
     redraws : int
         How often the noise of x is drawn again, for comparison.
+    differentiable : bool
+        Whether f has a Jacobian; without it no sample is projected, and what the layer hides is not
+        looked at.
     seed : int
         Seed of x, of v and of all noise.
     progress : bool
@@ -90,7 +94,12 @@ def invariance_study(
     scanned = Scanned.of(scanner, f, denoiser=denoiser, mas=mas, seed=seed)
     redrawn = scanner.redraw(scanned.x, redraws, seed, mas=mas)
     distance = rms(apply(f, redrawn) - scanned.fx)
-    work = _Work(scanned, redrawn, Spread.of(distance), tolerance_hu, tolerance, seed, progress)
+    if not differentiable:
+        tolerance_hu = tolerance = None
+    work = _Work(
+        scanned, redrawn, Spread.of(distance), tolerance_hu, tolerance, differentiable, seed,
+        progress,
+    )  # fmt: skip
     return InvarianceResult(
         scanned,
         redrawn_distance=distance,
@@ -130,6 +139,7 @@ class _Work:
     reference: Spread
     tolerance_hu: float | None
     tolerance: float | None
+    differentiable: bool
     seed: int
     progress: bool
 
@@ -138,11 +148,14 @@ class _Work:
     ) -> LayerResult:
         """All sets of samples after a layer, and some of another sampler beside them."""
         x = self.scanned.x
-        again = float(rms_features(model, self.redrawn, x).median())
-        evidence = LayerEvidence(
-            model, x, self.redrawn, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
-        )
-        sets = self._sets(layer, model, (n, projected), again, evidence)
+        # the same redraws, and so the same reference, that a relative tolerance is a multiple of
+        again = float(rms_features(model, _first(self.redrawn, REDRAWS), x).median())
+        evidence = None
+        if self.differentiable:
+            evidence = LayerEvidence(
+                model, x, self.redrawn, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
+            )
+        sets = self._sets(layer, model, (n, projected), again, evidence, judged=True)
         few = min(n, _BESIDE)
         others = self._sets(layer, beside, (few, few), again, None) if beside else []
         return LayerResult(layer, model.sampler, dict(model.facts), evidence, sets, others)
@@ -154,11 +167,13 @@ class _Work:
         counts: tuple[int, int],
         again: float,
         evidence: LayerEvidence | None,
+        *,
+        judged: bool = False,
     ) -> list[SampleSet]:
         """Plain samples, and samples projected to the tolerance, if one was asked for."""
         limit = self.tolerance_hu if _at_output(model) else self.tolerance
         return [
-            self._set(layer, model, n, tolerance, again, evidence)
+            self._set(layer, model, n, tolerance, again, evidence, judged=judged)
             for n, tolerance in zip(counts, [None] if limit is None else [None, limit])
         ]
 
@@ -170,8 +185,10 @@ class _Work:
         tolerance: float | None,
         again: float,
         evidence: LayerEvidence | None,
+        *,
+        judged: bool,
     ) -> SampleSet:
-        """Draw one set, compare it with the scan, and judge it where there is evidence."""
+        """Draw one set, compare it with the scan, and judge it, if it is more than a comparison."""
         scanned, projected, at_output = self.scanned, tolerance is not None, _at_output(model)
         name = sampler_text(model.sampler, projected=projected)
         label = f"{scanned.denoiser}, layer {layer}, {name}" if self.progress else None
@@ -191,7 +208,7 @@ class _Work:
         )
         return SampleSet(
             model.sampler, projected, images, outputs, distance, pulled, ratio, numbers,
-            judge_invariances(numbers) if evidence else None,
+            judge_invariances(numbers) if judged else None,
         )  # fmt: skip
 
     def _sample(

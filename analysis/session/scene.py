@@ -25,6 +25,7 @@ __all__ = [
     "Scene",
     "departures",
     "draw_phantom",
+    "has_jacobian",
     "load_named",
     "models_for",
     "on_device",
@@ -216,20 +217,48 @@ def departures(scene: Scene, mas: Sequence[float], point: dict[str, Any]) -> lis
 
 
 def load_named(
-    denoiser: str, weights: WeightSet, *, differentiable: bool
+    denoiser: str,
+    weights: WeightSet,
+    *,
+    differentiable: bool,
+    input: str = "hu",
+    shape: tuple[int, int] | None = None,
 ) -> tuple[Callable[[Tensor], Tensor], str, str]:
     """A denoiser of the set, or of the user's own, which may have to be differentiable.
 
-    Returns f, its name and its digest.
+    The user's own is tried at the shape of the images that it will be given, that of the set's
+    training by default. Returns f, its name and its digest.
     """
-    from ctxai import load_denoiser, require_differentiable
+    from ctxai import NoJacobian, load_denoiser, require_differentiable
 
-    if (name := denoiser.lower()) in SHIPPED:
+    if (name := denoiser.lower()) in SHIPPED and input == "hu":
         return weights.load(name)[0], name, weights.manifest["sha256"][name]
-    f, name, digest = load_denoiser(denoiser)
+    side = int(working_point(weights)["patch"])
+    at = (side, side) if shape is None else shape
+    f, name, digest = load_denoiser(denoiser, input=input, shape=at)
     if differentiable:
-        require_differentiable(f, denoiser)
+        try:
+            require_differentiable(f, denoiser, at)
+        except NoJacobian as error:
+            raise NoJacobian(f"{error}; anatomies (target-domain) need no derivative") from error
     return f, name, digest
+
+
+def has_jacobian(denoiser: str, weights: WeightSet, **how: Any) -> bool:
+    """Whether samples of a denoiser can be projected and its near-null space be found.
+
+    Notes what is left out if not; a derivative that is not that of the answers is refused.
+    """
+    from ctxai import NoJacobian
+
+    try:
+        load_named(denoiser, weights, differentiable=True, **how)
+    except NoJacobian as error:
+        current().note(
+            f"samples are not projected, and the near-null space is not looked at: {error}"
+        )
+        return False
+    return True
 
 
 def models_for(
@@ -241,13 +270,14 @@ def models_for(
     sampler: str | None = None,
     weights: WeightSet | None = None,
     shape: tuple[int, int] | None = None,
+    input: str = "hu",
 ) -> tuple[str, dict[str, Model]]:
     """Name of a denoiser and a model for each of its layers, trained first if none comes along.
 
     Parameters
     ----------
     denoiser : str
-        "chen", "yang" or "path/to/module.py:factory".
+        As `ctxai.load_denoiser` takes it.
     layers : sequence of str
         Names or numbers of layers.
     domain : {"x", "y"}
@@ -261,12 +291,16 @@ def models_for(
         Networks to use; those that come along by default.
     shape : (rows, cols), optional
         Pixels of the patch, that of the training by default; other multiples of 8 as well.
+    input : str
+        What the user's own network takes, as `ctxai.load_denoiser` takes it.
     """
     from ctxai import Wiretap, sampler_name
 
     weights = weight_set(None) if weights is None else weights
-    # samples of x are moved along the fibre
-    f, name, digest = load_named(denoiser, weights, differentiable=domain == "x")
+    f, name, digest = load_named(denoiser, weights, differentiable=False, input=input, shape=shape)
+    point = working_point(weights)
+    if shape is not None and name not in SHIPPED and not _takes(f, int(point["patch"])):
+        point["patch"] = int(shape[0])  # a network of one size is trained for at that size
     wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
     if not wanted:
         raise DataError("no layer to sample", where="--layers")
@@ -274,7 +308,7 @@ def models_for(
     missing: dict[str, list[str]] = {}
     for layer in wanted:
         found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
-        kind = sampler or found or sampler_for(Wiretap(f, layer), working_point(weights))
+        kind = sampler or found or sampler_for(Wiretap(f, layer), point)
         if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
             models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:
@@ -291,9 +325,22 @@ def models_for(
             folder=out / "trained",
             sampler=kind,
             weights=weights,
+            patch=int(point["patch"]),
             shape=shape,
         )
     return name, {layer: models[layer] for layer in wanted}
+
+
+def _takes(f: Callable[[Tensor], Tensor], side: int) -> bool:
+    """Whether a denoiser works on patches of so many pixels a side."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            f(torch.zeros(1, 1, side, side))
+    except Exception:  # whatever the user's own code may raise
+        return False
+    return True
 
 
 def sampler_for(wiretap: Wiretap, point: dict[str, Any]) -> str:

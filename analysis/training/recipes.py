@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -198,6 +198,7 @@ def train_for(
     weights: WeightSet = SHIPPED,
     recipe: Recipe = REDUCED,
     seed: int = 1,
+    patch: int | None = None,
     shape: tuple[int, int] | None = None,
     progress: bool = True,
 ) -> dict[str, Model]:
@@ -220,6 +221,8 @@ def train_for(
         the layer's shape is the same.
     weights : WeightSet
         Where VAE_x and VAE_y come from; those that ship by default.
+    patch : int, optional
+        Side of the patches to train on, for a denoiser that does not take those of the set.
     shape : (rows, cols), optional
         Of the images that shall be sampled, in place of that of the training.
 
@@ -236,6 +239,7 @@ def train_for(
     """
     folder = Path(folder) / digest[:16]
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
+    point = point if patch is None else replace(point, patch=patch)
     stages = Stages(folder, recipe, point, seed, progress)
     digests = {"denoiser": digest}
     known: dict[str, Any] = {}

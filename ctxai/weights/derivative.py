@@ -16,11 +16,15 @@ from ..sampling.jacobian import Linearisation, linearise
 from .own_denoiser import Denoiser
 from .trial_images import trial_images
 
-__all__ = ["require_differentiable"]
+__all__ = ["NoJacobian", "require_differentiable"]
 
 _OFF = 0.05  # of the change itself; kinks of rectifiers make up to 1 %
 _STEPS_HU = (1.0, 0.3, 0.1, 0.03)  # rms of a step: kinks ask for short ones, rounding for long ones
 _IMAGES = 3
+
+
+class NoJacobian(DataError):
+    """A denoiser that has answers but cannot be differentiated at all."""
 
 
 @torch.no_grad()
@@ -38,9 +42,10 @@ def require_differentiable(f: Denoiser, where: str, shape: tuple[int, int] = (64
 
     Raises
     ------
+    NoJacobian
+        If it cannot be differentiated.
     DataError
-        If it cannot be differentiated, or Jv or Jᵀu are not what finite differences give around
-        sections of a body with noise.
+        If Jv or Jᵀu are not what finite differences give around sections of a body with noise.
 
     Examples
     --------
@@ -55,7 +60,7 @@ def require_differentiable(f: Denoiser, where: str, shape: tuple[int, int] = (64
             wrong = _departure(f, x, at, _direction(number, x, trial.truth, generator))
         except Exception as error:  # whatever the user's own code may raise
             knows_why = isinstance(error, DataError)
-            raise DataError(
+            raise NoJacobian(
                 "the denoiser cannot be differentiated",
                 where=where,
                 got=f"{error}" if knows_why else f"{type(error).__name__}: {error}",
