@@ -4,6 +4,7 @@ from .data import SeenPairs as SeenPairs
 from .data import pick_domain as pick_domain
 from .data import represented as represented
 from .denoisers import Chen as Chen
+from .denoisers import RedCNN as RedCNN
 from .denoisers import Yang as Yang
 from .eulig2024.resnet import load_resnet50 as load_resnet50
 from .eulig2024.task import VAEGANTask as VAEGANTask
@@ -19,6 +20,7 @@ from .representation.linear import LinearAutoencoder as LinearAutoencoder
 from .representation.spatial_vae import SpatialVAE as SpatialVAE
 from .representation.vae import VAE as VAE
 from .representation.vae import active_dimensions as active_dimensions
+from .sampling.draw import REDRAWS as REDRAWS
 from .sampling.draw import Samples as Samples
 from .sampling.draw import draw as draw
 from .sampling.draw import sample_invariances as sample_invariances
@@ -45,8 +47,9 @@ from .training.parallel import is_first as is_first
 from .training.repair import RepairTask as RepairTask
 from .training.repair import blindness as blindness
 from .training.vae import VAETask as VAETask
+from .weights.derivative import NoJacobian as NoJacobian
+from .weights.derivative import require_differentiable as require_differentiable
 from .weights.load import load_denoiser as load_denoiser
-from .weights.own_denoiser import require_differentiable as require_differentiable
 from .weights.published import load_ldct_benchmark as load_ldct_benchmark
 from .weights.sets import SAMPLERS as SAMPLERS
 from .weights.sets import SHIPPED as SHIPPED

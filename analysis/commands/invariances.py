@@ -28,7 +28,8 @@ class InvarianceOptions(SamplingOptions):
     """At other layers, samples are also projected until they change what the layer represents by at
     most this, in units of what redrawn noise does; left out by default."""
     projected: int | None = None
-    """How many of the samples are projected (half a second each); all by default."""
+    """How many of the samples are projected; all by default. How long that takes is measured, and
+    said before."""
 
     def check(self) -> None:
         """Refuse what cannot be studied, whatever the images."""
@@ -66,6 +67,9 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     session.require_out(options.out)
     networks = options.networks()
     scene = options.scene(options.images, networks, pixels=options.patch)
+    differentiable = session.has_jacobian(
+        options.denoiser, networks, input=options.input, shape=scene.used_at
+    )
     name, models = options.models(options.layers, "x", scene, networks, mas=options.mas)
 
     from analysis.invariances.study import invariance_study
@@ -80,6 +84,7 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
         projected=options.projected,
         tolerance_hu=options.tolerance_hu or None,
         tolerance=options.tolerance or None,
+        differentiable=differentiable,
         seed=options.seed,
     )
     samplers = {layer: model.sampler for layer, model in models.items()}

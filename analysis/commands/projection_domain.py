@@ -87,7 +87,9 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     options.check()
     out, networks = session.require_out(options.out), options.networks()
     exposures = session.require_mas(options.mas)
-    f, name, _ = session.load_named(options.denoiser, networks, differentiable=True)
+    f, name, _ = session.load_named(
+        options.denoiser, networks, differentiable=True, input=options.input
+    )
     scene, full = _scene(options, networks, exposures, out)
 
     from analysis.projection_domain.pair import Pair
@@ -153,7 +155,7 @@ def _other(
         return scanner.y + lesion.on(grid), lesion
     _, models = session.models_for(
         options.denoiser, ["output"], "y", out=options.out.expanduser(), weights=networks,
-        shape=grid.shape, point=scene.point(mas, networks),
+        input=options.input, scene=scene, mas=mas,
     )  # fmt: skip
     # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
     drawn = sample_targets(

@@ -16,6 +16,7 @@ def train(
     *,
     out: Annotated[Path, arg(metavar="DIR")],
     denoiser: str | None = None,
+    input: str = "hu",
     layers: tuple[str, ...] = ("output",),
     sampler: Literal["flow", "cinn"] | None = None,
     preset: Literal["chen2017", "yang2018", "talk", "eulig2024"] | None = None,
@@ -47,7 +48,10 @@ def train(
 
     Args:
         out: Folder for the weights.
-        denoiser: Your own denoiser as path/to/module.py:factory.
+        denoiser: Your own denoiser as path/to/module.py:factory, or in another form that the
+            studies take.
+        input: What your denoiser takes and returns: hu, hu+1024, hu+1000, water, or
+            scale=S,offset=O.
         layers: Layers of your denoiser: numbers of convolution blocks from 1, dotted module names,
             or output.
         sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);
@@ -107,7 +111,7 @@ def train(
         return
     scan = {} if images is None else _scan_of(images, mas=mas, seed=seed)
     for domain in ("x", "y"):
-        session.models_for(denoiser, layers, domain, out=out, sampler=sampler, **scan)
+        session.models_for(denoiser, layers, domain, out=out, sampler=sampler, input=input, **scan)
     trained = out / "trained"
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")
 
@@ -122,5 +126,5 @@ def _scan_of(images: Path, *, mas: float | None, seed: int) -> dict[str, Any]:
     )
     exposure = session.working_point(networks)["mas"] if mas is None else mas
     session.require_mas([exposure])
-    point = scene.point(exposure, networks)
-    return {"point": point, "anatomies": session.learnt_from(scene, seed=seed)}
+    anatomies = session.learnt_from(scene, seed=seed)
+    return {"scene": scene, "mas": exposure, "anatomies": anatomies}

@@ -19,16 +19,27 @@ __all__ = ["LayerEvidence", "Reference"]
 
 _DEVIATIONS = 3  # samples whose deviation is looked at
 _REFERENCE = 8  # redrawn scans that are projected for comparison
+_PULLED = 0.15  # of them: one of eight pulled all the way to x lowers their sd by 6 %
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Scans of the true anatomy, projected to the same tolerance as the samples."""
+    """Scans of the true anatomy, projected to the same tolerance as the samples.
+
+    A scan that had to be pulled towards x is nearer to x than the fibre asks for: where more than
+    a few are, the spread of all of them says nothing of how wide samples should be.
+    """
 
     sd: float  # [HU]
     change: float  # median ‖f(x̄) - f(x)‖ [HU]
     count: int
     tolerance: float  # [HU]
+    pulled: int = 0  # of the count
+
+    @property
+    def converged(self) -> bool:
+        """Whether samples may be judged by its spread."""
+        return self.pulled <= _PULLED * self.count
 
 
 class LayerEvidence:
@@ -94,8 +105,12 @@ class LayerEvidence:
         power, ratio = (), None
         if varied and len(self.redrawn) > 1:
             power = tuple(noise_power_ratio(images, self.redrawn).tolist())
-        if varied and projected and self.reference is not None and self.reference.sd:
-            ratio = float(rms(sample_sd(images))) / self.reference.sd
+        reference = self.reference if varied and projected else None
+        pulled = 0
+        if reference is not None and not reference.converged:
+            pulled = reference.pulled
+        elif reference is not None and reference.sd:
+            ratio = float(rms(sample_sd(images))) / reference.sd
         return Evidence(
             energy=float(found.energy.mean()),
             gain=float(found.gain.square().mean().sqrt()),
@@ -106,6 +121,8 @@ class LayerEvidence:
             count=len(found.energy),
             noise_power=power,
             sd_ratio=ratio,
+            reference_pulled=pulled,
+            reference_count=reference.count if reference is not None else 0,
             active=self.active,
             latent=self.latent,
             scales=deviation_by_scale(images) if varied else {},
@@ -130,4 +147,6 @@ class LayerEvidence:
             anchor=anchor,
         )  # fmt: skip
         sd = float(rms(sample_sd(result.x[:, 0])))
-        return Reference(sd, float(result.residual.median()), len(starts), tolerance)
+        return Reference(
+            sd, float(result.residual.median()), len(starts), tolerance, int(result.pulled.sum())
+        )

@@ -53,6 +53,8 @@ class Evidence:
     count: int = 0  # of samples whose deviation was looked at
     noise_power: tuple[float, ...] = ()  # over that of redrawn scans, in bands; () for one sample
     sd_ratio: float | None = None  # sd of the samples over that of the reference
+    reference_pulled: int = 0  # scans of the reference that did not converge; their spread is then
+    reference_count: int = 0  # not used, and sd_ratio is None
     active: int | None = None  # dimensions of an autoencoder's latent that are in use,
     latent: int = 0  # and all of them
     scales: dict[str, float] = field(default_factory=dict)  # sd of noise, tissue, organs [HU]

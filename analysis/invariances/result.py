@@ -42,7 +42,7 @@ class LayerResult:
     layer: str
     sampler: str
     facts: dict[str, Any]  # what is known of the model
-    evidence: LayerEvidence
+    evidence: LayerEvidence | None  # None of a denoiser without a Jacobian
     sets: list[SampleSet]
     beside: list[SampleSet]  # samples of another sampler
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai import Model, PlacedModel, draw
+from ctxai import REDRAWS, Model, PlacedModel, draw
 from recon import DataError
 
 from ..fidelity.evidence import LayerEvidence
@@ -42,6 +42,7 @@ def invariance_study(
     tolerance: float | None = None,
     beside: Mapping[str, Model] | None = None,
     redraws: int = 32,
+    differentiable: bool = True,
     seed: int,
     progress: bool = True,
 ) -> InvarianceResult:
@@ -71,6 +72,9 @@ def invariance_study(
         for their numbers alone.
     redraws : int
         How often the noise of x is drawn again, for comparison.
+    differentiable : bool
+        Whether f has a Jacobian; without it no sample is projected, and what the layer hides is not
+        looked at.
     seed : int
         Seed of x, of v and of all noise.
     progress : bool
@@ -90,9 +94,11 @@ def invariance_study(
     scanned = Scanned.of(scanner, f, denoiser=denoiser, mas=mas, seed=seed)
     scans = scanner.redraw(redraws, seed, mas=mas)
     distance = rms(apply(scanned.f, scans) - scanned.fx)
+    if not differentiable:
+        tolerance_hu = tolerance = None
     work = _Work(
         scanned, scanner.place.of(scans), seam_weight(scanner), Spread.of(distance),
-        tolerance_hu, tolerance, seed, progress,
+        tolerance_hu, tolerance, differentiable, seed, progress,
     )  # fmt: skip
     return InvarianceResult(
         scanned,
@@ -134,6 +140,7 @@ class _Work:
     reference: Spread
     tolerance_hu: float | None
     tolerance: float | None
+    differentiable: bool
     seed: int
     progress: bool
 
@@ -141,12 +148,16 @@ class _Work:
         self, layer: str, model: Model, n: int, projected: int, *, beside: Model | None
     ) -> LayerResult:
         """All sets of samples after a layer, and some of another sampler beside them."""
-        placed = self._placed(model)
-        again = float(rms_features(placed, placed.blend(self.scans), self.scanned.x).median())
-        evidence = LayerEvidence(
-            placed, self.scans, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
-        )
-        sets = self._sets(layer, placed, (n, projected), again, evidence)
+        placed, scans = self._placed(model), self.scans
+        # the same redraws, and so the same reference, that a relative tolerance is a multiple of
+        redrawn = placed.blend(_first(scans, REDRAWS))
+        again = float(rms_features(placed, redrawn, self.scanned.x).median())
+        evidence = None
+        if self.differentiable:
+            evidence = LayerEvidence(
+                placed, scans, layer=layer, tolerance_hu=self.tolerance_hu, seed=self.seed
+            )
+        sets = self._sets(layer, placed, (n, projected), again, evidence, judged=True)
         few, other = min(n, _BESIDE), None if beside is None else self._placed(beside)
         others = self._sets(layer, other, (few, few), again, None) if other else []
         return LayerResult(layer, model.sampler, dict(model.facts), evidence, sets, others)
@@ -162,11 +173,13 @@ class _Work:
         counts: tuple[int, int],
         again: float,
         evidence: LayerEvidence | None,
+        *,
+        judged: bool = False,
     ) -> list[SampleSet]:
         """Plain samples, and samples projected to the tolerance, if one was asked for."""
         limit = self.tolerance_hu if _at_output(model) else self.tolerance
         return [
-            self._set(layer, model, n, tolerance, again, evidence)
+            self._set(layer, model, n, tolerance, again, evidence, judged=judged)
             for n, tolerance in zip(counts, [None] if limit is None else [None, limit])
         ]
 
@@ -178,8 +191,10 @@ class _Work:
         tolerance: float | None,
         again: float,
         evidence: LayerEvidence | None,
+        *,
+        judged: bool,
     ) -> SampleSet:
-        """Draw one set, compare it with the scan, and judge it where there is evidence."""
+        """Draw one set, compare it with the scan, and judge it, if it is more than a comparison."""
         scanned, projected, at_output = self.scanned, tolerance is not None, _at_output(model)
         name = sampler_text(model.sampler, projected=projected)
         label = f"{scanned.denoiser}, layer {layer}, {name}" if self.progress else None
@@ -199,7 +214,7 @@ class _Work:
         )
         return SampleSet(
             model.sampler, projected, images, outputs, distance, pulled, ratio, numbers,
-            judge_invariances(numbers) if evidence else None,
+            judge_invariances(numbers) if judged else None,
         )  # fmt: skip
 
     def _sample(

@@ -91,7 +91,8 @@ def _invariances(result: InvarianceResult) -> Study:
     study.add("redrawn_sd", result.redrawn_sd, layer="input", sampler=_REDRAWN)
     for layer in layers:
         limit = result.facts["tolerance_hu"] or redrawn.median
-        _add_evidence(study, layer.layer, layer.sampler, layer.evidence, limit=limit)
+        if layer.evidence is not None:
+            _add_evidence(study, layer.layer, layer.sampler, layer.evidence, limit=limit)
         for found in [*layer.sets, *layer.beside]:
             _add_set(study, layer.layer, found)
     return study
@@ -127,6 +128,7 @@ def _add_evidence(
         how |= {"count": reference.count, "limit": reference.tolerance}
         study.add("reference_sd", reference.sd, **how)
         study.add("reference_change_median", reference.change, **how)
+        study.add("reference_pulled", reference.pulled, **how)
     how = {"layer": layer, "sampler": sampler}
     if found.latents is not None:
         how["count"] = len(found.redrawn)

@@ -104,6 +104,8 @@ def _evidence(found: Evidence) -> list[str]:
     said = [say("near_null", found=found)]
     if found.sd_ratio is not None:
         said.append(say("relative_sd", found=found))
+    elif found.reference_pulled:
+        said.append(say("reference_pulled", found=found))
     if sd := found.scales:
         whole = sum(part**2 for part in sd.values()) or 1.0
         coarse = (sd["tissue"] ** 2 + sd["organ"] ** 2) ** 0.5

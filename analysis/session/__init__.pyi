@@ -9,6 +9,7 @@ from .scans import open_scan as open_scan
 from .scans import scan_record as scan_record
 from .scene import Scene as Scene
 from .scene import draw_phantom as draw_phantom
+from .scene import has_jacobian as has_jacobian
 from .scene import learnt_from as learnt_from
 from .scene import load_named as load_named
 from .scene import models_for as models_for

@@ -25,9 +25,14 @@ class StudyOptions:
     """What every study of a denoiser on a slice is given."""
 
     denoiser: str
-    """chen, yang, or your own as path/to/module.py:factory, where factory() returns a network or
-    callable, HU to HU on (B, 1, H, W). What samples for your own, or after a layer without a
-    sampler yet, is trained first and kept in OUT/trained."""
+    """chen, yang, or your own: path/to/module.py:factory, where factory() returns a network or
+    callable on (B, 1, H, W), or path/to/module.py:factory:weights.pt with a state dict for it; a
+    TorchScript file (.pt, .ts), an exported program (.pt2) or a file.onnx; or weights of
+    ldct-benchmark as cnn10:, redcnn:, wganvgg: or dugan:file.safetensors. What samples for your
+    own, or after a layer without a sampler yet, is trained first and kept in OUT/trained."""
+    input: str = "hu"
+    """What your own network takes and returns: hu, hu+1024, hu+1000, water (water is 1 and air 0),
+    or scale=S,offset=O for (HU + O) / S."""
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for the results; earlier results of the same name are replaced."""
     slice: int | None = None
@@ -119,7 +124,7 @@ class SamplingOptions(StudyOptions):
         """
         name, models = models_for(
             self.denoiser, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
-            weights=networks, shape=scene.patch.grid.shape, point=scene.point(mas, networks),
+            weights=networks, input=self.input, scene=scene, mas=mas,
         )  # fmt: skip
         return name, on_device(models, self.device)
 

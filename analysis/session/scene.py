@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.data.phantom_pairs import WorkingPoint
     from analysis.scanner.slice_scanner import SliceScanner
     from analysis.scanner.slices import Patch
+    from analysis.scanner.surroundings import Surroundings
     from ctxai import Model, WeightSet, Wiretap
     from recon import CTImages
 
@@ -25,6 +26,7 @@ __all__ = [
     "Scene",
     "departures",
     "draw_phantom",
+    "has_jacobian",
     "learnt_from",
     "load_named",
     "models_for",
@@ -79,14 +81,23 @@ class Scene:
             slice_thickness_mm=self.thickness,
         )
 
+    def surroundings(self, f: Callable[[Tensor], Tensor]) -> Surroundings:
+        """What of the slice a denoiser looks at around the patch."""
+        from analysis.scanner.surroundings import measure_surroundings
+
+        return measure_surroundings(f, self.hu, self.images.spacing, self.patch.grid)
+
+    def used_at(self, f: Callable[[Tensor], Tensor]) -> tuple[int, int]:
+        """Shape of the images that a denoiser is given."""
+        return self.surroundings(f).grid.shape
+
     def scanner(
         self, f: Callable[[Tensor], Tensor], *, seed: int, device: str = "cpu"
     ) -> SliceScanner:
         """The slice in the scanner, with as much around the patch as a denoiser looks at."""
         from analysis.scanner.slice_scanner import SliceScanner
-        from analysis.scanner.surroundings import measure_surroundings
 
-        around = measure_surroundings(f, self.hu, self.images.spacing, self.patch.grid)
+        around = self.surroundings(f)
         current().note(f"the denoiser sees the patch in {around}")
         return SliceScanner(
             self.hu,
@@ -288,20 +299,48 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
 
 
 def load_named(
-    denoiser: str, weights: WeightSet, *, differentiable: bool
+    denoiser: str,
+    weights: WeightSet,
+    *,
+    differentiable: bool,
+    input: str = "hu",
+    shape: Callable[[Callable[[Tensor], Tensor]], tuple[int, int]] | None = None,
 ) -> tuple[Callable[[Tensor], Tensor], str, str]:
     """A denoiser of the set, or of the user's own, which may have to be differentiable.
 
-    Returns f, its name and its digest.
+    The user's own is tried at the shape of the images that it will be given, as a function of it;
+    that of the set's training by default. Returns f, its name and its digest.
     """
-    from ctxai import load_denoiser, require_differentiable
+    from ctxai import NoJacobian, load_denoiser, require_differentiable
 
-    if (name := denoiser.lower()) in SHIPPED:
+    if (name := denoiser.lower()) in SHIPPED and input == "hu":
         return weights.load(name)[0], name, weights.manifest["sha256"][name]
-    f, name, digest = load_denoiser(denoiser)
+    side = int(working_point(weights)["patch"])
+    at = (side, side) if shape is None else shape
+    f, name, digest = load_denoiser(denoiser, input=input, shape=at)
     if differentiable:
-        require_differentiable(f, denoiser)
+        try:
+            require_differentiable(f, denoiser, at(f) if callable(at) else at)
+        except NoJacobian as error:
+            raise NoJacobian(f"{error}; anatomies (target-domain) need no derivative") from error
     return f, name, digest
+
+
+def has_jacobian(denoiser: str, weights: WeightSet, **how: Any) -> bool:
+    """Whether samples of a denoiser can be projected and its near-null space be found.
+
+    Notes what is left out if not; a derivative that is not that of the answers is refused.
+    """
+    from ctxai import NoJacobian
+
+    try:
+        load_named(denoiser, weights, differentiable=True, **how)
+    except NoJacobian as error:
+        current().note(
+            f"samples are not projected, and the near-null space is not looked at: {error}"
+        )
+        return False
+    return True
 
 
 def models_for(
@@ -312,16 +351,17 @@ def models_for(
     out: Path,
     sampler: str | None = None,
     weights: WeightSet | None = None,
-    shape: tuple[int, int] | None = None,
-    point: WorkingPoint | None = None,
+    scene: Scene | None = None,
+    mas: float | None = None,
     anatomies: Callable[[WorkingPoint], tuple[Tensor, Tensor]] | None = None,
+    input: str = "hu",
 ) -> tuple[str, dict[str, Model]]:
     """Name of a denoiser and a model for each of its layers, trained first if none comes along.
 
     Parameters
     ----------
     denoiser : str
-        "chen", "yang" or "path/to/module.py:factory".
+        As `ctxai.load_denoiser` takes it.
     layers : sequence of str
         Names or numbers of layers.
     domain : {"x", "y"}
@@ -333,18 +373,28 @@ def models_for(
         is a flow, and a cINN after a layer that is no map of the image's size.
     weights : WeightSet, optional
         Networks to use; those that come along by default.
-    shape : (rows, cols), optional
-        Pixels of the patch, that of the training by default; other multiples of 8 as well.
-    point : WorkingPoint, optional
-        The scan that samplers of the user's own denoiser are trained for; the set's by default.
+    scene : Scene, optional
+        Where the denoiser is used: models are for its patch, and samplers of the user's own
+        denoiser are trained for its scan; both are those of the set's training by default.
+    mas : float, optional
+        Exposure of that scan [mAs]; the training's by default.
     anatomies : callable, optional
         Scans of further slices that they learn from; see `train_for`.
+    input : str
+        What the user's own network takes, as `ctxai.load_denoiser` takes it.
     """
     from ctxai import Wiretap, sampler_name
 
     weights = weight_set(None) if weights is None else weights
-    # samples of x are moved along the fibre
-    f, name, digest = load_named(denoiser, weights, differentiable=domain == "x")
+    f, name, digest = load_named(
+        denoiser, weights, differentiable=False, input=input,
+        shape=None if scene is None else scene.used_at,
+    )  # fmt: skip
+    shape = None if scene is None else scene.patch.grid.shape
+    trained_at = working_point(weights)
+    point = (
+        None if scene is None else scene.point(trained_at["mas"] if mas is None else mas, weights)
+    )
     wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
     if not wanted:
         raise DataError("no layer to sample", where="--layers")
@@ -352,7 +402,7 @@ def models_for(
     missing: dict[str, list[str]] = {}
     for layer in wanted:
         found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
-        kind = sampler or found or sampler_for(Wiretap(f, layer), working_point(weights))
+        kind = sampler or found or sampler_for(Wiretap(f, layer), trained_at)
         if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
             models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:

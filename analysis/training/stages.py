@@ -208,8 +208,11 @@ class Stages:
         middle = Window((side - patch) // 2, (side - patch) // 2, (patch, patch), (side, side))
         tried = Window((rows - side) // 2, (cols - side) // 2, (side, side), (rows, cols))
         part, off = needed_context(f, tried.of(pairs.x[0]).contiguous(), middle)
-        if off != off:
-            return pairs  # it takes patches alone
+        if off != off:  # it takes images of one size
+            if part.shape == middle.shape:
+                return pairs
+            x, y = pairs.parts(part.shape[0], stage_seed(self.seed, "in place"), aligned=1)
+            return SeenPairs(x, y, _seen(f, x, self.progress), patch=patch)
         reach = side if part.whole else max(middle.top - part.top, middle.left - part.left)
         rim = -(-reach // _ALIGNED) * _ALIGNED
         if side + 2 * rim > min(rows, cols):

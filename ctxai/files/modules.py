@@ -22,6 +22,7 @@ __all__ = ["CLASSES", "first_misfit", "load_module", "save_module"]
 CLASSES = {
     "Chen": "ctxai.denoisers",
     "Yang": "ctxai.denoisers",
+    "RedCNN": "ctxai.denoisers",
     "Critic": "ctxai.training.critic",
     "VAE": "ctxai.representation.vae",
     "EuligVAE": "ctxai.eulig2024.vae",

@@ -12,9 +12,10 @@ from recon.errors import DataError
 from .fibre import project_to_fibre, rms
 from .model import Sampler
 
-__all__ = ["Samples", "draw", "sample_invariances"]
+__all__ = ["REDRAWS", "Samples", "draw", "sample_invariances"]
 
-_REDRAWS = 16  # noise realisations behind the reference of a relative tolerance
+REDRAWS = 16
+"""Noise realisations behind the reference that a relative tolerance is a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,15 @@ def _check_tolerances(model: Sampler, tolerance: float | None, tolerance_hu: flo
 def _noise_reference(model: Sampler, image: Tensor, z: Tensor, seed: int) -> Tensor:
     """Median rms of ``Φ(x with redrawn noise) - z`` for one image ``(1, C, H, W)``."""
     bare = image[0, 0] if model.channels == 1 else image[0]
-    redrawn = model.redraw(bare, _REDRAWS, seed)  # type: ignore[misc]
-    if tuple(redrawn.shape) != (_REDRAWS, *bare.shape):
+    redrawn = model.redraw(bare, REDRAWS, seed)  # type: ignore[misc]
+    if tuple(redrawn.shape) != (REDRAWS, *bare.shape):
         raise DataError(
             "redraw returned another shape",
             where="redraw(x, n, seed)",
-            expected=(_REDRAWS, *bare.shape),
+            expected=(REDRAWS, *bare.shape),
             got=tuple(redrawn.shape),
         )
-    redrawn = redrawn.reshape(_REDRAWS, *image.shape[1:]).to(image)
+    redrawn = redrawn.reshape(REDRAWS, *image.shape[1:]).to(image)
     return rms(model.represent(redrawn) - z).median()
 
 

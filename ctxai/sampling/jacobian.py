@@ -4,7 +4,8 @@ A network of convolutions and rectifiers is linear around an image: its Jacobian
 of convolutions with the rectifiers' masks held fixed, and the transpose is the chain run backwards
 with the kernels turned. One run of the network records the masks; each product afterwards costs
 the convolutions alone, some two to three times less than through automatic differentiation. Any
-other function is differentiated by `torch.func`.
+other function is differentiated by `torch.func`. Attention is then computed by its plain sums: the
+fused kernels have no second derivative, by which the transpose of the transpose is taken.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.func import vjp
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -82,7 +84,8 @@ def linearise(phi: Product, x: Tensor) -> Linearisation:
             value, lambda w: _forwards(steps, w, end), lambda u: _backwards(steps, u, end), True
         )
     # u ↦ Jᵀu is linear, so its own transpose is w ↦ Jw: both reuse one forward pass
-    value, pull, *_ = vjp(phi, x)
+    with sdpa_kernel(SDPBackend.MATH):
+        value, pull, *_ = vjp(phi, x)
     _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(value))
     return Linearisation(value, lambda w: push(w)[0], lambda u: pull(u)[0], False)
 

@@ -1,8 +1,9 @@
 """Weights that others have published, read into our networks.
 
 ldct-benchmark (Eulig et al., "Benchmarking deep learning-based low-dose CT image denoising
-algorithms", Med. Phys. 2024) trains the same two denoisers: its CNN-10 is `Chen`, its WGAN-VGG the
-generator `Yang`, under the same names of tensors. Its networks see (HU + 1024 - mean) / sd with one
+algorithms", Med. Phys. 2024) trains the same denoisers: its CNN-10 is `Chen`, its WGAN-VGG the
+generator `Yang`, its RED-CNN and the generator of its DU-GAN are `RedCNN`, under the same names of
+tensors. Its networks see (HU + 1024 - mean) / sd with one
 mean and one sd for all its data, and are trained on targets normalised in the same way, so that the
 inverse adds the *mean*. (Its own script for DICOM files adds the sd instead: 20.7 HU too much.)
 """
@@ -16,11 +17,11 @@ from safetensors import SafetensorError
 
 from recon.errors import DataError
 
-from ..denoisers import Chen, Yang
+from ..denoisers import Chen, RedCNN, Yang
 from ..files.modules import first_misfit
 from ..files.tensors import require_finite
 
-__all__ = ["BENCHMARK_OFFSET_HU", "BENCHMARK_SCALE_HU", "load_ldct_benchmark"]
+__all__ = ["BENCHMARK_OFFSET_HU", "BENCHMARK_SCALE_HU", "METHODS", "load_ldct_benchmark"]
 
 BENCHMARK_OFFSET_HU = 481.45419786099086 - 1024.0
 """Mean of ldct-benchmark's training data, on the scale of HU."""
@@ -28,10 +29,16 @@ BENCHMARK_OFFSET_HU = 481.45419786099086 - 1024.0
 BENCHMARK_SCALE_HU = 502.18507379395044
 """Standard deviation of ldct-benchmark's training data [HU]."""
 
-_NETWORKS: dict[str, type[Chen] | type[Yang]] = {"cnn10": Chen, "wganvgg": Yang}
+METHODS: dict[str, type[Chen] | type[RedCNN] | type[Yang]] = {
+    "cnn10": Chen,
+    "redcnn": RedCNN,
+    "wganvgg": Yang,
+    "dugan": RedCNN,
+}
+"""Its methods that are known here, and the network of each."""
 
 
-def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
+def load_ldct_benchmark(method: str, path: str | Path) -> Chen | RedCNN | Yang:
     """Read a network that ldct-benchmark trained.
 
     Its files are pickles, which may run anything when they are opened, so a pickle is refused here;
@@ -39,14 +46,14 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
 
     Parameters
     ----------
-    method : {"cnn10", "wganvgg"}
+    method : {"cnn10", "redcnn", "wganvgg", "dugan"}
         Name of the method there.
     path : path
         Its ``model_state_dict`` as a safetensors file.
 
     Returns
     -------
-    Chen or Yang
+    Chen, RedCNN or Yang
         HU to HU, in evaluation mode and without gradients.
 
     Raises
@@ -67,11 +74,11 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
     (-542.55, 502.19)
     """
     path = Path(path)
-    if method not in _NETWORKS:
+    if method not in METHODS:
         raise DataError(
             "no network of ldct-benchmark that is known here",
             where="method",
-            expected=" or ".join(_NETWORKS),
+            expected=" or ".join(METHODS),
             got=method,
         )
     if path.suffix in (".pt", ".pth"):
@@ -87,7 +94,7 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | Yang:
     except (OSError, SafetensorError) as error:
         raise DataError("weights cannot be read", where=path, got=error) from None
     require_finite(tensors, path)
-    f = _NETWORKS[method](offset=BENCHMARK_OFFSET_HU, scale=BENCHMARK_SCALE_HU)
+    f = METHODS[method](offset=BENCHMARK_OFFSET_HU, scale=BENCHMARK_SCALE_HU)
     if wrong := first_misfit(f, tensors):
         key, expected, got = wrong
         raise DataError(

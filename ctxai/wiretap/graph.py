@@ -62,8 +62,10 @@ class NetworkGraph:
         self._calls: dict[str, list[fx.Node | None]] = {}
         self._blocks: list[fx.Node] = []
         self._names: dict[fx.Node, str] = {}
-        if isinstance(f, nn.Module):
-            single, tracer = _Single(f), _Tracer()
+        if isinstance(f, torch.jit.ScriptModule):
+            self.obstacle = "a TorchScript module has no layers inside that can be tapped"
+        elif isinstance(f, nn.Module):
+            single, tracer = _Single(f), _Tracer(_prefix(f))
             try:
                 self._graph = tracer.trace(single)
             except Exception as error:  # whatever a forward does that cannot be traced
@@ -117,7 +119,7 @@ class NetworkGraph:
             if node in tail and node is not layer:
                 for source in node.all_input_nodes:
                     if source in self._of_x and source not in tail:
-                        return f"{_words(source)} is used behind it by {_words(node)}"
+                        return f"{self._words(source)} is used behind it by {self._words(node)}"
         return None
 
     def cuts(self) -> list[str]:
@@ -206,6 +208,16 @@ class NetworkGraph:
             node = user
         return False
 
+    def _words(self, node: fx.Node) -> str:
+        if node.op == "placeholder":
+            return "the network's input"
+        if node.op == "output":
+            return "the network's output"
+        if node.op == "call_module":
+            return f"module {str(node.target).removeprefix(_prefix(self.f))!r}"
+        target = node.target if isinstance(node.target, str) else node.target.__name__
+        return f"operation {node.name!r} ({target})"
+
 
 class _Single(nn.Module):
     """A network as a function of one image: its other arguments keep their defaults."""
@@ -218,16 +230,27 @@ class _Single(nn.Module):
         return self.f(x)
 
 
+def _prefix(f: Callable[[torch.Tensor], torch.Tensor]) -> str:
+    """What stands before the names of a network's own modules in a trace of `_Single`.
+
+    A module that only changes the unit of another one says by ``names_of`` which that is.
+    """
+    inner = getattr(f, "names_of", None)
+    return f"f.{inner}." if isinstance(inner, str) else "f."
+
+
 class _Tracer(fx.Tracer):
     """Records which node each call of each module ends in, containers included."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
         super().__init__()
+        self.prefix = prefix
         self.calls: dict[str, list[fx.Node | None]] = {}
 
     def call_module(self, m, forward, args, kwargs):
         out = super().call_module(m, forward, args, kwargs)
-        name = self.path_of_module(m).removeprefix("f").removeprefix(".")
+        path = f"{self.path_of_module(m)}."
+        name = path.removeprefix(self.prefix)[:-1] if path.startswith(self.prefix) else ""
         if name not in ("", "input", "output"):  # the last two always mean those of the network
             self.calls.setdefault(name, []).append(out.node if isinstance(out, fx.Proxy) else None)
         return out
@@ -257,14 +280,3 @@ def _blocks(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[fx.Node]:
             node = next(between, None) if end is convolution else None
         ends.append(end)
     return ends
-
-
-def _words(node: fx.Node) -> str:
-    if node.op == "placeholder":
-        return "the network's input"
-    if node.op == "output":
-        return "the network's output"
-    if node.op == "call_module":
-        return f"module {str(node.target).removeprefix('f.')!r}"
-    target = node.target if isinstance(node.target, str) else node.target.__name__
-    return f"operation {node.name!r} ({target})"

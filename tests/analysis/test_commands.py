@@ -236,17 +236,58 @@ def test_bad_input_is_one_line(ct_folder, tiny_weights, tmp_path, capsys):
         fails(capsys, argv, out, expected)
 
 
-def test_a_denoiser_without_derivative_is_refused_before_it_is_trained_for(
+NUMPY = "import torch\ndef make():\n    return lambda x: torch.from_numpy(0.9 * x.numpy())\n"
+
+
+def test_what_needs_a_derivative_is_refused_where_there_is_none(
     ct_folder, tiny_weights, tmp_path, capsys
 ):
-    """Its anatomies ȳ need none, but x̄ are moved along a fibre, and d' is a derivative's."""
-    (tmp_path / "mine.py").write_text(
-        "import torch\ndef make():\n    return lambda x: torch.from_numpy(0.5 * x.numpy())\n"
-    )
+    """d' is a derivative's; and one that is not that of the answers is refused by its number."""
+    (tmp_path / "mine.py").write_text(NUMPY)
     own = ("--denoiser", f"{tmp_path / 'mine.py'}:make")
+    argv = words("projection-domain", ct_folder, tiny_weights, tmp_path / "out", *own)
+    said = ("cannot be differentiated", "without NumPy", "target-domain")
+    fails(capsys, argv, tmp_path / "out", *said)
+    (tmp_path / "mine.py").write_text("def make():\n    return lambda x: 0.5 * (x + x.detach())\n")
     for command in ("invariances", "projection-domain"):
         argv = words(command, ct_folder, tiny_weights, tmp_path / "out", *own)
-        fails(capsys, argv, tmp_path / "out", "cannot be differentiated", "without NumPy")
+        fails(capsys, argv, tmp_path / "out", "Jv is 50 % off finite differences")
+
+
+def test_without_a_derivative_plain_samples_are_drawn_and_the_rest_is_named(
+    ct_folder, tiny_weights, tmp_path, monkeypatch, capsys
+):
+    import analysis.training.recipes
+    from ctxai.sampling.model import InvarianceModel
+
+    def train_for(f, *, layers, domain, **_):
+        model = tiny_weights.load_model("chen", "output", domain)
+        return {
+            layer: InvarianceModel(Wiretap(f, layer), model.vae, model.cinn, domain, facts={})
+            for layer in layers
+        }
+
+    monkeypatch.setattr(analysis.training.recipes, "train_for", train_for)
+    (tmp_path / "mine.py").write_text(NUMPY)
+    more = ("--denoiser", f"{tmp_path / 'mine.py'}:make", "-n", 4)
+    for command in ("invariances", "target-domain"):
+        out = tmp_path / command
+        assert main(words(command, ct_folder, tiny_weights, out, *more)) == 0
+        told = "samples are not projected, and the near-null space is not looked at"
+        assert (told in capsys.readouterr().err) == (command == "invariances")
+    table = (tmp_path / "invariances/metrics.csv").read_text()
+    assert "near_null" not in table and "projected" not in table and "verdict" in table
+
+
+def test_a_unit_is_declared_and_recorded(ct_folder, tiny_weights, tmp_path, capsys):
+    out, known = tmp_path / "out", ("--denoiser", "chen", "--input", "water")
+    fails(capsys, words("target-domain", ct_folder, tiny_weights, out, *known), out, "--input")
+    (tmp_path / "mine.py").write_text("def make():\n    return lambda x: x.clamp(0, 4095)\n")
+    own = ("--denoiser", f"{tmp_path / 'mine.py'}:make", "--draws", 12, "--roi", 36, 42)
+    argv = words("projection-domain", ct_folder, tiny_weights, out, *own)
+    fails(capsys, argv, out, "air (-1000 HU) comes out", "try --input hu+1024")
+    assert main([*argv, "--input", "hu+1000"]) == 0
+    assert '"input": "hu+1000"' in (out / "run.json").read_text()
 
 
 def test_an_empty_slice_is_noted(tmp_path, tiny_weights, capsys):

@@ -261,3 +261,21 @@ def test_the_verdict_weighs_the_spread_at_equal_tolerance():
         assert (verdict.kind, verdict.spread) == ("invariances", width)
         assert words.label == label and verdict.holds
         assert any(f"{ratio:.2f} times" in reason for reason in words.reasons)
+
+
+def test_a_reference_that_was_pulled_towards_x_judges_no_spread():
+    """Of scans that Gauss–Newton does not bring to the fibre, the spread says nothing."""
+    x, layer = evidence_of(lambda x: x.clamp(-30.0, 30.0))  # no derivative beyond, and no way back
+    assert layer.reference.pulled > 1 and not layer.reference.converged
+    found = layer.of(x + 40.0 * normal(6, 16, 16), projected=True)
+    assert found.sd_ratio is None
+    assert (found.reference_pulled, found.reference_count) == (layer.reference.pulled, 8)
+    spread, noise = Spread(2.9, 2.0, 3.0, 24), Spread(35.0, 30.0, 40.0, 24)
+    verdict, words = judged(
+        spread, noise, covered=ideal_coverage(24), tolerance_hu=3.0, evidence=found
+    )
+    assert verdict.spread == "right"
+    assert any(f"{found.reference_pulled} of 8 scans" in reason for reason in words.reasons)
+    converged = evidence_of(low_pass)[1]
+    assert converged.reference.pulled == 0 and converged.reference.converged
+    assert converged.of(x + 40.0 * normal(6, 16, 16), projected=True).reference_pulled == 0

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tolerances import STUDIES
+from torch import nn
 
 from analysis.invariances.study import invariance_study
 from analysis.lesions.lesion import site_lesion
@@ -189,6 +190,29 @@ def test_projected_samples_keep_the_tolerance_and_share_v(scanner):
     assert value(study, "layer_change", layer="input", sampler="VAE_x + cINN, projected") <= 0.5
     verdicts = study.facts["verdicts"]
     assert verdicts["output, projected"]["holds"]
+
+
+def test_a_tolerance_and_what_it_is_judged_by_are_one_reference(scanner, monkeypatch):
+    """Whatever else is redrawn for the output, the layer's reference is drawn once."""
+    redraw = type(scanner).redraw
+
+    def uneven(self, x, count, seed, **how):
+        scans = redraw(self, x, count, seed, **how)
+        return torch.cat([scans[:16], x + 0.1 * (scans[16:] - x)])
+
+    monkeypatch.setattr(type(scanner), "redraw", uneven)
+    f = nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.Identity())
+    study = invariances(
+        {"0": known(fresh_scans(scanner), f, "x", "0")},
+        scanner,
+        n=6,
+        tolerance_hu=None,
+        tolerance=0.3,
+        seed=1,
+        **COMMON,
+    )
+    name = {"layer": "0", "sampler": "VAE_x + cINN, projected"}
+    assert 0.2 < value(study, "layer_change", **name) <= 0.3
 
 
 def test_misuse_is_refused(scanner):
