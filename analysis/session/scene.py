@@ -392,9 +392,8 @@ def models_for(
     )  # fmt: skip
     shape = None if scene is None else scene.patch.grid.shape
     trained_at = working_point(weights)
-    point = (
-        None if scene is None else scene.point(trained_at["mas"] if mas is None else mas, weights)
-    )
+    mas = trained_at["mas"] if mas is None else mas
+    point = None if scene is None else scene.point(mas, weights)
     wanted = list(dict.fromkeys(Wiretap(f, layer).layer for layer in layers))
     if not wanted:
         raise DataError("no layer to sample", where="--layers")

@@ -196,8 +196,9 @@ def test_a_tolerance_and_what_it_is_judged_by_are_one_reference(scanner, monkeyp
     """Whatever else is redrawn for the output, the layer's reference is drawn once."""
     redraw = type(scanner).redraw
 
-    def uneven(self, x, count, seed, **how):
-        scans = redraw(self, x, count, seed, **how)
+    def uneven(self, count, seed, **how):
+        scans = redraw(self, count, seed, **how)
+        x = self.low_dose(seed=seed, **how)[0]
         return torch.cat([scans[:16], x + 0.1 * (scans[16:] - x)])
 
     monkeypatch.setattr(type(scanner), "redraw", uneven)

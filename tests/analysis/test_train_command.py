@@ -42,7 +42,9 @@ def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypat
 
 def test_layers_of_the_images_size_get_a_flow_and_others_a_cinn() -> None:
     halved = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        torch.nn.Conv2d(1, 4, 3, padding=1),
+        torch.nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        torch.nn.ConvTranspose2d(4, 1, 2, stride=2),
     )
-    kinds = [sampler_for(Wiretap(halved, layer), {"patch": 16}) for layer in ("0", "1")]
-    assert kinds == ["flow", "cinn"]
+    kinds = [sampler_for(Wiretap(halved, layer), {"patch": 16}) for layer in ("0", "1", "output")]
+    assert kinds == ["flow", "cinn", "flow"]
