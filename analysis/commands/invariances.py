@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
 from analysis.session.options import SamplingOptions
 from recon import DataError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ctxai import Model
+
 __all__ = ["InvarianceOptions", "invariances"]
+
+_WORTH_A_WORD = 60.0  # [s]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +36,8 @@ class InvarianceOptions(SamplingOptions):
     """At other layers, samples are also projected until they change what the layer represents by at
     most this, in units of what redrawn noise does; left out by default."""
     projected: int | None = None
-    """How many of the samples are projected; all by default. How long that takes is measured, and
-    said before."""
+    """How many of the samples are projected; all by default. How long that takes is estimated from
+    one measured step, and said before, where it is more than a minute."""
 
     def check(self) -> None:
         """Refuse what cannot be studied, whatever the images."""
@@ -74,9 +82,12 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
 
     from analysis.invariances.study import invariance_study
 
+    scanner = scene.scanner(seed=options.seed, device=options.device)
+    if differentiable:
+        _note_cost(options, models, scanner.y)
     result = invariance_study(
         models,
-        scene.scanner(seed=options.seed, device=options.device),
+        scanner,
         denoiser=name,
         mas=options.mas,
         n=options.n,
@@ -88,3 +99,21 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     )
     samplers = {layer: model.sampler for layer, model in models.items()}
     options.write("invariances", scene, [result], networks, layers=list(models), sampler=samplers)
+
+
+def _note_cost(options: InvarianceOptions, models: Mapping[str, Model], x: Tensor) -> None:
+    """Say how long the projection of samples will take, if that is more than a minute."""
+    from analysis import session
+    from ctxai import projection_seconds
+
+    count = options.n if options.projected is None else min(options.projected, options.n)
+    seconds = sum(
+        projection_seconds(model.represent, x[None, None], count)
+        for layer, model in models.items()
+        if (options.tolerance_hu if layer == "output" else options.tolerance)
+    )
+    if seconds > _WORTH_A_WORD:
+        session.current().note(
+            f"projecting {count} samples after each layer takes about {seconds / 60:.0f} minutes, "
+            "by one measured step; --projected takes fewer"
+        )

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 from tolerances import STUDIES
+from torch import nn
 
 from analysis.invariances.study import invariance_study
 from analysis.lesions.lesion import site_lesion
@@ -203,7 +203,13 @@ def test_a_tolerance_and_what_it_is_judged_by_are_one_reference(scanner, monkeyp
     monkeypatch.setattr(type(scanner), "redraw", uneven)
     f = nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.Identity())
     study = invariances(
-        {"0": known(fresh_scans(scanner), f, "x", "0")}, scanner, n=6, tolerance_hu=None, tolerance=0.3, seed=1, **COMMON
+        {"0": known(fresh_scans(scanner), f, "x", "0")},
+        scanner,
+        n=6,
+        tolerance_hu=None,
+        tolerance=0.3,
+        seed=1,
+        **COMMON,
     )
     name = {"layer": "0", "sampler": "VAE_x + cINN, projected"}
     assert 0.2 < value(study, "layer_change", **name) <= 0.3
