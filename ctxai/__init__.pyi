@@ -20,6 +20,7 @@ from .representation.linear import LinearAutoencoder as LinearAutoencoder
 from .representation.spatial_vae import SpatialVAE as SpatialVAE
 from .representation.vae import VAE as VAE
 from .representation.vae import active_dimensions as active_dimensions
+from .sampling.cost import projection_seconds as projection_seconds
 from .sampling.draw import REDRAWS as REDRAWS
 from .sampling.draw import Samples as Samples
 from .sampling.draw import draw as draw

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
 from analysis.session.options import SamplingOptions
 from recon import DataError
 
+if TYPE_CHECKING:
+    from ctxai import InPlace, Model
+
 __all__ = ["InvarianceOptions", "invariances"]
+
+_WORTH_A_WORD = 60.0  # [s]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +34,8 @@ class InvarianceOptions(SamplingOptions):
     """At other layers, samples are also projected until they change what the layer represents by at
     most this, in units of what redrawn noise does; left out by default."""
     projected: int | None = None
-    """How many of the samples are projected; all by default. How long that takes is measured, and
-    said before."""
+    """How many of the samples are projected; all by default. How long that takes is estimated from
+    one measured step, and said before, where it is more than a minute."""
 
     def check(self) -> None:
         """Refuse what cannot be studied, whatever the images."""
@@ -73,11 +79,15 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     name, models = options.models(options.layers, "x", scene, networks, mas=options.mas)
 
     from analysis.invariances.study import invariance_study
+    from ctxai import InPlace
 
     f = next(iter(models.values())).wiretap.f
+    scanner = scene.scanner(f, seed=options.seed, device=options.device)
+    if differentiable:
+        _note_cost(options, models, InPlace(f, scanner.place, scanner.low_dose(options.mas)[0]))
     result = invariance_study(
         models,
-        scene.scanner(f, seed=options.seed, device=options.device),
+        scanner,
         denoiser=name,
         mas=options.mas,
         n=options.n,
@@ -89,3 +99,21 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     )
     samplers = {layer: model.sampler for layer, model in models.items()}
     options.write("invariances", scene, [result], networks, layers=list(models), sampler=samplers)
+
+
+def _note_cost(options: InvarianceOptions, models: Mapping[str, Model], place: InPlace) -> None:
+    """Say how long the projection of samples will take, if that is more than a minute."""
+    from analysis import session
+    from ctxai import PlacedTap, projection_seconds
+
+    count = options.n if options.projected is None else min(options.projected, options.n)
+    seconds = sum(
+        projection_seconds(PlacedTap(place, model.wiretap).phi, place.inside[None, None], count)
+        for layer, model in models.items()
+        if (options.tolerance_hu if layer == "output" else options.tolerance)
+    )
+    if seconds > _WORTH_A_WORD:
+        session.current().note(
+            f"projecting {count} samples after each layer takes about {seconds / 60:.0f} minutes, "
+            "by one measured step; --projected takes fewer"
+        )

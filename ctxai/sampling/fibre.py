@@ -24,7 +24,7 @@ from recon.errors import DataError
 
 from .jacobian import linearise
 
-__all__ = ["FibreResult", "project_to_fibre", "rms"]
+__all__ = ["CHUNK", "FibreResult", "Phi", "project_to_fibre", "rms"]
 
 _OUTER = 10  # Gauss–Newton steps, at most; most samples need three or four
 _INNER = 8  # conjugate-gradient iterations in each of the first steps, at most
@@ -35,7 +35,7 @@ _BISECTIONS = 14  # the pulled sample ends within 2⁻¹⁴ of the segment's len
 _POWER_ITERATIONS = 12
 _TARGET = 0.9  # of the tolerance, for the linearised residual of a step: no further than needed
 _FORCING = 0.3  # of the residual: a step that goes further trusts the linearisation too much
-_CHUNK, _CHUNK_ELSEWHERE = 8, 250  # images at once on a CPU, and on a GPU
+CHUNK, _CHUNK_ELSEWHERE = 8, 250  # images at once on a CPU, and on a GPU
 _TINY = 1e-30
 _MARGIN = 0.999  # aimed at, in units of the tolerance, so that rounding cannot break it
 
@@ -242,7 +242,7 @@ def project_to_fibre(
     if not bool((limit > 0).all()):
         raise DataError("tolerance is not positive", where="tolerance", got=tolerance)
     if chunk is None:
-        chunk = _CHUNK if x.device.type == "cpu" else _CHUNK_ELSEWHERE
+        chunk = CHUNK if x.device.type == "cpu" else _CHUNK_ELSEWHERE
     if damping <= 0 or chunk < 1:
         raise DataError(
             "damping and chunk are positive", where="damping, chunk", got=f"{damping}, {chunk}"

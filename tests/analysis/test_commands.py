@@ -2,14 +2,17 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
 import pytest
+import torch
 import zarr
 
 from analysis.main import COMMANDS, main
@@ -277,6 +280,25 @@ def test_without_a_derivative_plain_samples_are_drawn_and_the_rest_is_named(
         assert (told in capsys.readouterr().err) == (command == "invariances")
     table = (tmp_path / "invariances/metrics.csv").read_text()
     assert "near_null" not in table and "projected" not in table and "verdict" in table
+
+
+def test_what_projection_costs_is_said_before_it_is_paid(tmp_path, monkeypatch, capsys):
+    """A step that takes twice as long, or twice as many samples, costs twice as much."""
+    from analysis.commands.invariances import InvarianceOptions, _note_cost
+    from ctxai.sampling import cost
+
+    now = iter(range(0, 3000, 3))
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: float(next(now))))
+    asked = {"images": tmp_path, "denoiser": "own.py:make", "out": tmp_path}
+    model = SimpleNamespace(represent=torch.relu)
+    said = []
+    for n, layers in ((8, ["output"]), (16, ["output"]), (16, ["output", "1"])):
+        options = InvarianceOptions(**asked, n=n)
+        _note_cost(options, dict.fromkeys(layers, model), torch.ones(16, 16))
+        said.append(re.search(r"projecting (\d+) .* about (\d+) minutes", capsys.readouterr().err))
+    counts, minutes = zip(*((int(found[1]), int(found[2])) for found in said))
+    assert counts == (8, 16, 16)
+    assert minutes[1] == minutes[2] == 2 * minutes[0]  # none are projected after layer 1
 
 
 def test_a_unit_is_declared_and_recorded(ct_folder, tiny_weights, tmp_path, capsys):
