@@ -129,7 +129,8 @@ def write_series(
         if like is not None:
             uids = like.instance_uids
             own = uids[k : k + 1] if len(images) == len(like) else uids
-            ds.SourceImageSequence = [image_reference(uid) for uid in own]
+            if uids:  # slices of a volume file have none
+                ds.SourceImageSequence = [image_reference(uid) for uid in own]
         elif acquisition is not None:
             acquisition.put(ds, k)
         datasets.append(ds)
