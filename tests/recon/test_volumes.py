@@ -7,11 +7,13 @@ swapped axis moves it. Affines are checked against nibabel's own and against Sim
 import itertools
 
 import numpy as np
+import pydicom
 import pytest
 from ct_files import scene, write
 from real_data import DATA, needs
 
 from recon.dicom.images import CTImages, read_images
+from recon.dicom.write import write_series
 from recon.errors import DataError
 from recon.volumes.files import write_volume
 
@@ -161,9 +163,12 @@ def test_nrrd_in_any_of_a_patients_spaces(tmp_path, space):
         "space directions": np.diag(np.multiply((0.875, 0.75, 1.5), signs)),
     }  # fmt: skip
     nrrd.write(str(tmp_path / "ct.nrrd"), images.hu.transpose(2, 1, 0), header)
-    back = read_images(tmp_path / "ct.nrrd")
-    assert np.array_equal(back.hu, images.hu)
-    assert place_of(back, MARKED) == pytest.approx(PLACE, abs=1e-6)
+    header["space directions"] = header["space directions"][[1, 0, 2]]  # a row an axis of the array
+    nrrd.write(str(tmp_path / "turned.nrrd"), images.hu.transpose(1, 2, 0), header)
+    for name in ("ct.nrrd", "turned.nrrd"):
+        back = read_images(tmp_path / name)
+        assert np.array_equal(back.hu, images.hu)
+        assert place_of(back, MARKED) == pytest.approx(PLACE, abs=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -185,9 +190,8 @@ def test_a_series_of_a_volume_has_a_study_of_its_own(tmp_path):
     first = read_images(write_volume(tmp_path / "a.nii", images.hu, like=images))
     second = read_images(write_volume(tmp_path / "b.nii", images.hu + 1, like=images))
     assert first.study_uid and first.study_uid != second.study_uid
-    from recon.dicom.write import write_series
-
-    write_series(tmp_path / "out", first.hu, like=first, series_description="same")
+    files = write_series(tmp_path / "out", first.hu, like=first, series_description="same")
+    assert "SourceImageSequence" not in pydicom.dcmread(files[0]), "it has no images in DICOM"
     back = read_images(tmp_path / "out")
     assert np.array_equal(back.hu, first.hu)
     assert back.positions == pytest.approx(first.positions, abs=1e-6)
