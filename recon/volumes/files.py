@@ -21,11 +21,10 @@ from ..storage import write_atomic
 from ..units import hu_remark
 from .axial import AxialVolume, affine_of, axial_volume
 
-__all__ = ["SUFFIXES", "is_volume", "read_volume", "write_volume"]
+__all__ = ["is_volume", "read_volume", "require_volume_format", "write_volume"]
 
-SUFFIXES = (".nii", ".nii.gz", ".nrrd")
-"""What the names of volume files end in."""
-
+_SUFFIXES = (".nii", ".nii.gz", ".nrrd")
+_PACKAGES = {"nibabel": ("nibabel", ".nii, .nii.gz"), "nrrd": ("pynrrd", ".nrrd")}
 _RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # to LPS, and back
 _SPACES = {
     "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
@@ -50,7 +49,28 @@ class Placed(Protocol):
 
 def is_volume(path: Path) -> bool:
     """Whether a file's name is that of a NIfTI or NRRD file."""
-    return path.name.lower().endswith(SUFFIXES)
+    return path.name.lower().endswith(_SUFFIXES)
+
+
+def _is_nrrd(path: Path) -> bool:
+    return path.name.lower().endswith(".nrrd")
+
+
+def require_volume_format(path: str | Path) -> None:
+    """Refuse a file that cannot be written: no name of a volume, or its package is missing.
+
+    Examples
+    --------
+    >>> from recon import DataError, require_volume_format
+    >>> try:
+    ...     require_volume_format("slices.mha")
+    ... except DataError as error:
+    ...     print(error)
+    unknown format (slices.mha): expected .nii or .nii.gz or .nrrd
+    """
+    if not is_volume(Path(path)):
+        raise DataError("unknown format", where=path, expected=" or ".join(_SUFFIXES))
+    _package("nrrd" if _is_nrrd(Path(path)) else "nibabel")
 
 
 def read_volume(path: Path) -> AxialVolume:
@@ -67,7 +87,7 @@ def read_volume(path: Path) -> AxialVolume:
     UserWarning
         If the numbers are odd for HU, or a NIfTI file's two affines disagree.
     """
-    read = _read_nrrd if path.name.lower().endswith(".nrrd") else _read_nifti
+    read = _read_nrrd if _is_nrrd(path) else _read_nifti
     try:
         values, affine = read(path)
     except DataError:
@@ -151,8 +171,7 @@ def write_volume(
 unknown mAs)
     """
     path, images = Path(path), np.asarray(hu)
-    if not is_volume(path):
-        raise DataError("unknown format", where=path, expected=" or ".join(SUFFIXES))
+    require_volume_format(path)
     if images.ndim != 3 or images.size == 0:
         raise DataError("images", where="hu", expected="(slices, rows, cols)", got=images.shape)
     if not np.isfinite(images).all():
@@ -175,7 +194,7 @@ unknown mAs)
     if whole and max(images.max(), -1 - images.min()) > _MOST:
         raise DataError("values beyond int16", where="hu", got=f"{images.min()} to {images.max()}")
     values = images.transpose(2, 1, 0).astype(np.int16 if whole else np.float32)
-    if path.name.lower().endswith(".nrrd"):
+    if _is_nrrd(path):
         content = _nrrd_bytes(values, affine, slice_thickness)
     else:
         content = _nifti_bytes(values, affine)
@@ -184,20 +203,21 @@ unknown mAs)
     return write_atomic(path, content)
 
 
-def _package(name: str, distribution: str) -> Any:
+def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
+        distribution, suffixes = _PACKAGES[name]
         raise DataError(
             f"{distribution} is not installed, which reads and writes these files",
-            where=", ".join(SUFFIXES[:2] if name == "nibabel" else SUFFIXES[2:]),
+            where=suffixes,
             remedy="pip install 'ctxai[images]', or give a DICOM series",
         ) from None
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (i, j, k), and their affine in LPS."""
-    nibabel = _package("nibabel", "nibabel")
+    nibabel = _package("nibabel")
     image = nibabel.load(path)
     header = image.header
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
@@ -227,7 +247,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    nrrd = _package("nrrd", "pynrrd")
+    nrrd = _package("nrrd")
     header = nrrd.read_header(str(path))
     if "data file" in header or "datafile" in header:
         raise DataError("the voxels are in another file", where=f"{path}, data file")
@@ -258,7 +278,7 @@ def _read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nifti_bytes(values: np.ndarray, affine: np.ndarray) -> bytes:
-    nibabel = _package("nibabel", "nibabel")
+    nibabel = _package("nibabel")
     image = nibabel.Nifti1Image(values, _RAS @ affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(_RAS @ affine, code=1)
@@ -267,7 +287,7 @@ def _nifti_bytes(values: np.ndarray, affine: np.ndarray) -> bytes:
 
 
 def _nrrd_bytes(values: np.ndarray, affine: np.ndarray, thickness: float) -> bytes:
-    nrrd, content = _package("nrrd", "pynrrd"), io.BytesIO()
+    nrrd, content = _package("nrrd"), io.BytesIO()
     header = {
         "space": "left-posterior-superior",
         "space directions": affine[:3, :3].T,
