@@ -30,7 +30,7 @@ COMMANDS = {
     "projection-domain": "what the scanner could tell apart, and who lost it",
     "phantom": "a synthetic helical scan, as projection files",
     "recon": "slices of a projection scan, as a DICOM series",
-    "simulate": "a projection scan at lower doses, and its slices",
+    "simulate": "a projection scan, or images, at lower doses",
     "inspect": "what a projection scan is, in numbers and as a picture",
     "verify": "whether a projection scan is whole and sound",
     "report": "make the report of a run again",

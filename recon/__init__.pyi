@@ -44,5 +44,8 @@ from .scan.tube_current import modulated_exposures as modulated_exposures
 from .tube import mu_water as mu_water
 from .tube import photons_per_column as photons_per_column
 from .units import AIR_HU as AIR_HU
+from .units import hu_remark as hu_remark
 from .units import hu_to_mu as hu_to_mu
 from .units import mu_to_hu as mu_to_hu
+from .volumes.files import require_volume_format as require_volume_format
+from .volumes.files import write_volume as write_volume

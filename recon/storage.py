@@ -91,7 +91,7 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def digest_files(paths: Sequence[str | Path]) -> dict[str, str]:
     """SHA-256 of each file, by file name: the inputs that a run used."""
     digests = {}
-    for path in map(Path, paths):
+    for path in dict.fromkeys(map(Path, paths)):  # a volume file holds many slices
         with open(path, "rb") as handle:
             digests[path.name] = hashlib.file_digest(handle, "sha256").hexdigest()
     return digests

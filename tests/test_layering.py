@@ -29,7 +29,7 @@ PAST_THE_FACE = {
 ROOMS = {  # from the ground up: a room may use those that stand before it
     "recon": (
         "errors units storage engine checks geometry tube dose fbp backends operator scan helical "
-        "dicom dicom_image ctpd phantom warm"
+        "volumes dicom dicom_image ctpd phantom warm"
     ),
     "ctxai": (
         "files precision data wiretap representation denoisers training sampling weights eulig2024"

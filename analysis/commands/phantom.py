@@ -55,7 +55,8 @@ def phantom(
         out: Folder for the series, new or empty.
         anatomy: What is scanned.
         volume: What is scanned instead: a NumPy archive (.npz) with hu (slices, rows, cols), z
-            upwards, and spacing_mm of the three; or a folder with an axial CT series.
+            upwards, and spacing_mm of the three; a folder with an axial CT series; or a NIfTI or
+            NRRD file in HU.
         scanner: Geometry: Siemens Flash with z-flying focal spot, or GE Discovery.
         length: Way of the focal spot along z [mm]: 76.8 by default, and for a volume its height
             and one turn, so that every slice is complete.

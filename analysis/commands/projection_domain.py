@@ -29,7 +29,7 @@ class PairOptions(StudyOptions):
     """What the study of two anatomies is given."""
 
     images: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder of CT images of one series (DICOM); or else a phantom."""
+    """CT images of one series: a DICOM folder, or a NIfTI or NRRD file; or else a phantom."""
     phantom: Literal["thorax", "abdomen", "head"] | None = None
     """A random slice of this anatomy, drawn from --seed, without noise of its own."""
     other: Literal["lesion", "sample"] = "lesion"

@@ -14,10 +14,18 @@ from recon import DataError
 if TYPE_CHECKING:
     from recon import ImageGrid, Scan
 
-__all__ = ["SliceOptions", "SlicePlan", "plan_slices", "reconstruct_slices", "write_slices"]
+__all__ = [
+    "SliceOptions",
+    "SlicePlan",
+    "plan_slices",
+    "reconstruct_slices",
+    "write_beside",
+    "write_slices",
+]
 
 _MOST_SLICES = 20000
 _MOST_PIXELS = 8192
+_INT16 = -32768, 32767
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class SliceOptions:
     """Single-slice rebinning: several times faster, with cone-beam artefacts."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the backprojection runs."""
+    volume: Literal["nii.gz", "nrrd"] | None = None
+    """Also write the slices of each series as one file, slices.nii.gz or slices.nrrd."""
 
     def check(self) -> None:
         """Refuse what cannot be reconstructed, whatever the scan."""
@@ -64,9 +74,11 @@ class SliceOptions:
                 "the range runs backwards", where="--z-range", expected="LO ≤ HI",
                 got=f"{self.z_range[0]:g} {self.z_range[1]:g}",
             )  # fmt: skip
-        from recon import check_window
+        from recon import check_window, require_volume_format
 
         check_window(self.window)
+        if self.volume is not None:
+            require_volume_format(f"slices.{self.volume}")
 
 
 @dataclass(frozen=True)
@@ -167,7 +179,7 @@ def reconstruct_slices(
 def write_slices(
     folder: Path, hu: np.ndarray, scan: Scan, plan: SlicePlan, *, source: Scan | None = None
 ) -> list[Path]:
-    """Write reconstructed slices as a DICOM series in patient coordinates.
+    """Write reconstructed slices as a DICOM series in patient coordinates, and as a volume.
 
     Parameters
     ----------
@@ -183,6 +195,15 @@ def write_slices(
     from recon import scan_acquisition, write_series
 
     acquisition = scan_acquisition(scan, grid=plan.grid, z=plan.z, source=source)
+    write_beside(
+        folder,
+        hu,
+        plan.options,
+        spacing=plan.grid.spacing,
+        slice_thickness=plan.options.slice_thickness,
+        positions=acquisition.positions,
+        orientation=acquisition.orientation,
+    )
     simulated = "" if source is None else "simulated "
     return write_series(
         folder,
@@ -200,3 +221,12 @@ def write_slices(
         kernel=plan.options.window,
         uid_seed=scan.series_uid,
     )
+
+
+def write_beside(folder: Path, hu: np.ndarray, options: SliceOptions, **geometry: Any) -> None:
+    """Write the slices of a series as one file in its folder too, in whole HU, if asked for."""
+    from recon import write_volume
+
+    if options.volume is not None:
+        whole = np.rint(np.clip(hu, *_INT16)).astype(np.int16)
+        write_volume(folder / f"slices.{options.volume}", whole, **geometry)

@@ -90,7 +90,7 @@ class SamplingOptions(StudyOptions):
     """What a study that draws samples is given besides."""
 
     images: Annotated[Path, arg(metavar="DIR")]
-    """Folder of CT images of one series (DICOM)."""
+    """CT images of one series: a folder of DICOM files, or a NIfTI or NRRD file."""
     sampler: Literal["flow", "cinn"] | None = None
     """cinn (VAE and cINN) or flow (flow matching in pixel space); by default the one that was
     measured better: cinn after the output, flow after layers inside. What has to be trained for

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from recon.errors import DataError
+from recon.units import hu_remark
 
 from .fibre import project_to_fibre, rms
 from .model import Sampler
@@ -67,6 +69,9 @@ def _batched(x: Tensor, model: Sampler) -> Tensor:
         )
     if not bool(torch.isfinite(batch).all()):
         raise DataError("image holds NaN or infinite values", where="x")
+    remark = hu_remark(batch.detach().cpu().numpy()) if model.unit == "HU" else None
+    if remark:
+        warnings.warn(f"x is taken as HU, but it holds {remark}", stacklevel=4)
     return batch
 
 
@@ -239,6 +244,12 @@ def sample_invariances(
     DataError
         If x or v do not fit, both tolerances are given, one is given in domain "y", a relative one
         without ``model.redraw``, or ``tolerance_hu`` elsewhere than at the output.
+
+    Warns
+    -----
+    UserWarning
+        If x can hardly be HU although the model's unit is (`recon.hu_remark`): numbers from 0 to 1,
+        a mean far from any tissue's, stored numbers with their offset.
 
     Examples
     --------

@@ -1,19 +1,25 @@
-"""CT Image Storage: the slices of one series in HU, checked for what the physics relies on.
+"""CT slices in HU with their geometry, checked for what the physics relies on.
 
-New series are written by :func:`recon.write_series`.
+They come from DICOM files (CT Image Storage, one series), or from a NIfTI or NRRD file. New series
+are written by :func:`recon.write_series`, volumes by :func:`recon.write_volume`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
+from ..scan.scan import derived_uid
+from ..volumes.files import is_volume, read_volume
 from .slice import LEAST_TILT, read_slice
 
 __all__ = ["CTImages", "read_images"]
@@ -24,6 +30,9 @@ _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class CTImages:
     """Slices of one CT series, sorted along their normal (feet to head for axial slices).
+
+    A sequence of slices, each with its own place, thickness and exposure; for NumPy, the array of
+    their CT numbers.
 
     Parameters
     ----------
@@ -47,6 +56,17 @@ class CTImages:
         The files, in the order of the slices.
     instance_uids, study_uid, frame_uid
         UIDs of the source, to be referred to by what is derived from it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from recon import CTImages
+    >>> images = CTImages(
+    ...     hu=np.zeros((2, 4, 4), np.float32), spacing=(1.0, 1.0), kvp=None,
+    ...     positions=np.array([[0.0, 0.0, 5.0], [0.0, 0.0, 6.5]]),
+    ...     thicknesses=np.full(2, 1.5), exposures=np.full(2, np.nan))
+    >>> [float(one.positions[0, 2]) for one in images], np.asarray(images).shape
+    ([5.0, 6.5], (2, 4, 4))
     """
 
     hu: np.ndarray
@@ -77,16 +97,35 @@ class CTImages:
     def __len__(self) -> int:
         return len(self.hu)
 
+    def __iter__(self) -> Iterator[CTImages]:
+        """Each slice, as indexing gives it."""
+        return (self[k] for k in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The CT numbers (slices, rows, cols) [HU]."""
+        return np.array(self.hu, dtype=dtype, copy=copy)
+
     def __getitem__(self, which: int | slice) -> CTImages:
-        """Return some of the slices, with their own thickness and exposure."""
+        """Return some of the slices, with their own thickness and exposure.
+
+        A number gives the series of that one slice.
+
+        Raises
+        ------
+        IndexError
+            If there is no slice of that number.
+        """
         if not isinstance(which, slice):
-            which = slice(which, which + 1 or None)
+            k = range(len(self))[operator.index(which)]  # raises IndexError past the end
+            which = slice(k, k + 1)
         per_slice = ("hu", "positions", "thicknesses", "exposures", "files", "instance_uids")
         return replace(self, **{name: getattr(self, name)[which] for name in per_slice})
 
     def describe(self) -> str:
         """Say in one line what the series is, without identity."""
         slices, rows, cols = self.hu.shape
+        if not slices:
+            return "no slices"
         (sy, sx), z = self.spacing, self.positions[:, 2]
         return (
             f"{slices} slice{'s' if slices > 1 else ''} of {rows} × {cols}, "
@@ -101,16 +140,20 @@ class CTImages:
 
 
 def read_images(path: str | Path) -> CTImages:
-    """Read one CT series: a file, or a folder whose DICOM files belong to one series.
+    """Read one CT series: a folder whose DICOM files belong to one series, or a file.
 
     ``HU = stored · slope + intercept``; padding becomes -1000 HU. mAs is tube current
     (0018,1151) × exposure time (0018,1150) / 1000, and (0018,1153) or (0018,1152) only where those
     are absent. Files that are not DICOM are ignored unless they are named .dcm.
 
+    A NIfTI (.nii, .nii.gz) or NRRD (.nrrd) file is taken as HU, in its own place and pixels, its
+    axes turned into those of an axial series. It states neither voltage nor exposure; as slice
+    thickness serves the distance of the slices.
+
     Parameters
     ----------
     path : str or Path
-        A file or a folder; subfolders are not searched.
+        A folder, whose subfolders are not searched; a DICOM, NIfTI or NRRD file.
 
     Returns
     -------
@@ -120,7 +163,8 @@ def read_images(path: str | Path) -> CTImages:
     ------
     DataError
         If there is nothing to read, a file is broken, not CT, compressed in a way that cannot be
-        decoded, or of another series or matrix than the rest.
+        decoded, or of another series or matrix than the rest; if a volume is oblique or not axial,
+        or the package that reads it is not installed.
 
     Warns
     -----
@@ -142,13 +186,21 @@ def read_images(path: str | Path) -> CTImages:
     path = Path(path).expanduser()
     if not path.exists():
         raise DataError("no such file or folder", where=path)
+    if path.is_file() and is_volume(path):
+        return _from_volume(path)
     found = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
     slices = [one for file in found if (one := read_slice(file, must=file == path)) is not None]
     if not slices:
+        volumes = [file.name for file in found if is_volume(file)]
         raise DataError(
-            "folder without DICOM images", where=path, expected="CT Image Storage",
-            remedy="name the folder that holds the files themselves; subfolders are not searched",
-        )  # fmt: skip
+            "folder without DICOM images",
+            where=path,
+            expected="CT Image Storage",
+            got=f"volumes: {', '.join(volumes[:3])}" if volumes else None,
+            remedy="name the volume file itself"
+            if volumes
+            else "name the folder that holds the files themselves; subfolders are not searched",
+        )
     first = slices[0]
     for other in slices[1:]:
         for name, tag in (
@@ -192,6 +244,24 @@ def read_images(path: str | Path) -> CTImages:
     )
     _warn(images, [one["stated_mas"] for one in slices], path)
     return images
+
+
+def _from_volume(path: Path) -> CTImages:
+    """The slices of a volume file; what is derived from one volume belongs to one study."""
+    volume = read_volume(path)
+    n = len(volume.hu)
+    content = hashlib.sha256(volume.hu.tobytes() + volume.positions.tobytes()).hexdigest()
+    return CTImages(
+        hu=volume.hu,
+        spacing=volume.spacing,
+        positions=volume.positions,
+        thicknesses=np.full(n, volume.distance),
+        exposures=np.full(n, np.nan),
+        kvp=None,
+        orientation=volume.orientation,
+        files=(path,) * n,
+        study_uid=derived_uid("volume", content),
+    )
 
 
 def _warn(images: CTImages, stated: Sequence[float], path: Path) -> None:

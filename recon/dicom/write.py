@@ -39,7 +39,7 @@ def write_series(
     positions: Any = None,
     series_description: str,
     kvp: float | None = None,
-    mas: float | None = None,
+    mas: Any = None,
     kernel: str = "",
     uid_seed: int | str | None = None,
 ) -> list[Path]:
@@ -67,9 +67,10 @@ def write_series(
         whose middle lies at x = y = 0.
     series_description : str
         At most 64 characters.
-    kvp, mas : float, optional
-        Tube voltage [kV] and exposure per rotation [mAs] that the images stand for; without a
-        number the file says nothing.
+    kvp : float, optional
+        Tube voltage [kV] that the images stand for; without a number the files say nothing.
+    mas : float or array, shape (slices,), optional
+        Likewise their exposure per rotation [mAs].
     kernel : str
         Window or kernel of the reconstruction, at most 16 characters.
     uid_seed : int or str, optional
@@ -105,9 +106,13 @@ def write_series(
         raise DataError("images hold NaN or infinite values", where="hu")
     _check_text("series_description", series_description, 64)
     _check_text("kernel", kernel, 16)
-    for name, number in (("kvp", kvp), ("mas", mas)):
-        if number is not None and not 0.0 < float(number) < 1e6:
-            raise DataError(f"{name} is not positive", where=name, got=number)
+    for name, value, most in (("kvp", kvp, 1), ("mas", mas, len(images))):
+        numbers = np.array([]) if value is None else array(name, value).ravel()
+        if not ((numbers > 0.0) & (numbers < 1e6)).all():
+            raise DataError(f"{name} is not positive", where=name, got=value)
+        if numbers.size not in (0, 1, most):
+            raise DataError(f"one {name} is needed, or one per slice", where=name, got=value)
+    exposures = [None] * len(images) if mas is None else np.broadcast_to(mas, len(images)).tolist()
     if like is not None:
         spacing, slice_thickness, positions = _as_in(
             like, images, spacing, slice_thickness, positions
@@ -119,7 +124,9 @@ def write_series(
     datasets = []
     for k, image in enumerate(images):
         pixels = np.rint(np.clip(image, *HU_RANGE)).astype("<i2")
-        ds = derived_slice(pixels, kvp=kvp, mas=mas, kernel=kernel, description=series_description)
+        ds = derived_slice(
+            pixels, kvp=kvp, mas=exposures[k], kernel=kernel, description=series_description
+        )
         ds.InstanceNumber = k + 1
         ds.PixelSpacing = [decimal(length) for length in lengths]
         ds.SliceThickness = decimal(thicknesses[k])
@@ -129,7 +136,8 @@ def write_series(
         if like is not None:
             uids = like.instance_uids
             own = uids[k : k + 1] if len(images) == len(like) else uids
-            ds.SourceImageSequence = [image_reference(uid) for uid in own]
+            if uids:  # slices of a volume file have none
+                ds.SourceImageSequence = [image_reference(uid) for uid in own]
         elif acquisition is not None:
             acquisition.put(ds, k)
         datasets.append(ds)

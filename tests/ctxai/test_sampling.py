@@ -249,3 +249,25 @@ def test_plain_arrays_end_to_end():
     open_ = SAMPLING["law of what z leaves open"]
     assert unseen.mean() == pytest.approx(0.0, abs=open_)  # not the -0.5 of x
     assert unseen.std() == pytest.approx(1.0, abs=open_)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (torch.linspace(0, 1, SIDE**2), "from 0 to 1: scaled"),
+        (torch.linspace(0, 2300, SIDE**2), "from 0 to 2300 .*1000 or 1024 above HU"),
+        (torch.linspace(0, 65535, SIDE**2), "a mean of 3276[78]"),
+        (torch.full((SIDE**2,), -2048.0), "a mean of -2048"),
+    ],
+)
+def test_an_image_that_can_hardly_be_in_hu_is_remarked_upon(x, words):
+    model, x = build(Blur(), "output", 1), x.reshape(SIDE, SIDE)
+    with pytest.warns(UserWarning, match=f"taken as HU, but it holds .*{words}"):
+        draw(model, x, n=1, seed=1)
+    draw(build(Blur(), "output", 1, unit="1"), x, n=1, seed=1)  # in the unit of another model
+
+
+@pytest.mark.parametrize("low, high", [(0, 0), (-1024, 3071), (-1000, -1000), (20, 80), (0, 400)])
+def test_an_image_that_may_be_in_hu_is_not(low, high):
+    x = torch.linspace(low, high, SIDE**2).reshape(SIDE, SIDE)
+    draw(build(Blur(), "output", 1), x, n=1, seed=1)  # warnings are errors here

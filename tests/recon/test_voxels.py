@@ -4,16 +4,19 @@ import math
 
 import numpy as np
 import pytest
+from ct_files import write
 from helical_scans import elements
 from real_data import DATA, needs
 from scipy.ndimage import map_coordinates
 
+from recon.dicom.images import read_images
 from recon.dicom.write import write_series
 from recon.errors import DataError
 from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom
 from recon.phantom.volumes.files import read_volume
 from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.helix import HelicalScan
+from recon.volumes.files import write_volume
 
 VOXELS = {
     # float32 sums of some ten terms of about 1
@@ -217,6 +220,15 @@ def test_a_series_of_slices_is_a_volume(tmp_path):
     write_series(tmp_path / "gap", hu, positions=[10.0, 12.0, 14.0, 18.0], **setting)
     with pytest.raises(DataError, match="evenly"):
         read_volume(tmp_path / "gap", mu_water=0.02)
+
+
+def test_a_nifti_file_is_the_volume_that_its_series_is(tmp_path):
+    pytest.importorskip("nibabel", reason="nibabel is not installed: pip install '.[images]'")
+    write(tmp_path / "series")
+    images = read_images(tmp_path / "series")
+    file = write_volume(tmp_path / "ct.nii.gz", images.hu, like=images)
+    one, two = (read_volume(path, mu_water=0.02) for path in (tmp_path / "series", file))
+    assert np.array_equal(one.hu, two.hu) and one.spacing == pytest.approx(two.spacing, abs=1e-6)
 
 
 def test_volumes_that_reach_the_tube_are_refused():

@@ -1,4 +1,4 @@
-"""Voxel volumes from files: a NumPy archive, or a CT series."""
+"""Voxel volumes from files: a NumPy archive, a CT series, or a NIfTI or NRRD file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...volumes.files import is_volume
 from .voxels import VoxelPhantom
 
 __all__ = ["read_volume"]
@@ -29,7 +30,8 @@ def read_volume(path: str | Path, *, mu_water: float) -> VoxelPhantom:
     ----------
     path : str or Path
         A NumPy archive (.npz) with ``hu`` (slices, rows, cols), z upwards, and ``spacing_mm``, one
-        distance for each of the three; or a folder with an axial CT series of DICOM files.
+        distance for each of the three; a folder with an axial CT series of DICOM files; or a NIfTI
+        or NRRD file in HU.
     mu_water : float
         Attenuation of water [1/mm].
 
@@ -53,7 +55,7 @@ def read_volume(path: str | Path, *, mu_water: float) -> VoxelPhantom:
     VoxelPhantom(3 × 4 × 5 voxels of 3 × 2 × 2 mm)
     """
     path = Path(path).expanduser()
-    if path.is_dir():
+    if path.is_dir() or is_volume(path):
         hu, spacing = _series(path)
     else:
         hu, spacing = _archive(path)
@@ -64,7 +66,10 @@ def read_volume(path: str | Path, *, mu_water: float) -> VoxelPhantom:
 
 
 def _archive(path: Path) -> tuple[Any, Any]:
-    expected = "a .npz with hu (slices, rows, cols) and spacing_mm, or a folder of DICOM files"
+    expected = (
+        "a .npz with hu (slices, rows, cols) and spacing_mm, a .nii, .nii.gz or .nrrd in HU, or a "
+        "folder of DICOM files"
+    )
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             found = {name: archive[name] for name in ("hu", "spacing_mm") if name in archive}

@@ -1,0 +1,1 @@
+"""Voxel volumes of other formats, NIfTI and NRRD, in the axes and the order of a DICOM series."""
