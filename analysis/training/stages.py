@@ -70,7 +70,7 @@ class Recipe:
     """Sizes, steps and rates of a training. The default is reduced to minutes on two cores."""
 
     name: str = "reduced"
-    slices: int = 240
+    slices: int = 600
     held_out: int = 16
     own_slices: int = 64  # for the samplers of a user's own denoiser
     chen_steps: int = 2000
@@ -80,8 +80,8 @@ class Recipe:
     vae_channels: tuple[int, int] = (16, 12)  # of VAE_x and VAE_y, for each 4 × 4 pixels
     vae_noise: float = 2.0  # standard deviation of the likelihood of both [HU]
     vae_width: int = 64
-    inn_steps: int = 5000  # of the output; layers inside leave less open
-    inn_inner_steps: int = 2000
+    inn_steps: tuple[int, int] = (16000, 5000)  # after the output, in domains x and y
+    inn_inner_steps: int = 4000  # layers inside leave less open
     inn_batch: int = 8
     inn_blocks: int = 8
     inn_hidden: int = 64
@@ -317,7 +317,9 @@ class Stages:
             ),
             stage,
         )
-        steps = recipe.inn_steps if wiretap.layer == "output" else recipe.inn_inner_steps
+        steps = recipe.inn_inner_steps
+        if wiretap.layer == "output":
+            steps = pick_domain(recipe.inn_steps, domain)
         task = INNTask(
             cinn, vae, wiretap, pairs.batch, domain=domain, batch=recipe.inn_batch, steps=steps,
             lr=2e-3,

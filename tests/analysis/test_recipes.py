@@ -20,7 +20,7 @@ from recon import DataError
 
 TINY = Recipe(
     name="tiny", slices=2, held_out=2, own_slices=2, chen_steps=2, yang_start_steps=1,
-    yang_wgan_steps=1, vae_steps=2, vae_width=8, inn_steps=2,
+    yang_wgan_steps=1, vae_steps=2, vae_width=8, inn_steps=(2, 2),
     inn_inner_steps=2, inn_batch=2, inn_blocks=1, inn_hidden=8, flow_steps=2, flow_batch=2,
     flow_tune_steps=1, flow_widths=(8, 8, 8), batch=2,
 )  # fmt: skip
