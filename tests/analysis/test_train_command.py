@@ -20,15 +20,20 @@ def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypat
     monkeypatch.setattr(analysis.training.recipes, "train_for", train_for)
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"
-        "def make():\n"
-        "    half = nn.Conv2d(4, 4, 3, stride=2, padding=1)\n"
-        "    back = nn.ConvTranspose2d(4, 1, 2, stride=2)\n"
-        "    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), half, back)\n"
+        "class Near(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        half = nn.Conv2d(4, 4, 3, stride=2, padding=1)\n"
+        "        back = nn.ConvTranspose2d(4, 1, 2, stride=2)\n"
+        "        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), half, back)\n"
+        "    def forward(self, x):\n"
+        "        return x + 0.05 * self.body(x)\n"
+        "make = Near\n"
     )
     out = tmp_path / "out"
     words = ["train", "--denoiser", f"{tmp_path / 'net.py'}:make", "--out", str(out)]
-    assert main([*words, "--layers", "0", "1", "output"]) == 0
-    flows, cinns = ("0", "output"), ("1",)  # the second layer is no map of the image's size
+    assert main([*words, "--layers", "body.0", "body.1", "output"]) == 0
+    flows, cinns = ("body.0", "output"), ("body.1",)  # the second layer is no map of the image's size
     assert asked == [
         (layers, domain, sampler, out / "trained")
         for domain in ("x", "y")
@@ -36,7 +41,7 @@ def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypat
     ]
     assert capsys.readouterr().out.strip() == str(out / "trained")
     asked.clear()
-    assert main([*words, "--layers", "0", "output", "--sampler", "cinn"]) == 0
+    assert main([*words, "--layers", "body.0", "output", "--sampler", "cinn"]) == 0
     assert [(layers, sampler) for layers, _, sampler, _ in asked] == 2 * [(flows, "cinn")]
 
 
