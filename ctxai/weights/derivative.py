@@ -19,7 +19,13 @@ from .trial_images import trial_images
 __all__ = ["NoJacobian", "require_differentiable"]
 
 _OFF = 0.05  # of the change itself; kinks of rectifiers make up to 1 %
-_STEPS_HU = (1.0, 0.3, 0.1, 0.03)  # rms of a step: kinks ask for short ones, rounding for long ones
+_STEPS_HU = (
+    1.0,
+    0.3,
+    0.1,
+    0.03,
+    0.01,
+)  # rms of a step: kinks ask for short ones, rounding for long ones
 _IMAGES = 3
 
 

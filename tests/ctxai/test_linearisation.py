@@ -1,5 +1,6 @@
 """Recorded Jacobians against automatic differentiation, and when they must not be recorded."""
 
+import architectures
 import pytest
 import torch
 from torch import nn
@@ -35,6 +36,13 @@ def skip(x):
 KERNELS = torch.randn(6, 1, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+def shortcut_in_place(x):
+    kept = F.relu(F.conv2d(x, KERNELS, padding=1))
+    out = F.conv2d(kept, KERNELS.transpose(0, 1), padding=1)
+    out += x
+    return F.relu(out)
+
+
 class Straight(torch.autograd.Function):
     """Rounds, and lets the gradient through as it is."""
 
@@ -61,19 +69,37 @@ def seeded(network):
     return network().double().eval().requires_grad_(False)
 
 
+def normalised(make):
+    """A network whose normalisations hold numbers of their own."""
+    network = seeded(make)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for kind, value in module.state_dict().items():
+                if value.ndim:
+                    value.copy_(0.5 + random_like(value, len(kind)).square())
+    return network
+
+
 CASES = {
     "Chen": lambda: seeded(Chen),
     "Chen, layer 2": lambda: Wiretap(seeded(Chen), 2).phi,
     "Yang": lambda: seeded(Yang),
     "Yang, layer 4": lambda: Wiretap(seeded(Yang), 4).phi,
+    "RED-CNN": lambda: seeded(architectures.redcnn),
+    "DnCNN": lambda: normalised(architectures.dncnn),
+    "ResNet": lambda: normalised(architectures.resnet),
+    "transposed, padded": lambda: lambda x: F.conv_transpose2d(x, KERNELS[:1], padding=1),
+    "shortcut in place": lambda: shortcut_in_place,
     "skip connection": lambda: skip,
     "identity": lambda: lambda x: x,
-    "affine": lambda: lambda x: 3.0 - x * torch.arange(11.0) / 2.0,
+    "affine": lambda: lambda x: 3.0 - x * torch.arange(15.0) / 2.0,
     "views": lambda: seeded(Residual),
 }
 AUTOMATIC = {
     "smooth": lambda: lambda x: F.silu(x),
     "reflected": lambda: lambda x: F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), KERNELS),
+    "batch statistics": lambda: lambda x: F.batch_norm(x, None, None, training=True),
+    "transposed, strided": lambda: lambda x: F.conv_transpose2d(x, KERNELS[:1], stride=2),
     "strided": lambda: lambda x: F.conv2d(x, KERNELS, stride=2),
     "two ways": lambda: lambda x: x * F.relu(x),
     "broadcast": lambda: lambda x: x + torch.zeros(4, 1, 1, dtype=x.dtype),
@@ -83,7 +109,7 @@ AUTOMATIC = {
 @pytest.mark.parametrize("name", [*CASES, *AUTOMATIC])
 def test_products_are_those_of_automatic_differentiation(name):
     phi = (CASES | AUTOMATIC)[name]()
-    x = 100.0 * random_like(torch.zeros(3, 1, 10, 11, dtype=torch.float64), 5)
+    x = 100.0 * random_like(torch.zeros(3, 1, 14, 15, dtype=torch.float64), 5)
     at = linearise(phi, x)
     assert at.recorded == (name in CASES)
     w = random_like(x, 6)
