@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -40,7 +41,9 @@ class NetworkGraph:
 
     A layer that has a node of its own is named by the number of the convolution block that it
     ends (as text), else by the dotted name of the module. Where a module already has a number for
-    its name, as in `nn.Sequential`, the module's name comes first.
+    its name, as in `nn.Sequential`, the module's name comes first. An operation between modules,
+    such as the sum of a skip connection, goes by its name in the graph ("add_1"); it is found, but
+    not listed. Several layers go by their names with "+" between them.
 
     Parameters
     ----------
@@ -62,6 +65,10 @@ class NetworkGraph:
         self._calls: dict[str, list[fx.Node | None]] = {}
         self._blocks: list[fx.Node] = []
         self._names: dict[fx.Node, str] = {}
+        self._operations: dict[str, fx.Node] = {}
+        if isinstance(f, nn.DataParallel):  # its layers are those of the network that it spreads
+            f = f.module
+        self._network: Any = f
         if isinstance(f, torch.jit.ScriptModule):
             self.obstacle = "a TorchScript module has no layers inside that can be tapped"
         elif isinstance(f, nn.Module):
@@ -76,24 +83,57 @@ class NetworkGraph:
                 self._input = next(n for n in self._graph.nodes if n.op == "placeholder")
                 self._output = next(n for n in self._graph.nodes if n.op == "output")
                 self._of_x = self._depends_on(self._input)
+                self._sizes = self._find_sizes()
                 self._calls = tracer.calls
                 self._blocks = _blocks(self._graph, dict(single.named_modules()))
                 self._names = self._canonical_names()
+                self._operations = {
+                    node.name: node
+                    for node in self._graph.nodes
+                    if node.op in ("call_function", "call_method") and node in self._of_x
+                }
         inner = [
             self._names[n] for n in getattr(self, "_graph", fx.Graph()).nodes if n in self._names
         ]
         self.layers = ["input", *(n for n in inner if n not in ("input", "output")), "output"]
 
-    def find(self, layer: str | int) -> tuple[str, fx.Node | None]:
-        """Canonical name and node of a layer; no node for "input" and "output".
+    def find(self, layer: str | int) -> tuple[str, tuple[fx.Node, ...]]:
+        """Canonical name and nodes of a layer, or of several with "+" between their names.
+
+        There is no node for "input" and "output" alone; the input beside other layers has one.
 
         Raises
         ------
         DataError
             If there is no such layer, or its name means several places.
         """
+        if not isinstance(layer, str) or "+" not in layer or layer in self._calls:
+            name, node = self._find(layer)
+            return name, () if node is None else (node,)
+        found: dict[fx.Node, str] = {}
+        for part in layer.split("+"):
+            name, node = self._find(part.strip())
+            if name == "output":
+                raise DataError(
+                    "the output is a cut by itself", where=f"layer {layer!r}", remedy="leave it out"
+                )
+            if name == "input" and not self.obstacle:
+                node = self._input
+            if node is None:
+                raise DataError(self.obstacle, where=f"layer {layer!r}")
+            found[node] = name
+        order = {node: k for k, node in enumerate(self._graph.nodes)}
+        nodes = tuple(sorted(found, key=order.__getitem__))
+        if nodes == (self._input,):
+            return "input", ()
+        return "+".join(found[node] for node in nodes), nodes
+
+    def _find(self, layer: str | int) -> tuple[str, fx.Node | None]:
+        """Canonical name and node of one layer; no node for "input" and "output"."""
         if isinstance(layer, str) and layer in ("input", "output"):
             return layer, None
+        if isinstance(layer, str) and isinstance(self.f, nn.DataParallel):
+            layer = layer.removeprefix("module.")
         if isinstance(layer, str) and layer in self._calls:
             return self._called(layer)
         number = str(layer).removeprefix("block-")
@@ -102,6 +142,8 @@ class NetworkGraph:
             node = self._blocks[k - 1]
             is_end = k == len(self._blocks) and self._only_constants_follow(node)
             return self._named(self._output if is_end else node)
+        if isinstance(layer, str) and layer in self._operations:
+            return self._named(self._operations[layer])
         blocks = f" or a block from 1 to {len(self._blocks)}" if self._blocks else ""
         raise DataError(
             "unknown layer",
@@ -110,48 +152,91 @@ class NetworkGraph:
             remedy=self.obstacle or None,
         )
 
-    def bypass(self, layer: fx.Node) -> str | None:
-        """How something of x reaches the output past the layer, in words; None if nothing does."""
-        tail = self._depends_on(layer)
+    def bypass(self, layers: Sequence[fx.Node]) -> list[tuple[fx.Node, fx.Node]]:
+        """What of x reaches the output past the layers: each source, and a node that uses it.
+
+        Empty if nothing does. A branch that the output does not see passes nothing.
+        """
+        tail = self._depends_on(*layers)
         if self._output not in tail:
-            return "the output does not depend on the layer"
+            return []
+        live = self._leads_to_output()
+        found: dict[fx.Node, fx.Node] = {}
         for node in self._graph.nodes:
-            if node in tail and node is not layer:
+            if node in tail and node in live and node not in layers:
                 for source in node.all_input_nodes:
                     if source in self._of_x and source not in tail:
-                        return f"{self._words(source)} is used behind it by {self._words(node)}"
-        return None
+                        found.setdefault(source, node)
+        return [(node, found[node]) for node in self._graph.nodes if node in found]
+
+    def obstacle_of(self, layers: Sequence[fx.Node]) -> str | None:
+        """Why the layers are no cut, in words; None if they are one."""
+        if not layers:
+            return None
+        if self._output not in self._depends_on(*layers):
+            return "the output does not depend on the layer"
+        passing = self.bypass(layers)
+        if not passing:
+            return None
+        source, user = passing[0]
+        more = f" and {len(passing) - 1} more" if len(passing) > 1 else ""
+        return f"{self._words(source)} is used behind it by {self._words(user)}{more}"
+
+    def passing(self, layers: Sequence[fx.Node]) -> list[str]:
+        """Names of what passes the layers, as they can be tapped; "size" for a tensor's size."""
+        names = ("size" if s in self._sizes else self.name_of(s) for s, _ in self.bypass(layers))
+        return list(dict.fromkeys(names))
+
+    def crossing(self, layers: Sequence[fx.Node]) -> str | None:
+        """Name of the cut of the layers and all that passes them; None if no z can hold that.
+
+        A size is no tensor, and beside the image itself nothing is left open.
+        """
+        sources = [source for source, _ in self.bypass(layers)]
+        if not sources or any(s is self._input or s in self._sizes for s in sources):
+            return None
+        return self.find("+".join(map(self.name_of, [*layers, *sources])))[0]
+
+    def name_of(self, node: fx.Node) -> str:
+        """Canonical name of a node, that of the graph where it has no other."""
+        return self._names.get(node, node.name)
 
     def cuts(self) -> list[str]:
         """The layers that nothing bypasses."""
         nodes = ((name, self.find(name)[1]) for name in self.layers)
-        return [name for name, node in nodes if node is None or self.bypass(node) is None]
+        return [name for name, node in nodes if self.obstacle_of(node) is None]
 
-    def before(self, layer: fx.Node) -> fx.Graph:
-        """Φ: everything up to the layer in the order of execution."""
+    def before(self, layers: Sequence[fx.Node]) -> fx.Graph:
+        """Φ: everything up to the last of the layers in the order of execution."""
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
+        kept: dict[fx.Node, fx.Node] = {}
         for node in self._graph.nodes:
             copies[node] = graph.node_copy(node, copies.__getitem__)
-            if node is layer:
-                break
-        graph.output(copies[layer])
+            if node in layers:
+                kept[node] = copies[node]
+                if len(kept) == len(layers):
+                    break
+                # what follows may work in place
+                kept[node] = graph.call_method("clone", (copies[node],))
+        graph.output(tuple(kept[layer] for layer in layers))
         return graph
 
-    def behind(self, layer: fx.Node) -> fx.Graph:
-        """Ψ of a cut: all that depends on the layer, with z in its place, and the constants."""
-        graph, tail = fx.Graph(), self._depends_on(layer)
-        copies = {layer: graph.placeholder("z")}
+    def behind(self, layers: Sequence[fx.Node]) -> fx.Graph:
+        """Ψ of a cut: all that depends on the layers, with theirs in their place, and constants."""
+        graph, live = fx.Graph(), self._leads_to_output()
+        needed = live & (self._depends_on(*layers) | (set(self._graph.nodes) - self._of_x))
+        copies = {layer: graph.placeholder(f"z{k}") for k, layer in enumerate(layers)}
         for node in self._graph.nodes:
-            if node is not layer and (node in tail or node not in self._of_x):
+            if node not in copies and node in needed:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         return graph
 
-    def run(self, graph: fx.Graph, value: torch.Tensor) -> torch.Tensor:
+    def run(self, graph: fx.Graph, *values: torch.Tensor) -> Any:
         """Run a part of the graph on the network's own modules, as they are now."""
-        interpreter = fx.Interpreter(_Single(self.f), graph=graph)
+        interpreter = fx.Interpreter(_Single(self._network), graph=graph)
         interpreter.extra_traceback = False
-        return interpreter.run(value)
+        return interpreter.run(*values)
 
     def _called(self, name: str) -> tuple[str, fx.Node | None]:
         nodes = self._calls[name]
@@ -167,7 +252,7 @@ class NetworkGraph:
         return self._named(nodes[0])
 
     def _named(self, node: fx.Node) -> tuple[str, fx.Node | None]:
-        name = "output" if node is self._output else self._names[node]
+        name = "output" if node is self._output else self.name_of(node)
         return name, None if name in ("input", "output") else node
 
     def _canonical_names(self) -> dict[fx.Node, str]:
@@ -188,9 +273,28 @@ class NetworkGraph:
             names[self._output.args[0]] = "output"
         return names
 
-    def _depends_on(self, source: fx.Node) -> set[fx.Node]:
-        """The nodes whose value depends on a node, this included."""
-        found = {source}
+    def _find_sizes(self) -> set[fx.Node]:
+        """The nodes that are a tensor's size, or are computed of such."""
+        found: set[fx.Node] = set()
+        for node in self._graph.nodes:
+            is_shape = node.target is getattr and node.args[1:] == ("shape",)
+            of_x = self._of_x.intersection(node.all_input_nodes)
+            computed = node.op == "call_function" and of_x and of_x <= found
+            if is_shape or computed or (node.op == "call_method" and node.target == "size"):
+                found.add(node)
+        return found
+
+    def _leads_to_output(self) -> set[fx.Node]:
+        """The nodes that the output depends on, itself included, and those that work in place."""
+        found = {self._output, *filter(_is_in_place, self._graph.nodes)}
+        for node in reversed(self._graph.nodes):
+            if node in found:
+                found.update(node.all_input_nodes)
+        return found
+
+    def _depends_on(self, *sources: fx.Node) -> set[fx.Node]:
+        """The nodes whose value depends on one of these, these included."""
+        found = set(sources)
         for node in self._graph.nodes:
             if found.intersection(node.all_input_nodes):
                 found.add(node)
@@ -214,7 +318,7 @@ class NetworkGraph:
         if node.op == "output":
             return "the network's output"
         if node.op == "call_module":
-            return f"module {str(node.target).removeprefix(_prefix(self.f))!r}"
+            return f"module {str(node.target).removeprefix(_prefix(self._network))!r}"
         target = node.target if isinstance(node.target, str) else node.target.__name__
         return f"operation {node.name!r} ({target})"
 
@@ -280,3 +384,10 @@ def _blocks(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[fx.Node]:
             node = next(between, None) if end is convolution else None
         ends.append(end)
     return ends
+
+
+def _is_in_place(node: fx.Node) -> bool:
+    """Whether an operation changes what it is given, so that it counts without being used."""
+    name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
+    is_call = node.op in ("call_method", "call_function")
+    return is_call and str(name).endswith("_") and not str(name).endswith("__")

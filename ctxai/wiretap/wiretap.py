@@ -3,7 +3,8 @@
 A network is traced once with `torch.fx`; Φ is the part of its graph up to the layer, Ψ the part
 behind it. Ψ takes z alone, so it exists only where the layer is a *cut*: where nothing that was
 computed from x before the layer is used behind it, except through the layer. A skip connection
-that passes the layer is found on the graph and named.
+that passes the layer is found on the graph and named; what crosses together with it is a cut of
+several tensors, "down1+bottleneck", which can be tapped too.
 
 Both parts run the network's own modules, so they follow its weights and its device, work on
 batches of any size, and under `torch.func.jvp`, `vjp` and `vmap`.
@@ -19,6 +20,7 @@ from torch import nn
 from recon.errors import DataError
 
 from .graph import NetworkGraph
+from .several import joined, parted
 
 __all__ = ["Wiretap"]
 
@@ -36,7 +38,9 @@ class Wiretap:
         module in the network, or a number k: the output of the k-th block, a block being a
         convolution with its activation (a normalisation or dropout may stand between). Blocks
         count from 1; the last is the output where only constants are added or multiplied behind
-        it. A text of digits is a module's name if there is one, else a number.
+        it. A text of digits is a module's name if there is one, else a number. Several of these
+        with "+" between them are tapped together; z then holds all of them as one tensor
+        (`ctxai.wiretap.several`).
 
     Attributes
     ----------
@@ -46,6 +50,12 @@ class Wiretap:
         Canonical names of all layers of this network, in the order of execution.
     is_cut : bool
         Whether :meth:`psi` exists.
+    passing : list of str
+        What of x reaches the output past the layer, by names that can be tapped; "size" for the
+        size of a tensor. Empty at a cut.
+    crossing : str or None
+        The layer with all that passes it: the name of a cut. None at a cut, and where a size or
+        the image itself passes.
     f : callable
         The denoiser itself.
 
@@ -77,17 +87,19 @@ class Wiretap:
         self.f = f
         self._network = NetworkGraph(f)
         self.layers = self._network.layers
-        self.layer, node = self._network.find(layer)
-        self._bypass = None if node is None else self._network.bypass(node)
-        self._before = None if node is None else self._network.before(node)
-        self._behind = None
-        if node is not None and self._bypass is None:
-            self._behind = self._network.behind(node)
+        self.layer, nodes = self._network.find(layer)
+        self._obstacle = self._network.obstacle_of(nodes)
+        self.passing = self._network.passing(nodes) if nodes else []
+        self.crossing = self._network.crossing(nodes) if nodes else None
+        self._before = self._network.before(nodes) if nodes else None
+        self._behind = self._network.behind(nodes) if nodes and self.is_cut else None
+        self._channels_last: list[bool] | None = None  # of each tensor, once one was seen
+        self._shapes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}  # by that of z
 
     @property
     def is_cut(self) -> bool:
         """Whether Ψ exists: z alone determines the output."""
-        return self._bypass is None
+        return self._obstacle is None
 
     def phi(self, x: torch.Tensor) -> torch.Tensor:
         """What the layer represents, z = Φ(x).
@@ -100,17 +112,19 @@ class Wiretap:
         Returns
         -------
         Tensor
-            Features (B, ...) in the layer's own scale; at "input" and "output" in the image's.
+            Features (B, ...) in the layer's own scale; at "input" and "output" in the image's. Maps
+            are (B, channels, rows, cols), also where the network keeps its channels last.
         """
         if self.layer == "input":
             return x
-        z = self.f(x) if self._before is None else self._network.run(self._before, x)
-        if not isinstance(z, torch.Tensor):
-            raise DataError(
-                "the layer does not give one tensor",
-                where=f"layer {self.layer!r}",
-                got=type(z).__name__,
-            )
+        if self._before is None:
+            return self._one_tensor(self.f(x))
+        tensors = [self._one_tensor(t) for t in self._network.run(self._before, x)]
+        if self._channels_last is None:
+            self._channels_last = self._find_layout(x, tensors)
+        maps = [t.movedim(-1, 1) if last else t for t, last in zip(tensors, self._channels_last)]
+        z = joined(maps)
+        self._shapes[tuple(z.shape[1:])] = [tuple(t.shape[1:]) for t in maps]
         return z
 
     def psi(self, z: torch.Tensor) -> torch.Tensor:
@@ -129,20 +143,65 @@ class Wiretap:
         Raises
         ------
         DataError
-            If a skip connection passes the layer, so that z alone does not determine the output.
+            If a skip connection passes the layer, so that z alone does not determine the output; if
+            z is of several tensors of sizes that no :meth:`phi` has given yet.
         """
         if self.layer == "output":
             return z
         if self.layer == "input":
             return self.f(z)
         if self._behind is None:
+            together = f"tap all that crosses, {self.crossing!r}; or " if self.crossing else ""
             raise DataError(
                 "a connection passes this layer, so Ψ does not exist",
                 where=f"layer {self.layer!r}",
-                got=self._bypass,
-                remedy="tap one of " + ", ".join(self._network.cuts()),
+                got=self._obstacle,
+                remedy=f"{together}tap one of " + ", ".join(self._network.cuts()),
             )
-        return self._network.run(self._behind, z.clone())  # the next layer may work in place
+        several = "+" in self.layer and tuple(z.shape[1:]) not in self._shapes
+        if several:
+            raise DataError(
+                "the sizes of the tensors in z are not known", where=f"layer {self.layer!r}",
+                expected="z as phi gives it", got=tuple(z.shape),
+            )  # fmt: skip
+        maps = parted(z, self._shapes.get(tuple(z.shape[1:]), [tuple(z.shape[1:])]))
+        layouts = self._channels_last or [False] * len(maps)
+        parts = [m.movedim(1, -1) if last else m for m, last in zip(maps, layouts)]
+        # the next layer may work in place
+        whole = torch.contiguous_format if len(parts) > 1 else torch.preserve_format
+        return self._network.run(self._behind, *(p.clone(memory_format=whole) for p in parts))
+
+    def _one_tensor(self, value: object) -> torch.Tensor:
+        if not isinstance(value, torch.Tensor):
+            raise DataError(
+                "the layer does not give one tensor",
+                where=f"layer {self.layer!r}",
+                got=type(value).__name__,
+            )
+        return value
+
+    def _find_layout(self, x: torch.Tensor, tensors: list[torch.Tensor]) -> list[bool]:
+        """Which tensors are (B, rows, cols, channels): those whose last but one side grows with x.
+
+        Asked of an image of twice the columns where the shape alone leaves it open.
+        """
+
+        def like(t: torch.Tensor, row: int, col: int) -> bool:
+            return t.ndim == 4 and t.shape[row] * x.shape[-1] == t.shape[col] * x.shape[-2]
+
+        open_ = [like(t, 1, 2) for t in tensors]
+        if not any(open_) or self._before is None:
+            return [False] * len(tensors)
+        try:
+            with torch.no_grad():
+                wide = torch.zeros(1, *x.shape[-3:-1], 2 * x.shape[-1], dtype=x.dtype)
+                shapes = [t.shape for t in self._network.run(self._before, wide.to(x.device))]
+        except Exception:  # a network of one size
+            return [o and not like(t, 2, 3) for o, t in zip(open_, tensors)]
+        return [
+            o and wider[-1] == t.shape[-1] and wider[2] != t.shape[2]
+            for o, wider, t in zip(open_, shapes, tensors)
+        ]
 
     def __repr__(self) -> str:
         f = self.f
