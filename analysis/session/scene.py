@@ -399,10 +399,11 @@ def models_for(
         raise DataError("no layer to sample", where="--layers")
     models: dict[str, Model] = {}
     missing: dict[str, list[str]] = {}
+    ours = denoiser.lower() in SHIPPED  # not a user's own, whatever that is called
     for layer in wanted:
-        found = weights.best_sampler(name, layer, domain) if name in SHIPPED else None
+        found = weights.best_sampler(name, layer, domain) if ours else None
         kind = sampler or found or sampler_for(Wiretap(f, layer), trained_at)
-        if name in SHIPPED and sampler_name(kind, name, layer, domain) in weights:
+        if ours and sampler_name(kind, name, layer, domain) in weights:
             models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:
             missing.setdefault(kind, []).append(layer)
