@@ -127,7 +127,7 @@ def _scene(
         point = session.working_point(networks)
         require_exposures(exposures, full if full is not None else point["high_mas"])
         images = session.draw_phantom(str(options.phantom), out, seed=options.seed, point=point)
-    scene = options.scene(images, networks)
+    scene = options.scene(images, networks, mas=exposures)
     full = full if full is not None else scene.images.mas
     if full is None:
         raise DataError("the files state no exposure", where=images, remedy="give --full-mas")

@@ -48,8 +48,8 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     options.check()
     session.require_out(options.out)
     networks = options.networks()
-    scene = options.scene(options.images, networks, pixels=options.patch)
     exposures = session.require_mas(options.mas)
+    scene = options.scene(options.images, networks, mas=exposures, pixels=options.patch)
     name, models = options.models(("output",), "y", scene, networks, mas=exposures[0])
 
     from analysis.target_domain.study import target_domain_study

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .running import current
-from .scene import Scene, departures
+from .scene import Scene
 
 if TYPE_CHECKING:
     from analysis.runs.store import Study
@@ -51,8 +51,6 @@ def write_results(
     configuration["weights"] = configuration.get("weights") or networks.folder.name
     studies = [study_of(result) for result in results]
     exposures = list(dict.fromkeys(study.mas for study in studies))
-    for text in departures(scene, exposures, networks):
-        current().note(text)
     record = {
         "command": current().command,
         "configuration": {"command": command, **configuration},
