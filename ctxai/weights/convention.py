@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from recon.errors import DataError
@@ -151,6 +150,6 @@ def in_hu(network: Callable[[Tensor], Tensor], convention: Convention) -> Callab
     """
     if convention.offset == 0.0 and convention.scale == 1.0:
         return network
-    if isinstance(network, nn.Module) and not isinstance(network, torch.jit.ScriptModule):
+    if isinstance(network, nn.Module):
         return InConvention(network, convention)
     return lambda x: convention.back(network(convention.given(x)))

@@ -26,6 +26,7 @@ _STEPS_HU = (
     0.03,
     0.01,
 )  # rms of a step: kinks ask for short ones, rounding for long ones
+_WELL = 0.01  # of the change: no other length of the step needs to be tried
 _IMAGES = 3
 
 
@@ -100,14 +101,14 @@ def _departure(f: Denoiser, x: Tensor, at: Linearisation, w: Tensor) -> dict[str
     Of several steps the one that fits best counts: a wrong derivative fits none.
     """
     along = at.times_j(w)
-    found: list[tuple[float, float]] = []
+    least = {"Jv": float("inf"), "Jᵀv": float("inf")}
     for step in _STEPS_HU:
         change = (f(x + step * w) - f(x - step * w)) / (2 * step)
         size = max(float(change.norm()), 1e-3 * float(w.norm()))
-        # ⟨Jᵀu, w⟩ is ⟨u, Jw⟩: with u along the change it is as long as that
-        u = change / size
-        back = float((at.times_jt(u) * w).sum())
-        found.append(
-            (float((along - change).norm()) / size, abs(back - float((u * change).sum())) / size)
-        )
-    return {"Jv": min(jv for jv, _ in found), "Jᵀv": min(jt for _, jt in found)}
+        u = change / size  # ⟨Jᵀu, w⟩ is ⟨u, Jw⟩: with u along the change it is as long as that
+        apart = float((at.times_jt(u) * w).sum() - (u * change).sum())
+        for product, off in (("Jv", float((along - change).norm())), ("Jᵀv", abs(apart))):
+            least[product] = min(least[product], off / size)
+        if max(least.values()) <= _WELL:
+            break
+    return least

@@ -7,10 +7,10 @@ network are used again.
 Answers are rounded before they are hashed, since another number of threads, or another processor,
 adds the same products in another order (some 1e-4 HU). Any rounding has edges, so that few numbers
 are kept and each is far coarser than that: eight means of f(x) over all pixels with weights of
-random sign, which are off by as little as a single pixel is, in steps of 0.2 HU. One key in some hundred
-changes with the processor by chance, and its sampler is then trained once more; networks that
-differ by half a HU rms have other keys. The layers inside may differ where the answers do not, and
-samplers depend on them: the tensors of a module are in the key with all their bits.
+random sign, which are off by as little as a single pixel is, in steps of 0.2 HU. One key in some
+hundred changes with the processor by chance, and its sampler is then trained once more; networks
+that differ by half a HU rms have other keys. The layers inside may differ where the answers do not,
+and samplers depend on them: the tensors of a module are in the key with all their bits.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class NetworkGraph:
         if isinstance(f, nn.DataParallel):  # its layers are those of the network that it spreads
             f = f.module
         self._network: Any = f
-        if isinstance(f, torch.jit.ScriptModule):
+        if isinstance(_named(f), torch.jit.ScriptModule):
             self.obstacle = "a TorchScript module has no layers inside that can be tapped"
         elif isinstance(f, nn.Module):
             single, tracer = _Single(f), _Tracer(_prefix(f))
@@ -339,8 +339,14 @@ def _prefix(f: Callable[[torch.Tensor], torch.Tensor]) -> str:
 
     A module that only changes the unit of another one says by ``names_of`` which that is.
     """
-    inner = getattr(f, "names_of", None)
-    return f"f.{inner}." if isinstance(inner, str) else "f."
+    inner = getattr(f, "names_of", "")
+    return f"f.{inner}." if inner else "f."
+
+
+def _named(f: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network whose modules give the layers their names."""
+    inner = getattr(f, "names_of", "")
+    return getattr(f, inner) if inner else f
 
 
 class _Tracer(fx.Tracer):

@@ -1,5 +1,6 @@
 """Training images and the whole training, in miniature."""
 
+import functools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from analysis.data.phantom_pairs import WorkingPoint, phantom_pairs
+from analysis.session.scene import models_for
+from analysis.training import recipes
 from analysis.training.recipes import LAYERS, train_all, train_for
 from analysis.training.stages import Recipe
 from ctxai.files.modules import load_module, save_module
@@ -171,6 +174,28 @@ def test_a_users_denoiser_gets_its_sampler_once(
             f, name="half", digest="0" * 16 + "1" * 48, layers=["output"], domain="y",
             folder=tmp_path, sampler=sampler, weights=trained, recipe=TINY, progress=False,
         )  # fmt: skip
+
+
+def test_a_network_of_one_size_is_trained_for_at_that_size(
+    trained: WeightSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fixed.py").write_text(
+        "import torch\n"
+        "def make():\n"
+        "    def f(x):\n"
+        "        assert x.shape[2:] == (24, 24)\n"
+        "        return 0.9 * x\n"
+        "    return f\n"
+    )
+    tiny = functools.partial(train_for, recipe=TINY, progress=False)
+    monkeypatch.setattr(recipes, "train_for", tiny)
+    own, how = f"{tmp_path / 'fixed.py'}:make", {"out": tmp_path, "weights": trained}
+    with pytest.raises(DataError, match="fails on an image of 16 × 16"):
+        models_for(own, ["output"], "y", **how)
+    name, models = models_for(own, ["output"], "y", shape=(24, 24), **how)
+    assert name == "fixed.make" and models["output"].shape == (24, 24)
+    v, z = torch.randn(2, models["output"].latent), torch.zeros(1, 1, 24, 24)
+    assert models["output"].generate(v, z).shape == (2, 1, 24, 24)
 
 
 class Narrow(nn.Module):

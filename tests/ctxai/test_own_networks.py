@@ -77,6 +77,11 @@ class TestForms:
         with pytest.raises(DataError, match=r"TorchScript module has no layers inside"):
             Wiretap(f, "body.1")
         assert not any(p.requires_grad for p in f.parameters())
+        f, _, _ = load_denoiser(str(tmp_path / f"net.{ending}"), input="hu+1024")
+        require_differentiable(f, name)
+        assert set(f.state_dict()) == {f"network.{key}" for key in net.state_dict()}
+        with pytest.raises(DataError, match=r"TorchScript module has no layers inside"):
+            Wiretap(f, "body.1")
 
     def test_an_exported_program_keeps_the_names_of_its_layers(self, net, tmp_path):
         dims = ({0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
