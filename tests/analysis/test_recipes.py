@@ -1,6 +1,5 @@
 """Training images and the whole training, in miniature."""
 
-import functools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from analysis.data.phantom_pairs import WorkingPoint, phantom_pairs
-from analysis.session.scene import models_for
-from analysis.training import recipes
 from analysis.training.recipes import LAYERS, train_all, train_for
 from analysis.training.stages import Recipe
 from ctxai.files.modules import load_module, save_module
@@ -176,26 +172,40 @@ def test_a_users_denoiser_gets_its_sampler_once(
         )  # fmt: skip
 
 
-def test_a_network_of_one_size_is_trained_for_at_that_size(
-    trained: WeightSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("side", [POINT.matrix, SIDE])
+def test_a_network_of_one_size_is_learnt_in_its_place(
+    trained: WeightSet, tmp_path: Path, side: int
 ) -> None:
-    (tmp_path / "fixed.py").write_text(
-        "import torch\n"
-        "def make():\n"
-        "    def f(x):\n"
-        "        assert x.shape[2:] == (24, 24)\n"
-        "        return 0.9 * x\n"
-        "    return f\n"
-    )
-    tiny = functools.partial(train_for, recipe=TINY, progress=False)
-    monkeypatch.setattr(recipes, "train_for", tiny)
-    own, how = f"{tmp_path / 'fixed.py'}:make", {"out": tmp_path, "weights": trained}
-    with pytest.raises(DataError, match="fails on an image of 16 × 16"):
-        models_for(own, ["output"], "y", **how)
-    name, models = models_for(own, ["output"], "y", shape=(24, 24), **how)
-    assert name == "fixed.make" and models["output"].shape == (24, 24)
-    v, z = torch.randn(2, models["output"].latent), torch.zeros(1, 1, 24, 24)
-    assert models["output"].generate(v, z).shape == (2, 1, 24, 24)
+    """One that takes whole slices gives what they learn from; one of patches sees patches alone."""
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[2:] == (side, side)
+        return 0.9 * x
+
+    models = train_for(
+        f, name="fixed", digest="2" * 64, layers=["output"], domain="y", folder=tmp_path,
+        sampler="flow", weights=trained, recipe=TINY, progress=False,
+    )  # fmt: skip
+    assert models["output"].facts["in_place"] == (side != SIDE)
+    v, z = torch.randn(2, models["output"].latent), torch.zeros(1, 1, SIDE, SIDE)
+    assert models["output"].generate(v, z).shape == (2, 1, SIDE, SIDE)
+
+
+def test_samplers_for_another_scan_are_kept_apart(trained: WeightSet, tmp_path: Path) -> None:
+    def digests(point: WorkingPoint | None) -> set[str]:
+        models = train_for(
+            lambda x: 0.9 * x, name="own", digest="3" * 64, layers=["output"], domain="x",
+            folder=tmp_path, sampler="flow", weights=trained, recipe=TINY, point=point,
+            progress=False,
+        )  # fmt: skip
+        assert (
+            models["output"].facts["spacing_mm"] == (POINT if point is None else point).spacing_mm
+        )
+        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("flow-own*.safetensors")}
+
+    first = digests(None)
+    second = digests(replace(POINT, spacing_mm=0.7))
+    assert len(second - first) == 2 and first < second  # the flow, and its checkpoint
 
 
 class Narrow(nn.Module):
