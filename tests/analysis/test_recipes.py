@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from analysis.data.phantom_pairs import WorkingPoint, phantom_pairs
 from analysis.training.recipes import LAYERS, train_all, train_for
