@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,11 +72,12 @@ class Scene:
 
         if not self.native:
             return None
-        rows, cols = self.hu.shape
+        like, spacing = WorkingPoint(**working_point(weights)), self.patch.grid.spacing[0]
+        width = like.matrix * like.spacing_mm  # no phantom is narrower than what it was drawn for
         return replace(
-            WorkingPoint(**working_point(weights)),
-            spacing_mm=self.patch.grid.spacing[0],
-            matrix=max(rows, cols),
+            like,
+            spacing_mm=spacing,
+            matrix=max(*self.hu.shape, math.ceil(width / spacing)),
             kvp=self.kvp,
             mas=mas,
             slice_thickness_mm=self.thickness,

@@ -285,16 +285,18 @@ def test_without_a_derivative_plain_samples_are_drawn_and_the_rest_is_named(
 def test_what_projection_costs_is_said_before_it_is_paid(tmp_path, monkeypatch, capsys):
     """A step that takes twice as long, or twice as many samples, costs twice as much."""
     from analysis.commands.invariances import InvarianceOptions, _note_cost
+    from ctxai import InPlace, Window, Wiretap
     from ctxai.sampling import cost
 
     now = iter(range(0, 3000, 3))
     monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: float(next(now))))
     asked = {"images": tmp_path, "denoiser": "own.py:make", "out": tmp_path}
-    model = SimpleNamespace(represent=torch.relu)
+    model = SimpleNamespace(wiretap=Wiretap(torch.relu, "output"))
+    place = InPlace(torch.relu, Window(0, 0, (16, 16), (16, 16)), torch.ones(16, 16))
     said = []
     for n, layers in ((8, ["output"]), (16, ["output"]), (16, ["output", "1"])):
         options = InvarianceOptions(**asked, n=n)
-        _note_cost(options, dict.fromkeys(layers, model), torch.ones(16, 16))
+        _note_cost(options, dict.fromkeys(layers, model), place)
         said.append(re.search(r"projecting (\d+) .* about (\d+) minutes", capsys.readouterr().err))
     counts, minutes = zip(*((int(found[1]), int(found[2])) for found in said))
     assert counts == (8, 16, 16)

@@ -205,7 +205,7 @@ def test_samplers_for_another_scan_are_kept_apart(trained: WeightSet, tmp_path: 
         return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("flow-own*.safetensors")}
 
     first = digests(None)
-    second = digests(replace(POINT, spacing_mm=0.7))
+    second = digests(replace(POINT, spacing_mm=3.5))
     assert len(second - first) == 2 and first < second  # the flow, and its checkpoint
 
 
