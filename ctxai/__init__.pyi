@@ -53,4 +53,6 @@ from .weights.sets import cinn_name as cinn_name
 from .weights.sets import flow_name as flow_name
 from .weights.sets import sampler_name as sampler_name
 from .weights.sets import vae_name as vae_name
+from .wiretap.taps import Tap as Tap
+from .wiretap.taps import taps as taps
 from .wiretap.wiretap import Wiretap as Wiretap
