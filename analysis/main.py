@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "demo": "the whole study on a random phantom, with the networks that come along",
     "train": "train the networks from nothing",
+    "layers": "which layers of a denoiser can be tapped, what each sees, and what passes it",
     "invariances": "which other low-dose images give the same output, layer by layer",
     "target-domain": "which other anatomies give the same output when they are scanned",
     "projection-domain": "what the scanner could tell apart, and who lost it",

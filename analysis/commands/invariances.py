@@ -24,7 +24,8 @@ class InvarianceOptions(SamplingOptions):
     """What the study of invariances is given."""
 
     layers: tuple[str, ...] = ("output",)
-    """Layers: numbers of convolution blocks from 1, dotted module names, or output."""
+    """Layers: numbers of convolution blocks from 1, dotted module names, several of these with +
+    between them, or output; `ctxai layers` lists them."""
     mas: float = 10.0
     """Exposure of the simulated scan in mAs per rotation."""
     tolerance_hu: float = 3.0
@@ -77,6 +78,13 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
         options.denoiser, networks, input=options.input, shape=scene.used_at
     )
     name, models = options.models(options.layers, "x", scene, networks, mas=options.mas)
+    for layer, model in models.items():
+        if passing := model.wiretap.passing:
+            session.current().note(
+                f"layer {layer} is no cut: past it, the output also sees {', '.join(passing)}; the "
+                "samples hold the layer alone"
+                + (f" (--layers {cut} holds all of it)" if (cut := model.wiretap.crossing) else "")
+            )
 
     from analysis.invariances.study import invariance_study
     from ctxai import InPlace

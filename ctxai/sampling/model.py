@@ -22,7 +22,7 @@ from ..representation.autoencoder import Autoencoder, MakesImages
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
 from ..representation.flow import FlowMatching
-from ..wiretap.in_place import Tap
+from ..wiretap.in_place import AnyWiretap
 from ..wiretap.wiretap import Wiretap
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw", "Sampler"]
@@ -39,7 +39,7 @@ class Sampler(MakesImages, Protocol):
     redraw: Redraw | None
 
     @property
-    def wiretap(self) -> Tap:
+    def wiretap(self) -> AnyWiretap:
         """The layer, and the denoiser behind it."""
 
     @property

@@ -190,12 +190,14 @@ class NetworkGraph:
     def crossing(self, layers: Sequence[fx.Node]) -> str | None:
         """Name of the cut of the layers and all that passes them; None if no z can hold that.
 
-        A size is no tensor, and beside the image itself nothing is left open.
+        A size is no tensor, unless the tensor that it is of crosses, too; and beside the image
+        itself nothing is left open.
         """
-        sources = [source for source, _ in self.bypass(layers)]
-        if not sources or any(s is self._input or s in self._sizes for s in sources):
+        sources = [source for source, _ in self.bypass(layers) if source not in self._sizes]
+        if not sources or self._input in sources:
             return None
-        return self.find("+".join(map(self.name_of, [*layers, *sources])))[0]
+        name, nodes = self.find("+".join(map(self.name_of, [*layers, *sources])))
+        return None if self.bypass(nodes) else name
 
     def name_of(self, node: fx.Node) -> str:
         """Canonical name of a node, that of the graph where it has no other."""

@@ -24,7 +24,7 @@ from recon.errors import DataError
 
 from .wiretap import Wiretap
 
-__all__ = ["InPlace", "PlacedTap", "Tap", "Window"]
+__all__ = ["AnyWiretap", "InPlace", "PlacedTap", "Window"]
 
 
 @dataclass(frozen=True)
@@ -210,5 +210,5 @@ class PlacedTap:
         return f"PlacedTap({self.tap!r}, {self.f.window})"
 
 
-Tap = Wiretap | PlacedTap
+AnyWiretap = Wiretap | PlacedTap
 """A denoiser split after a layer, alone or in its place."""

@@ -54,8 +54,10 @@ class Wiretap:
         What of x reaches the output past the layer, by names that can be tapped; "size" for the
         size of a tensor. Empty at a cut.
     crossing : str or None
-        The layer with all that passes it: the name of a cut. None at a cut, and where a size or
-        the image itself passes.
+        The layer with all that passes it: the name of a cut. None at a cut, and where the image
+        itself passes, or the size of a tensor that does not cross.
+    obstacle : str
+        Why the denoiser has no layers inside; empty if it has.
     f : callable
         The denoiser itself.
 
@@ -87,6 +89,7 @@ class Wiretap:
         self.f = f
         self._network = NetworkGraph(f)
         self.layers = self._network.layers
+        self.obstacle = self._network.obstacle
         self.layer, nodes = self._network.find(layer)
         self._obstacle = self._network.obstacle_of(nodes)
         self.passing = self._network.passing(nodes) if nodes else []
