@@ -15,8 +15,8 @@ in 20. The last line makes flows for larger patches, which do not ship:
         --names chen yang 'flow-*'
     python scripts/train_weights.py --out C --keep B --anew 'flow-*-output-x' --recipe doses \\
         --names chen yang 'flow-*'
-    python scripts/train_weights.py --out E --keep C --recipe anatomies \\
-        --anew 'flow-*-y'
+    python scripts/train_weights.py --out E --keep C --recipe anatomies --anew 'flow-*-y'
+    python scripts/train_weights.py --out F --keep E --recipe onwards --anew cinn-yang-output-x
     python scripts/train_weights.py --out D --keep B --anew 'flow-*' --recipe large --device cuda \\
         --names chen yang 'flow-*-output-*' --patch 128
 
@@ -36,10 +36,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from analysis.data.phantom_pairs import WORKING_POINT
 from analysis.training.recipes import train_all
-from analysis.training.stages import ANATOMIES, DOSES, LARGE, LONG, REDUCED
+from analysis.training.stages import ANATOMIES, DOSES, LARGE, LONG, ONWARDS, REDUCED
 from ctxai import SHIPPED, WeightSet
 
-RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES, ANATOMIES)}
+RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES, ANATOMIES, ONWARDS)}
 
 
 def main() -> None:

@@ -135,7 +135,8 @@ def train_all(
             scans = pairs(domain, recipe.flow_exposures if sampler == "flow" else ())
             first = flow_name("chen", layer, domain)
             start = first if first in figures else None
-            goes_on = keep if recipe.flow_goes_on and keep is not None and name in keep else None
+            onwards = recipe.flow_goes_on if sampler == "flow" else recipe.inn_goes_on
+            goes_on = keep if onwards and keep is not None and name in keep else None
             model = _sampler(stages, sampler, (of, layer, domain), scans, name, start, goes_on)
             figures[name] = model_figures(model, *held_out(domain))
             known = {"noise_free": True} if domain == "y" else {}
@@ -165,7 +166,7 @@ def _sampler(
 ) -> Model:
     """One sampler of a denoiser, layer and domain.
 
-    A flow starts from the ``first`` one, if that is there, or from itself in an earlier set.
+    It starts from itself in an earlier set that goes on; a flow else from the ``first`` one.
     """
     denoiser, layer, domain = of
     f = stages.saved(denoiser)
@@ -173,7 +174,8 @@ def _sampler(
         start = stages.saved(first) if first else None
         start = goes_on.load(name)[0] if goes_on else start
         return stages.flow(f, layer, domain, scans, name, start=start)
-    return stages.cinn(f, stages.saved(vae_name(domain)), layer, domain, scans, name)
+    start = goes_on.load(name)[0] if goes_on else None
+    return stages.cinn(f, stages.saved(vae_name(domain)), layer, domain, scans, name, start=start)
 
 
 def _any(patterns: Sequence[str], name: str) -> bool:

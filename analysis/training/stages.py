@@ -54,6 +54,7 @@ __all__ = [
     "DOSES",
     "LARGE",
     "LONG",
+    "ONWARDS",
     "REDUCED",
     "Recipe",
     "Stages",
@@ -83,6 +84,8 @@ class Recipe:
     inn_steps: tuple[int, int] = (16000, 5000)  # after the output, in domains x and y
     inn_inner_steps: int = 4000  # layers inside leave less open
     inn_batch: int = 8
+    inn_lr: float = 2e-3
+    inn_goes_on: bool = False  # from the cINN of that name in the set that is kept
     inn_blocks: int = 8
     inn_hidden: int = 64
     flow_steps: int = 800
@@ -135,6 +138,17 @@ DOSES = replace(
     " slices scanned at 5 to 50 mAs. Denoisers and VAEs of the reduced recipe. Phantoms alone.",
 )
 """Flows that go on from those of a set that is kept, over a range of doses."""
+
+
+ONWARDS = replace(
+    REDUCED,
+    name="onwards",
+    inn_steps=(8000, 8000),
+    inn_lr=1e-3,
+    inn_goes_on=True,
+    differs="cINNs that go on from those of the reduced recipe for half as many steps again.",
+)
+"""cINNs that go on from those of a set that is kept."""
 
 
 ANATOMIES = replace(
@@ -303,8 +317,10 @@ class Stages:
         domain: str,
         pairs: PatchPairs | SeenPairs,
         stage: str,
+        *,
+        start: ConvolutionalINN | None = None,
     ) -> InvarianceModel:
-        """The cINN of one layer, on posterior samples of the VAE."""
+        """The cINN of one layer, on posterior samples of the VAE, from nothing or from another."""
         wiretap, recipe = Wiretap(f, layer), self.recipe
         vae = vae.eval().requires_grad_(False)
         seen = represented(pairs.batch(2, torch.Generator().manual_seed(0)), wiretap.phi)
@@ -317,12 +333,14 @@ class Stages:
             ),
             stage,
         )
+        if start is not None:
+            cinn.load_state_dict(start.state_dict())
         steps = recipe.inn_inner_steps
         if wiretap.layer == "output":
             steps = pick_domain(recipe.inn_steps, domain)
         task = INNTask(
             cinn, vae, wiretap, pairs.batch, domain=domain, batch=recipe.inn_batch, steps=steps,
-            lr=2e-3,
+            lr=recipe.inn_lr,
         )  # fmt: skip
         self.run(stage, task, steps)
         cinn.eval().requires_grad_(False)
