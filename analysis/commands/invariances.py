@@ -73,7 +73,8 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     options.check()
     session.require_out(options.out)
     networks = options.networks()
-    scene = options.scene(options.images, networks, mas=[options.mas], pixels=options.patch)
+    scene = options.scene(options.images, networks, pixels=options.patch)
+    session.tell_departures(scene, [options.mas], networks)
     differentiable = session.has_jacobian(
         options.denoiser, networks, input=options.input, shape=scene.used_at
     )

@@ -91,6 +91,7 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
         options.denoiser, networks, differentiable=True, input=options.input
     )
     scene, full = _scene(options, networks, exposures, out)
+    session.tell_departures(scene, exposures, networks)
 
     from analysis.projection_domain.pair import Pair
     from analysis.projection_domain.study import projection_study
@@ -127,7 +128,7 @@ def _scene(
         point = session.working_point(networks)
         require_exposures(exposures, full if full is not None else point["high_mas"])
         images = session.draw_phantom(str(options.phantom), out, seed=options.seed, point=point)
-    scene = options.scene(images, networks, mas=exposures)
+    scene = options.scene(images, networks)
     full = full if full is not None else scene.images.mas
     if full is None:
         raise DataError("the files state no exposure", where=images, remedy="give --full-mas")

@@ -49,7 +49,8 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     session.require_out(options.out)
     networks = options.networks()
     exposures = session.require_mas(options.mas)
-    scene = options.scene(options.images, networks, mas=exposures, pixels=options.patch)
+    scene = options.scene(options.images, networks, pixels=options.patch)
+    session.tell_departures(scene, exposures, networks)
     name, models = options.models(("output",), "y", scene, networks, mas=exposures[0])
 
     from analysis.target_domain.study import target_domain_study

@@ -16,6 +16,7 @@ from .scene import load_named as load_named
 from .scene import models_for as models_for
 from .scene import on_device as on_device
 from .scene import open_scene as open_scene
+from .scene import tell_departures as tell_departures
 from .scene import weight_set as weight_set
 from .scene import working_point as working_point
 from .scene import write_slice as write_slice

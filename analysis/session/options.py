@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import arg
 
 from .results import write_results
-from .running import MOST_SAMPLES, current, require_count, require_device
-from .scene import SHIPPED, Scene, departures, models_for, on_device, open_scene, weight_set
+from .running import MOST_SAMPLES, require_count, require_device
+from .scene import SHIPPED, Scene, models_for, on_device, open_scene, weight_set
 
 if TYPE_CHECKING:
     from analysis.runs.store import Study
@@ -54,26 +54,12 @@ class StudyOptions:
         """The set of networks that was asked for."""
         return weight_set(self.weights)
 
-    def scene(
-        self,
-        images: Path,
-        networks: WeightSet,
-        *,
-        mas: Sequence[float],
-        pixels: int | None = None,
-    ) -> Scene:
-        """The slice that was asked for, with the patch placed in it.
-
-        Notes how scans of it at some exposures [mAs] differ from those of the training.
-        """
-        native = self.denoiser.lower() not in SHIPPED
-        scene = open_scene(
+    def scene(self, images: Path, networks: WeightSet, *, pixels: int | None = None) -> Scene:
+        """The slice that was asked for, with the patch placed in it."""
+        return open_scene(
             images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
-            native=native,
+            native=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
-        for text in departures(scene, mas, networks):
-            current().note(text)
-        return scene
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """What was found for arguments that may be left out."""

@@ -33,6 +33,7 @@ __all__ = [
     "models_for",
     "on_device",
     "open_scene",
+    "tell_departures",
     "weight_set",
     "working_point",
     "write_slice",
@@ -272,6 +273,12 @@ def on_device(models: dict[str, Model], device: str) -> dict[str, Model]:
             if isinstance(part, torch.nn.Module):
                 part.to(device)
     return models
+
+
+def tell_departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> None:
+    """Note how scans at some exposures [mAs] differ from that which the networks learnt from."""
+    for text in departures(scene, mas, weights):
+        current().note(text)
 
 
 def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[str]:
