@@ -14,6 +14,7 @@ def layers(
     denoiser: Positional[str],
     *,
     patch: int = 64,
+    input: str = "hu",
     weights: Annotated[Path | None, arg(metavar="DIR")] = None,
 ) -> None:
     """Which layers of a denoiser can be tapped, what each sees, and what passes it.
@@ -28,15 +29,20 @@ def layers(
     Example: ctxai layers my_unet.py:build --patch 128
 
     Args:
-        denoiser: chen, yang, or your own as path/to/module.py:factory.
+        denoiser: chen, yang, or your own as path/to/module.py:factory, or in another form that the
+            studies take.
         patch: Side of the patch in pixels; receptive fields are seen up to this size.
+        input: What your denoiser takes and returns: hu, hu+1024, hu+1000, water, or
+            scale=S,offset=O.
         weights: Networks made by `ctxai train`, in place of those that come along.
     """
     from analysis import session
     from ctxai import Wiretap, taps
 
     session.require_count(patch, "--patch", most=4096)
-    f, name, _ = session.load_named(denoiser, session.weight_set(weights), differentiable=False)
+    f, name, _ = session.load_named(
+        denoiser, session.weight_set(weights), differentiable=False, input=input
+    )
     found = taps(f, (patch, patch))
     rows = [("layer", "z", "sees", "cut", "passes by")]
     for tap in found:

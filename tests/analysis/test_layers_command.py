@@ -21,6 +21,12 @@ class Skipped(nn.Module):
         super().__init__()
         self.first, self.middle = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
         self.last = nn.Conv2d(2, 1, 1)
+        with torch.no_grad():  # near a mean of 3 × 3 pixels, so that it answers in HU
+            for layer in (self.first, self.middle, self.last):
+                layer.weight *= 0.02
+                layer.bias.zero_()
+            self.first.weight[:, 0] += 1.0 / 9.0
+            self.last.weight += 0.5
 
     def forward(self, x):
         h = self.first(x / 100)

@@ -270,4 +270,7 @@ def test_the_script_refuses_in_one_line_and_its_help_has_an_example(tmp_path, ca
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
-    assert "python scripts/talk_figures.py RUN --layers LAYERS --out FIGURES" in capsys.readouterr().out
+    assert (
+        "python scripts/talk_figures.py RUN --layers LAYERS --out FIGURES"
+        in capsys.readouterr().out
+    )
