@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..dicom.elements import read_header
 from ..errors import DataError
 from ..scan.helix import PATIENT_POSITIONS, SHIFTS, HelicalScan
-from ..scan.scan import CORRECTIONS, Scan, quanta_from_tube
+from ..scan.scan import CORRECTIONS, Scan, own_uid, quanta_from_tube
 from .gate import check_focal_spot, check_frame, check_same_series, check_unique
 from .order import check_steps, scan_order
 from .tags import OLD, WANTED, View
@@ -139,8 +139,8 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         exposures=exposures,
         kvp=kvp,
         mu_water=first.number("old_mu_water") / 10 if old else first.number("mu_water"),
-        series_uid=first.text("series"),
-        study_uid=first.text("study", optional=True),
+        series_uid=own_uid(first.text("series")),
+        study_uid=own_uid(first.text("study", optional=True)),
         rotation_time=_rotation_time(first),
         fov=first.number_or("fov", None),
         vendor=_vendor(first),
