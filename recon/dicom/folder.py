@@ -13,7 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["counted", "is_companion", "list_files", "no_slice"]
+__all__ = ["RAW_DATA", "counted", "is_companion", "list_files", "no_slice"]
+
+RAW_DATA = "raw data"
+"""What `no_slice` calls the class that projections have, too."""
 
 _NEVER = {
     "DICOMDIR", "DIRFILE", "THUMBS.DB", "EHTHUMBS.DB", "DESKTOP.INI", "AUTORUN.INF", "ICON\r",
@@ -30,7 +33,7 @@ _CLASSES = (  # beginnings of SOP class UIDs below the storage classes; a full s
     ("7.", "screen capture"),
     ("9.", "waveform"),
     ("11.", "presentation state"),
-    ("66.", "object of raw data, registration or segmentation"),
+    ("66.", "registration or segmentation"),
     ("67.", "value mapping"),
     ("68.", "surface"),
     ("77.1.5.", "measurement"),
@@ -99,6 +102,8 @@ def no_slice(sop_class: str, image_type: Sequence[str] = ()) -> str:
     if sop_class and not sop_class.startswith(_STORAGE):
         return "object of a maker's own kind"
     below = sop_class.removeprefix(_STORAGE) + "."
+    if below == "66.":
+        return RAW_DATA
     for beginning, words in _CLASSES:
         if sop_class and below.startswith(beginning):
             return words
