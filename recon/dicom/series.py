@@ -68,7 +68,7 @@ def _nothing(path: Path, found: Sequence[Path], kinds: Sequence[str]) -> DataErr
     if volumes:
         got = f"volumes: {', '.join(volumes[:3])}"
     elif kinds or folders:
-        got = ", ".join(filter(None, [counted(kinds), f"{folders} subfolders" if folders else ""]))
+        got = ", ".join(filter(None, [counted(kinds), f"subfolder ({folders})" if folders else ""]))
     return DataError(
         "folder without DICOM images",
         where=path,

@@ -101,6 +101,13 @@ def _series(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
             got=f"tilted by {math.degrees(images.tilt):.1f}°",
         )
     thickness = images.slice_thickness
+    if not thickness > 0.0:
+        raise DataError(
+            "the slice does not state its thickness",
+            where=f"{path}, SliceThickness (0018,0050)",
+            expected="mm",
+            got="nothing",
+        )
     affine = affine_of(
         images.spacing, images.positions, images.orientation, slice_thickness=thickness, where=path
     )
