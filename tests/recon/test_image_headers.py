@@ -1,10 +1,14 @@
 """Values out of reason in the headers of CT images: refused by file and tag, before any pixel."""
 
+import dataclasses
+
+import numpy as np
 import pydicom
 import pytest
 from ct_files import TWO_EXPOSURES
 
 import recon.dicom.images as images_module
+from recon.dicom.acquisition import Acquisition
 from recon.dicom.images import read_images
 from recon.dicom.write import write_series
 from recon.errors import DataError
@@ -138,6 +142,39 @@ def test_what_is_no_uid_is_never_copied(small, tmp_path, tag, text):
     uids = [str(e.value) for e in written.iterall() if e.VR == "UI"]
     assert len(uids) > 5 and text not in uids
     assert all(pydicom.uid.UID(uid).is_valid for uid in uids)
+
+
+@TWO_EXPOSURES
+def test_what_is_no_uid_is_not_written_either(small, tmp_path):
+    images = dataclasses.replace(read_images(small), instance_uids=("Doe^Jane",))
+    (file,) = write_series(tmp_path / "out", images.hu, like=images, series_description="x")
+    assert b"Doe" not in file.read_bytes()
+    nowhere = np.zeros((1, 3))
+    acquisition = Acquisition(
+        patient_position="HFS", orientation=images.orientation, positions=nowhere,
+        isocentres=nowhere, targets=nowhere, study="s", frame="f", source_series="Doe^Jane",
+        attributes={},
+    )  # fmt: skip
+    ds = pydicom.Dataset()
+    acquisition.put(ds, 0)
+    item = ds.ReferencedRawDataSequence[0].ReferencedSeriesSequence[0]
+    assert item.SeriesInstanceUID == own_uid("Doe^Jane")
+
+
+@TWO_EXPOSURES
+@pytest.mark.parametrize("signed", [False, True])
+def test_padding_of_an_implicit_file_is_a_number(small, signed):
+    """Where no VR is written, the pixels' own sign says what the bytes mean."""
+    ds = pydicom.dcmread(small / "a.dcm")
+    pixels = ds.pixel_array.astype(np.int32).clip(0, 4000)
+    pixels[:5] = -2000 if signed else 63536
+    ds.PixelData = pixels.astype(np.int16 if signed else np.uint16).tobytes()
+    ds.PixelRepresentation = int(signed)
+    ds.add_new(0x00280120, "SS" if signed else "US", -2000 if signed else 63536)
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    ds.save_as(small / "a.dcm", implicit_vr=True, little_endian=True)
+    hu = read_images(small).hu[0]
+    assert (hu[:5] == -1000).all() and (hu[5:] == pixels[5:] - 1024).all()
 
 
 def test_uids_that_are_some_stay():
