@@ -216,6 +216,14 @@ def open_images(
     if voltage is None:
         raise DataError("the files state no tube voltage", where=path, remedy="give --kvp")
     mu_water(voltage)  # refuses a voltage without a spectrum
+    if not np.isfinite(images.thicknesses).all():
+        raise DataError(
+            "the slice does not state its thickness, which decides its noise",
+            where=f"{path}, SliceThickness (0018,0050)",
+            expected="mm",
+            got="nothing",
+            remedy="give the series of several slices, whose distance tells it",
+        )
     own: np.ndarray | None = images.exposures
     if image_mas == "noise-free":
         own = None

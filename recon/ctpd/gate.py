@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..dicom.alike import BINARY, DECIMAL, alike
 from ..errors import DataError
 from .tags import V3, View
 
@@ -25,7 +26,6 @@ _SAME_IN_ALL = (
     "mu_water", "old_mu_water",
 )  # fmt: skip
 _SERIES = {"patient": "patients", "study": "studies", "series": "series"}
-_RELATIVE = 1e-5
 _PERIODS = (1, 2, 4)  # focal-spot states that follow each other
 _SAME_SHIFT = np.array([1e-5, 0.01, 0.01])  # rad, mm, mm
 
@@ -162,8 +162,8 @@ def _agree(first: View, view: View, name: str) -> bool:
         return False
     if view.field(name).kind == "text":
         return first.text(name, optional=True) == view.text(name, optional=True)
-    a, b = first.numbers(name), view.numbers(name)
-    return len(a) == len(b) and all(abs(p - q) <= _RELATIVE * abs(p) for p, q in zip(a, b))
+    rounding = DECIMAL if view.field(name).vr in ("DS", "IS") else BINARY
+    return alike(first.numbers(name), view.numbers(name), rounding=rounding)
 
 
 def _shown(view: View, name: str) -> str:

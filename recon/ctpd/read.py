@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,22 +13,19 @@ import numpy as np
 from tqdm import tqdm
 
 from ..dicom.elements import read_header
+from ..dicom.folder import counted, is_companion, list_files
 from ..errors import DataError
 from ..scan.helix import PATIENT_POSITIONS, SHIFTS, HelicalScan
-from ..scan.scan import CORRECTIONS, Scan, quanta_from_tube
+from ..scan.scan import CORRECTIONS, Scan, own_uid, quanta_from_tube
 from .gate import check_focal_spot, check_frame, check_same_series, check_unique
 from .order import check_steps, scan_order
-from .tags import OLD, WANTED, View
+from .tags import OLD, WANTED, View, no_view
 from .view_files import ViewFiles
 
 __all__ = ["read_scan"]
 
 _THREADS = 4  # they wait for the disk; the walk through a header takes 50 µs
 _FILES_AT_ONCE = 128
-_COMPANIONS = (
-    ".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".log",
-    ".tcia", ".xlsx",
-)  # fmt: skip
 _EXPOSURE_TOLERANCE = 0.05
 _PER_VIEW = ("angle", "z", *SHIFTS, "slope", "intercept")
 
@@ -42,7 +40,8 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     Parameters
     ----------
     folder : str or Path
-        Folder of one series, one file a view; or a single file. Subfolders are not searched.
+        Folder of one series, one file a view; or a single file. Subfolders are not searched;
+        directories, notes and objects that are neither views nor images are passed over.
     progress : str, optional
         Name of a progress bar on stderr; none by default.
 
@@ -77,16 +76,27 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     4 (2, 64, 736)
     """
     paths = _files(Path(folder).expanduser())
-    first = _open(paths[0])
+    passed: dict[int, str] = {}  # number of a file → what it is, if it is no view
+    for start, path in enumerate(paths):
+        opened = _open(path)
+        if isinstance(opened, View):
+            first = opened
+            break
+        passed[start] = opened
+    else:
+        raise _no_views(Path(folder), [kind for kind in passed.values() if kind])
     transposed = check_frame(first)
-    views = _ViewTable(len(paths), first)
+    views = _ViewTable(len(paths), first, start)
 
-    def read(start: int) -> int:
-        some = range(start, min(start + _FILES_AT_ONCE, len(paths)))
+    def read(begin: int) -> int:
+        some = range(begin, min(begin + _FILES_AT_ONCE, len(paths)))
         for k in some:
             view = _open(paths[k])
-            check_same_series(first, view)
-            views.put(k, view)
+            if isinstance(view, View):
+                check_same_series(first, view)
+                views.put(k, view)
+            else:
+                passed[k] = view
         return len(some)
 
     with (
@@ -96,14 +106,16 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         ) as bar,
     ):
         try:
-            for done in pool.map(read, range(1, len(paths), _FILES_AT_ONCE)):
+            for done in pool.map(read, range(start + 1, len(paths), _FILES_AT_ONCE)):
                 bar.update(done)
         except DataError:
             pool.shutdown(cancel_futures=True)  # the rest of the series need not be read
             raise
 
-    check_unique(views.uids, paths)
-    table = views.table
+    kept = [k for k in range(len(paths)) if k not in passed]
+    paths = [paths[k] for k in kept]
+    check_unique([views.uids[k] for k in kept], paths)
+    table = views.table[kept]
     try:
         order, angles = scan_order(
             table["angle"], table["z"], clocks=(table["timestamp"], table["instance"])
@@ -117,6 +129,8 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
     shifts = np.stack([table[name] for name in SHIFTS], axis=1)
     check_focal_spot(shifts, first.text("focal_spot").upper(), paths)
     notes: list[str] = []
+    if kinds := [kind for kind in passed.values() if kind]:
+        notes.append(f"passed over what is no view: {counted(kinds)}")
     geometry = _geometry(first, angles, table["z"], shifts, notes)
     exposures = _exposures(table, paths)
     kvp, old = first.number("kvp"), first.dialect == OLD
@@ -124,7 +138,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
         photons = quanta_from_tube(geometry, exposures, kvp=kvp)
     else:
-        photons = views.photons[order]
+        photons = views.photons[np.array(kept)[order]]
     return Scan(
         line_integrals=ViewFiles(
             paths,
@@ -139,8 +153,8 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         exposures=exposures,
         kvp=kvp,
         mu_water=first.number("old_mu_water") / 10 if old else first.number("mu_water"),
-        series_uid=first.text("series"),
-        study_uid=first.text("study", optional=True),
+        series_uid=own_uid(first.text("series")),
+        study_uid=own_uid(first.text("study", optional=True)),
         rotation_time=_rotation_time(first),
         fov=first.number_or("fov", None),
         vendor=_vendor(first),
@@ -155,37 +169,33 @@ def _files(folder: Path) -> list[str]:
         return [os.fspath(folder)]
     if not folder.is_dir():
         raise DataError("no such folder", where=folder)
-    with os.scandir(folder) as items:
-        found = sorted(
-            item.path
-            for item in items
-            if item.is_file()
-            and not item.name.startswith(".")
-            and os.path.splitext(item.name)[1].lower() not in _COMPANIONS
-            and item.name.upper() not in ("DICOMDIR", "LICENSE", "README")
-        )
-    if not found:
-        raise DataError(
-            "folder without DICOM-CT-PD views",
-            where=folder,
-            expected="one file a view",
-            got="no such file",
-            remedy="name the folder of one projection series",
-        )
-    return found
+    return list_files(folder)
 
 
-def _open(path: str) -> View:
+def _no_views(folder: Path, kinds: Sequence[str]) -> DataError:
+    return DataError(
+        "folder without DICOM-CT-PD views",
+        where=folder,
+        expected="one file a view",
+        got=counted(kinds) or "no such file",
+        remedy="name the folder of one projection series",
+    )
+
+
+def _open(path: str) -> View | str:
+    """One view; or, in words, what the file holds that is none and may lie beside them."""
     header = read_header(path, WANTED)
-    if header is None:
-        empty = os.path.getsize(path) == 0
-        raise DataError(
-            "file is empty" if empty else "not a DICOM file",
-            where=path,
-            expected="a DICOM-CT-PD view ('DICM' at byte 128)",
-            remedy="fetch the file again, or remove it",
-        )
-    return View(header)
+    if header is not None:
+        return no_view(header) or View(header)
+    if is_companion(path):
+        return ""
+    empty = os.path.getsize(path) == 0
+    raise DataError(
+        "file is empty" if empty else "not a DICOM file",
+        where=path,
+        expected="a DICOM-CT-PD view ('DICM' at byte 128)",
+        remedy="fetch the file again, or remove it",
+    )
 
 
 class _ViewTable:
@@ -195,14 +205,14 @@ class _ViewTable:
     SOP instance UIDs, ``photons`` (views, cols) PhotonStatistics, where the files have it.
     """
 
-    def __init__(self, count: int, first: View) -> None:
+    def __init__(self, count: int, first: View, place: int) -> None:
         names = (*_PER_VIEW, "timestamp", "instance", "offset", "mas", "stated_mas")
         self.table = np.full(count, np.nan, dtype=[(name, np.float64) for name in names])
         self.uids = [""] * count
         self.photons: np.ndarray | None = None
         if first.raw("photons"):
             self.photons = np.empty((count, int(first.number("n_cols"))), dtype=np.float32)
-        self.put(0, first)
+        self.put(place, first)
 
     def put(self, k: int, view: View) -> None:
         """Keep the numbers of the view that file ``k`` holds."""

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..dicom.elements import RawHeader, tag_name
+from ..dicom.elements import MEDIA_CLASS, RawHeader, tag_name
+from ..dicom.folder import RAW_DATA, no_slice
 from ..errors import DataError
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Field",
     "View",
     "dialect",
+    "no_view",
 ]
 
 T = TypeVar("T")
@@ -152,13 +154,33 @@ _TAGS = {
     for block in _BLOCKS
 }
 
-WANTED = frozenset(tag for tags in _TAGS.values() for tag in tags.values())
+IMAGE_TYPE, SOP_CLASS = 0x00080008, 0x00080016
+
+WANTED = frozenset(
+    {IMAGE_TYPE, SOP_CLASS, *(tag for tags in _TAGS.values() for tag in tags.values())}
+)
 """Tags to keep when a header is read."""
 
 _BINARY = {
     "FL": ("<f", 4), "FD": ("<d", 8), "US": ("<H", 2), "SS": ("<h", 2), "UL": ("<I", 4),
     "SL": ("<i", 4), "UV": ("<Q", 8), "SV": ("<q", 8), "OF": ("<f", 4), "OD": ("<d", 8),
 }  # fmt: skip
+
+
+def no_view(header: RawHeader) -> str:
+    """What a DICOM object is, in words, if it is neither a view nor an image; else ""."""
+
+    def text(tag: int) -> str:
+        return header.values.get(tag, b"").rstrip(b"\0 ").decode("ascii", "replace").strip()
+
+    kind = no_slice(text(SOP_CLASS) or text(MEDIA_CLASS), text(IMAGE_TYPE).split("\\"))
+    if kind in ("", RAW_DATA):  # a broken view is no foreign object
+        return ""
+    try:
+        dialect(header)
+    except DataError:
+        return kind
+    return ""
 
 
 def dialect(header: RawHeader) -> tuple[str, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from ..geometry import ImageGrid
-from ..scan.scan import Scan
+from ..scan.scan import Scan, own_uid
 from .derived import decimal
 from .patient_axes import patient_axes
 
@@ -48,7 +48,7 @@ class Acquisition:
         ds.DataCollectionCenterPatient = self.isocentres[number].tolist()
         ds.ReconstructionTargetCenterPatient = self.targets[number].tolist()
         series, raw = Dataset(), Dataset()
-        series.SeriesInstanceUID = self.source_series
+        series.SeriesInstanceUID = own_uid(self.source_series)
         raw.ReferencedSeriesSequence = [series]
         ds.ReferencedRawDataSequence = [raw]
 

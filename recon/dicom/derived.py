@@ -12,6 +12,8 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from ..scan.scan import own_uid
+
 __all__ = ["decimal", "derived_slice", "encoded", "file_content", "image_reference"]
 
 
@@ -63,7 +65,7 @@ def image_reference(instance_uid: str) -> Dataset:
     purpose.CodeMeaning = "Source image for image processing operation"
     item = Dataset()
     item.ReferencedSOPClassUID = CTImageStorage
-    item.ReferencedSOPInstanceUID = instance_uid
+    item.ReferencedSOPInstanceUID = own_uid(instance_uid)
     item.PurposeOfReferenceCodeSequence = [purpose]
     return item
 

@@ -16,7 +16,15 @@ from pathlib import Path
 
 from ..errors import DataError
 
-__all__ = ["HU_RANGE", "NATIVE_SYNTAXES", "PIXEL_DATA", "RawHeader", "read_header", "tag_name"]
+__all__ = [
+    "HU_RANGE",
+    "MEDIA_CLASS",
+    "NATIVE_SYNTAXES",
+    "PIXEL_DATA",
+    "RawHeader",
+    "read_header",
+    "tag_name",
+]
 
 NATIVE_SYNTAXES = {
     "1.2.840.10008.1.2": "Implicit VR Little Endian",
@@ -25,6 +33,7 @@ NATIVE_SYNTAXES = {
 """Transfer syntaxes that are read: uncompressed, little endian."""
 
 PIXEL_DATA = 0x7FE00010
+MEDIA_CLASS = 0x00020002
 
 HU_RANGE = (-32768, 32767)
 """CT numbers that a file can hold (int16, slope 1, intercept 0); others are clipped to it."""
@@ -133,7 +142,7 @@ def read_header(path: str | Path, wanted: Container[int]) -> RawHeader | None:
 def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeader:
     values: dict[int, bytes] = {}
     vrs: dict[int, str] = {}
-    syntax, position = _meta(path, data)
+    syntax, position = _meta(path, data, values)
     explicit = syntax != "1.2.840.10008.1.2"
     while position < size:
         if explicit:
@@ -191,8 +200,11 @@ def _truncated(path: str, tag: int, length: int, left: int) -> DataError:
     )
 
 
-def _meta(path: str, data: bytes) -> tuple[str, int]:
-    """Transfer syntax, and where the data set begins: behind the elements of group 0002."""
+def _meta(path: str, data: bytes, values: dict[int, bytes]) -> tuple[str, int]:
+    """Transfer syntax, and where the data set begins: behind the elements of group 0002.
+
+    The class of what the file holds (0002,0002) is kept: a directory states it nowhere else.
+    """
     syntax, position = "", 132
     while True:
         if position + 8 > len(data):
@@ -203,7 +215,9 @@ def _meta(path: str, data: bytes) -> tuple[str, int]:
         position = start + length
         if position > len(data):
             raise _Short
-        if tag == 0x00020010:
+        if tag == MEDIA_CLASS:
+            values[tag] = data[start:position]
+        elif tag == 0x00020010:
             syntax = data[start:position].rstrip(b"\0 ").decode("ascii", "replace")
     if syntax not in NATIVE_SYNTAXES:
         raise DataError(

@@ -20,7 +20,8 @@ import numpy as np
 from ..errors import DataError
 from ..scan.scan import derived_uid
 from ..volumes.files import is_volume, read_volume
-from .slice import LEAST_TILT, read_slice
+from .series import read_series
+from .slice import LEAST_TILT, read_slice_pixels
 
 __all__ = ["CTImages", "read_images"]
 
@@ -127,9 +128,12 @@ class CTImages:
         if not slices:
             return "no slices"
         (sy, sx), z = self.spacing, self.positions[:, 2]
+        thick = f"{self.slice_thickness:g} mm thick"
+        if not np.isfinite(self.thicknesses).all():
+            thick = "unknown thickness"
         return (
             f"{slices} slice{'s' if slices > 1 else ''} of {rows} × {cols}, "
-            f"pixels {sy:.4g} × {sx:.4g} mm, {self.slice_thickness:g} mm thick, "
+            f"pixels {sy:.4g} × {sx:.4g} mm, {thick}, "
             f"z {z.min():.1f} to {z.max():.1f} mm, "
             f"{f'{self.kvp:g}' if self.kvp else 'unknown'} kV, "
             f"{f'{self.mas:.4g}' if self.mas else 'unknown'} mAs"
@@ -139,12 +143,16 @@ class CTImages:
         return f"CTImages({self.describe()})"
 
 
-def read_images(path: str | Path) -> CTImages:
+def read_images(path: str | Path, *, series: str = "") -> CTImages:
     """Read one CT series: a folder whose DICOM files belong to one series, or a file.
 
     ``HU = stored · slope + intercept``; padding becomes -1000 HU. mAs is tube current
     (0018,1151) × exposure time (0018,1150) / 1000, and (0018,1153) or (0018,1152) only where those
-    are absent. Files that are not DICOM are ignored unless they are named .dcm.
+    are absent. A slice thickness that the files do not state is the distance of the slices.
+
+    Headers are checked before any pixel is read. Files that are not DICOM are ignored unless they
+    are named .dcm; so are directories of a disc, and DICOM objects that hold no slice (reports,
+    localizers, ...).
 
     A NIfTI (.nii, .nii.gz) or NRRD (.nrrd) file is taken as HU, in its own place and pixels, its
     axes turned into those of an axial series. It states neither voltage nor exposure; as slice
@@ -154,6 +162,8 @@ def read_images(path: str | Path) -> CTImages:
     ----------
     path : str or Path
         A folder, whose subfolders are not searched; a DICOM, NIfTI or NRRD file.
+    series : str, optional
+        Number or UID of the series to read, where a folder holds several.
 
     Returns
     -------
@@ -163,14 +173,15 @@ def read_images(path: str | Path) -> CTImages:
     ------
     DataError
         If there is nothing to read, a file is broken, not CT, compressed in a way that cannot be
-        decoded, or of another series or matrix than the rest; if a volume is oblique or not axial,
-        or the package that reads it is not installed.
+        decoded, or of another series or matrix than the rest; if a value of a header is out of
+        reason; if a volume is oblique or not axial, or the package that reads it is not installed.
 
     Warns
     -----
     UserWarning
         If slices are tilted, differ in thickness or mAs, or state an exposure (0018,1152) more than
-        5 % from tube current × time.
+        5 % from tube current × time; if a thickness is not stated; with the count of DICOM objects
+        that are no slices.
 
     Examples
     --------
@@ -188,61 +199,25 @@ def read_images(path: str | Path) -> CTImages:
         raise DataError("no such file or folder", where=path)
     if path.is_file() and is_volume(path):
         return _from_volume(path)
-    found = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
-    slices = [one for file in found if (one := read_slice(file, must=file == path)) is not None]
-    if not slices:
-        volumes = [file.name for file in found if is_volume(file)]
-        raise DataError(
-            "folder without DICOM images",
-            where=path,
-            expected="CT Image Storage",
-            got=f"volumes: {', '.join(volumes[:3])}" if volumes else None,
-            remedy="name the volume file itself"
-            if volumes
-            else "name the folder that holds the files themselves; subfolders are not searched",
-        )
-    first = slices[0]
-    for other in slices[1:]:
-        for name, tag in (
-            ("series", "Series Instance UID (0020,000E)"),
-            ("matrix", "rows and columns"),
-            ("spacing", "Pixel Spacing (0028,0030)"),
-            ("orientation", "Image Orientation (0020,0037)"),
-            ("kvp", "KVP (0018,0060)"),
-        ):
-            if first[name] != other[name]:
-                both = f"{first['file'].name} and {other['file'].name}"
-                raise DataError(
-                    f"the files are not of one series: {both} differ in {tag}",
-                    where=path,
-                    got=f"{first[name]} and {other[name]}",
-                    remedy="put each series into a folder of its own",
-                )
-    normal = np.cross(first["orientation"][:3], first["orientation"][3:])
-    slices.sort(key=lambda one: float(one["position"] @ normal))
-    height = np.array([one["position"] @ normal for one in slices])
-    if (np.diff(height) < 1e-3).any():
-        k = int(np.argmax(np.diff(height) < 1e-3))
-        raise DataError(
-            f"two slices at one place: {slices[k]['file'].name} and {slices[k + 1]['file'].name}",
-            where=path,
-        )
+    slices, remarks = read_series(path, series)
     images = CTImages(
-        hu=np.stack([one["hu"] for one in slices]),
-        spacing=first["spacing"],
-        positions=np.stack([one["position"] for one in slices]),
-        thicknesses=np.array([one["thickness"] for one in slices]),
-        exposures=np.array([one["mas"] for one in slices]),
-        kvp=first["kvp"],
-        orientation=first["orientation"],
-        tilt=max((one["tilt"] for one in slices), key=abs),
-        patient_position=first["patient_position"],
-        files=tuple(one["file"] for one in slices),
-        instance_uids=tuple(one["instance"] for one in slices),
-        study_uid=first["study"],
-        frame_uid=first["frame"],
+        hu=np.stack([read_slice_pixels(one) for one in slices]),
+        spacing=slices[0].spacing,
+        positions=np.stack([one.position for one in slices]),
+        thicknesses=np.array([one.thickness for one in slices]),
+        exposures=np.array([one.mas for one in slices]),
+        kvp=next((one.kvp for one in slices if one.kvp), None),
+        orientation=slices[0].orientation,
+        tilt=max((one.tilt for one in slices), key=abs),
+        patient_position=slices[0].patient_position,
+        files=tuple(one.file for one in slices),
+        instance_uids=tuple(one.instance for one in slices),
+        study_uid=slices[0].study,
+        frame_uid=slices[0].frame,
     )
-    _warn(images, [one["stated_mas"] for one in slices], path)
+    for remark in remarks:
+        warnings.warn(f"{path}: {remark}", stacklevel=2)
+    _warn(images, [one.stated_mas for one in slices], path)
     return images
 
 

@@ -1,9 +1,10 @@
-"""One CT slice of a file: its pixels in HU and the attributes that the physics relies on."""
+"""One CT slice of a file: the attributes that the physics relies on, and its pixels in HU."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,111 +12,222 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import CTImageStorage
+from pydicom.uid import UID, CTImageStorage
 
-from ..checks import numbers, positive
 from ..errors import DataError
 from ..scan.helix import PATIENT_POSITIONS
+from ..scan.scan import own_uid
 from ..units import AIR_HU
+from .decode import stored_pixels
 from .elements import HU_RANGE
+from .folder import no_slice
+from .reason import directions, missing, stated
 
-__all__ = ["LEAST_TILT", "read_slice"]
+__all__ = ["LEAST_TILT", "SliceHeader", "read_slice_header", "read_slice_pixels"]
 
 LEAST_TILT = math.radians(0.5)
 """Smallest tilt [rad] that is taken for one."""
 
+_NAMED_DICOM = (".dcm", ".ima", ".dicom")
+_IN_HU = ("", "HU", "US")  # US: not specified, as old files have it
 
-def read_slice(file: Path, *, must: bool) -> dict[str, Any] | None:
-    """Read what the toolbox needs of one file; None if it is not DICOM and need not be."""
+
+@dataclass(frozen=True, kw_only=True)
+class SliceHeader:
+    """What a file says of its slice; NaN or "" where it does not."""
+
+    file: Path
+    matrix: tuple[int, int]
+    slope: float
+    intercept: float
+    padding: tuple[float, ...]  # ends of the range of stored numbers that are no image
+    spacing: tuple[float, float]  # of rows and of columns [mm]
+    orientation: tuple[float, ...]
+    position: np.ndarray  # of the first pixel [mm]
+    thickness: float  # [mm]
+    distance: float  # to the next slice [mm]
+    tilt: float  # [rad]
+    kvp: float | None
+    mas: float
+    stated_mas: float  # (0018,1152), where current and time are there, too
+    patient_position: str
+    series: str
+    number: str  # of the series
+    instance: str
+    study: str
+    frame: str
+
+
+def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
+    """Read and check the header of one file.
+
+    Parameters
+    ----------
+    file : Path
+        A file, or one of many in a folder.
+    must : bool
+        Whether it has to be a slice.
+
+    Returns
+    -------
+    SliceHeader, str or None
+        None for a file that is not DICOM and need not be, words for a DICOM object that is no
+        slice and need not be.
+    """
+    ds = _read(file, must, pixels=False)
+    if ds is None:
+        return None
+    meta = getattr(ds, "file_meta", Dataset())
+    sop_class = str(ds.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    try:
+        image_type = [str(part) for part in np.atleast_1d(ds.get("ImageType") or [])]
+    except Exception:  # text in no known characters
+        image_type = []
+    kind = no_slice(sop_class, image_type)
+    if kind and not must:
+        return kind
+    if kind in ("localizer", "projection through slices"):
+        raise DataError(f"a {kind} is not a slice", where=file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _header(ds, file, sop_class)
+    except DataError:
+        raise
+    except Exception as error:  # pydicom's conversions raise types of every kind
+        raise DataError("DICOM header cannot be read", where=file, got=type(error).__name__) from (
+            error
+        )
+
+
+def _read(file: Path, must: bool, *, pixels: bool) -> Dataset | None:
     try:
         with warnings.catch_warnings():  # pydicom's remarks on form concern no value used here
             warnings.simplefilter("ignore")
-            ds = pydicom.dcmread(file)
-            return _facts(ds, file)
-    except DataError:
-        raise
+            return pydicom.dcmread(file, stop_before_pixels=not pixels)
     except InvalidDicomError:
-        if must or file.suffix.lower() in (".dcm", ".ima"):
+        if must or file.suffix.lower() in _NAMED_DICOM:
             raise DataError("not a DICOM file", where=file) from None
         return None
-    except Exception as error:  # pydicom's readers and decoders raise types of every kind
+    except Exception as error:  # pydicom's readers raise types of every kind
         raise DataError(
             "DICOM file is truncated or cannot be decoded", where=file, got=error
         ) from error
 
 
-def _facts(ds: Dataset, file: Path) -> dict[str, Any]:
-    def value(keyword: str) -> Any:
+def _header(ds: Dataset, file: Path, sop_class: str) -> SliceHeader:
+    def needed(keyword: str) -> Any:
         found = ds.get(keyword)
         if found is None or found == "":
-            raise DataError(
-                "attribute is missing",
-                where=f"{file}, {keyword} {pydicom.tag.Tag(keyword)}",
-                remedy="the file may be truncated, or hold projections",
-            )
+            raise missing(file, keyword)
         return found
 
-    if value("Modality") != "CT" or value("SOPClassUID") != CTImageStorage:
+    def number(keyword: str) -> float:
+        found = stated(ds, keyword, file)
+        return found[0] if found else math.nan
+
+    def numbers(keyword: str) -> tuple[float, ...]:
+        found = stated(ds, keyword, file)
+        if not found:
+            raise missing(file, keyword)
+        return found
+
+    modality = str(needed("Modality"))[:16].strip()
+    if modality != "CT" or sop_class != CTImageStorage:
         raise DataError(
             "not a CT image",
             where=file,
             expected="modality CT, CT Image Storage",
-            got=f"{ds.Modality}, {pydicom.uid.UID(value('SOPClassUID')).name}",
+            got=f"{modality}, {UID(sop_class[:64]).name}",
+            remedy="put the images of each kind into a folder of their own",
         )
-    if "LOCALIZER" in (ds.get("ImageType") or ()):
-        raise DataError("a localizer is not a slice", where=file)
-    value("PixelData")
-    stored = ds.pixel_array
-    slope, intercept = float(value("RescaleSlope")), float(value("RescaleIntercept"))
-    hu = (stored * slope + intercept).astype(np.float32)
-    if ds.get("PixelPaddingValue") is not None:
-        ends = [ds.PixelPaddingValue, ds.get("PixelPaddingRangeLimit") or ds.PixelPaddingValue]
-        low, high = sorted(np.array(ends, dtype=np.int64).astype(stored.dtype).tolist())
+    for keyword in ("NumberOfFrames", "SamplesPerPixel", "BitsStored"):
+        stated(ds, keyword, file)
+    kind = str(ds.get("RescaleType") or "").strip().upper()
+    if kind not in _IN_HU:
+        raise DataError(
+            "the values are no CT numbers",
+            where=f"{file}, RescaleType (0028,1054)",
+            expected="HU",
+            got=kind[:16],
+            remedy="give the reconstruction in HU",
+        )
+    padding = stated(ds, "PixelPaddingValue", file)
+    orientation = directions(ds, file)
+    x, y, z = np.cross(orientation[:3], orientation[3:])
+    turned = math.atan2(math.hypot(x, y), abs(z))
+    if turned > math.radians(45):
+        raise DataError("not an axial slice", where=file, got=f"orientation {orientation}")
+    angle = stated(ds, "GantryDetectorTilt", file)
+    tilt = math.radians(angle[0]) if angle else 0.0
+    mas, stated_mas = _exposure(ds, file)
+    kvp = number("KVP")
+    position = str(ds.get("PatientPosition") or "")
+    rows, cols = numbers("PixelSpacing")
+    return SliceHeader(
+        file=file,
+        matrix=(int(needed("Rows")), int(needed("Columns"))),
+        slope=numbers("RescaleSlope")[0],
+        intercept=numbers("RescaleIntercept")[0],
+        padding=padding + (stated(ds, "PixelPaddingRangeLimit", file) if padding else ()),
+        spacing=(rows, cols),
+        orientation=orientation,
+        position=np.array(numbers("ImagePositionPatient")),
+        thickness=number("SliceThickness"),
+        distance=abs(number("SpacingBetweenSlices")),
+        tilt=tilt if abs(tilt) > LEAST_TILT else turned,
+        kvp=None if math.isnan(kvp) else kvp,
+        mas=mas,
+        stated_mas=stated_mas,
+        patient_position=position if position in PATIENT_POSITIONS else "",
+        series=own_uid(str(needed("SeriesInstanceUID"))),
+        number=str(ds.get("SeriesNumber") or ""),
+        instance=own_uid(str(needed("SOPInstanceUID"))),
+        study=own_uid(str(needed("StudyInstanceUID"))),
+        frame=own_uid(str(ds.get("FrameOfReferenceUID") or "")),
+    )
+
+
+def _exposure(ds: Dataset, file: Path) -> tuple[float, float]:
+    """MAs per rotation, and what (0018,1152) says beside current and time; NaN for unknown."""
+    current, time = stated(ds, "XRayTubeCurrent", file), stated(ds, "ExposureTime", file)
+    whole, fine = stated(ds, "Exposure", file), stated(ds, "ExposureInuAs", file)
+    in_mas = whole[0] if whole else math.nan
+    if current and time:
+        return current[0] * time[0] / 1000, in_mas
+    return (fine[0] / 1000 if fine else in_mas), math.nan
+
+
+def read_slice_pixels(header: SliceHeader) -> np.ndarray:
+    """CT numbers (rows, cols) of the slice, float32 [HU]; padding is air.
+
+    Raises
+    ------
+    DataError
+        If the file is truncated, compressed in a way that cannot be decoded, or no value of it can
+        be a CT number.
+    """
+    file = header.file
+    ds = _read(file, True, pixels=True)
+    if ds is None or ds.get("PixelData") is None:
+        raise missing(file, "PixelData")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stored = stored_pixels(ds, file)
+    if stored.shape != header.matrix:
+        raise DataError(
+            "pixels do not fit the matrix", where=file, expected=header.matrix, got=stored.shape
+        )
+    hu = (stored * header.slope + header.intercept).astype(np.float32)
+    if header.padding:
+        ends = np.array([header.padding[0], header.padding[-1]], dtype=np.int64)
+        low, high = sorted(ends.astype(stored.dtype).tolist())
         hu[(stored >= low) & (stored <= high)] = AIR_HU
     if not hu.max() <= HU_RANGE[1]:  # NaN neither
         raise DataError(
             "pixels are no CT numbers",
             where=f"{file}, RescaleSlope (0028,1053), RescaleIntercept (0028,1052)",
             expected=f"at most {HU_RANGE[1]} HU",
-            got=f"{hu.max():g} HU by slope {slope:g} and intercept {intercept:g}",
+            got=f"{hu.max():g} HU by slope {header.slope:g} and intercept {header.intercept:g}",
         )
-
-    orientation = tuple(round(float(v), 6) for v in value("ImageOrientationPatient"))
-    normal = np.cross(orientation[:3], orientation[3:])
-    if abs(normal[2]) < math.cos(math.radians(45)):
-        raise DataError("not an axial slice", where=file, got=f"orientation {orientation}")
-    turned = math.acos(min(1.0, abs(float(normal[2]))))
-    tilt = math.radians(float(ds.get("GantryDetectorTilt") or 0.0))
-    current, time = ds.get("XRayTubeCurrent"), ds.get("ExposureTime")
-    stated = float(ds.get("Exposure") or math.nan)
-    mas = float(ds.get("ExposureInuAs") or 1000 * stated) / 1000
-    if current and time:
-        mas = float(current) * float(time) / 1000
-    position = ds.get("PatientPosition") or ""
-    return {
-        "file": file,
-        "hu": hu,
-        "matrix": hu.shape,
-        "series": str(value("SeriesInstanceUID")),
-        "instance": str(value("SOPInstanceUID")),
-        "study": str(value("StudyInstanceUID")),
-        "frame": str(ds.get("FrameOfReferenceUID") or ""),
-        "spacing": _spacing(value("PixelSpacing"), file),
-        "orientation": orientation,
-        "position": np.array([float(v) for v in value("ImagePositionPatient")]),
-        "thickness": positive(
-            f"slice thickness ({file}, SliceThickness (0018,0050))", float(value("SliceThickness"))
-        ),
-        "tilt": tilt if abs(tilt) > LEAST_TILT else turned,
-        "kvp": float(ds.KVP) if ds.get("KVP") else None,
-        "mas": mas if mas > 0.0 else math.nan,
-        "stated_mas": stated if current and time else math.nan,
-        "patient_position": position if position in PATIENT_POSITIONS else "",
-    }
-
-
-def _spacing(value: Any, file: Path) -> tuple[float, float]:
-    """Distance of rows and of columns [mm]."""
-    name = f"pixel spacing ({file}, PixelSpacing (0028,0030))"
-    rows, cols = numbers(name, np.atleast_1d(value), 2)
-    return positive(name, rows), positive(name, cols)
+    return hu

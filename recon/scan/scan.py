@@ -7,6 +7,7 @@ else, so that a scan of many gigabytes passes through in pieces.
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,17 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from .helix import HelicalScan
 
-__all__ = ["CORRECTIONS", "LineIntegrals", "Scan", "derived_uid", "quanta_from_tube"]
+__all__ = [
+    "CORRECTIONS",
+    "LineIntegrals",
+    "Scan",
+    "derived_uid",
+    "own_uid",
+    "quanta_from_tube",
+]
+
+_UID = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
+_LONGEST_UID = 64
 
 CORRECTIONS = ("beam_hardening", "gain", "dark_field", "flat_field", "bad_pixel", "scatter")
 """Corrections that DICOM-CT-PD keeps a flag for."""
@@ -194,6 +205,23 @@ def derived_uid(*parts: object) -> str:
     """
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
+
+
+def own_uid(uid: str) -> str:
+    """Return a UID as it is, and a new one for what stands in its place but is none.
+
+    A name, a date or a script in a UID's place is not to reach what is written; the new UID is
+    the same for the same text. "" stays.
+
+    Examples
+    --------
+    >>> own_uid("1.2.840.10008"), own_uid("")
+    ('1.2.840.10008', '')
+    >>> own_uid("Doe^Jane").startswith("2.25."), own_uid("Doe^Jane") == own_uid("Doe^Jane")
+    (True, True)
+    """
+    whole = len(uid) <= _LONGEST_UID and _UID.fullmatch(uid)
+    return uid if whole or not uid else derived_uid("in place of", uid)
 
 
 def quanta_from_tube(geometry: HelicalScan, exposures: np.ndarray, *, kvp: float) -> np.ndarray:

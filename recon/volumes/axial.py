@@ -107,7 +107,12 @@ def axial_volume(values: np.ndarray, affine: np.ndarray, *, where: object) -> Ax
 
 
 def affine_of(
-    spacing: Any, positions: Any, orientation: Any, *, slice_thickness: float
+    spacing: Any,
+    positions: Any,
+    orientation: Any,
+    *,
+    slice_thickness: float,
+    where: object = "positions",
 ) -> np.ndarray:
     """The affine (LPS) of (column, row, slice), of slices that are evenly spaced.
 
@@ -121,6 +126,8 @@ def affine_of(
         Direction of the rows and of the columns.
     slice_thickness : float
         The distance to the next slice where there is only one [mm].
+    where : object
+        The folder or argument, for messages.
 
     Raises
     ------
@@ -143,10 +150,12 @@ def affine_of(
         if off.max() > max(_UNEVEN[0], _UNEVEN[1] * float(np.linalg.norm(step))):
             raise DataError(
                 "slices are not evenly spaced",
-                where="positions",
-                expected="one distance between all slices, as a volume file has",
+                where=where,
+                expected=f"one distance between all slices, {np.linalg.norm(step):.4g} mm, as a "
+                "volume has",
                 got=f"a slice {off.max():.4g} mm off",
-                remedy="write them as a DICOM series",
+                remedy="complete the series, leave out what does not belong to it, or keep the "
+                "slices as a DICOM series",
             )
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = across * lengths[1], down * lengths[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...volumes.axial import affine_of, axial_volume
 from ...volumes.files import is_volume
 from .voxels import VoxelPhantom
 
 __all__ = ["read_volume"]
 
-_UNEVEN = 0.01  # of a slice distance, between slices of a series
 # a file of another kind is a TypeError or a ValueError, a damaged one any of the others
 _BROKEN = (
     OSError, EOFError, zipfile.BadZipFile, zlib.error, TypeError, ValueError, MemoryError,
@@ -92,22 +93,23 @@ def _series(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     from ...dicom.slice import LEAST_TILT
 
     images = read_images(path)
-    if abs(images.tilt) > LEAST_TILT or not np.allclose(
-        images.orientation, (1, 0, 0, 0, 1, 0), atol=1e-3
-    ):
+    if abs(images.tilt) > LEAST_TILT:
         raise DataError(
-            "slices are not axial", where=path, expected="orientation 1 0 0 0 1 0",
-            got=" ".join(f"{v:.4g}" for v in images.orientation),
-        )  # fmt: skip
-    z = images.positions[:, 2]
-    if len(z) == 1:
-        return images.hu, (images.slice_thickness, *images.spacing)
-    steps = np.diff(z)
-    step = float(steps.mean())
-    if np.ptp(steps) > _UNEVEN * step:
+            "slices are not axial",
+            where=path,
+            expected="slices across the patient's axis",
+            got=f"tilted by {math.degrees(images.tilt):.1f}°",
+        )
+    thickness = images.slice_thickness
+    if not thickness > 0.0:
         raise DataError(
-            "slices are not evenly spaced", where=path, expected=f"steps of {step:.4g} mm",
-            got=f"{steps.min():.4g} to {steps.max():.4g} mm",
-            remedy="complete the series, or leave out what does not belong to it",
-        )  # fmt: skip
-    return images.hu, (step, *images.spacing)
+            "the slice does not state its thickness",
+            where=f"{path}, SliceThickness (0018,0050)",
+            expected="mm",
+            got="nothing",
+        )
+    affine = affine_of(
+        images.spacing, images.positions, images.orientation, slice_thickness=thickness, where=path
+    )
+    volume = axial_volume(images.hu.transpose(2, 1, 0), affine, where=path)
+    return volume.hu, (volume.distance, *volume.spacing)
