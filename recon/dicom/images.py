@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..scan.scan import derived_uid
+from ..storage import require_there
 from ..volumes.files import is_volume, read_volume
 from .slice import LEAST_TILT, read_slice
 
@@ -183,9 +184,7 @@ def read_images(path: str | Path) -> CTImages:
     >>> images.hu.shape, images.kvp, round(images.mas, 2)
     ((1, 128, 128), 120.0, 272.17)
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise DataError("no such file or folder", where=path)
+    path = require_there(path)
     if path.is_file() and is_volume(path):
         return _from_volume(path)
     found = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
