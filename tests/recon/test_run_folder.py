@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -159,56 +158,3 @@ def test_the_digest_of_a_folder_is_that_of_names_and_contents(tmp_path: Path) ->
     before = digest_tree(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
     assert digest_tree(tmp_path) != before
-
-
-STOPPED = """
-import sys, time
-from analysis.session.stopping import stoppable
-from recon.storage import run_folder
-with stoppable(), run_folder(sys.argv[1]) as folder:
-    (folder / "metrics.csv").write_text("half")
-    print("built", flush=True)
-    time.sleep(60)
-"""
-
-HELD = """
-import os, signal, sys, time
-from analysis.session.stopping import stoppable
-from recon.storage import run_folder, write_json
-replace = os.replace
-def slow(source, target):
-    replace(source, target)
-    if str(target).endswith("a.csv"):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.1)
-os.replace = slow
-with stoppable(), run_folder(sys.argv[1]) as folder:
-    for name in ("a.csv", "b.csv"):
-        (folder / name).write_text("second")
-    write_json(folder / "run.json", {})
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_one_line_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    run = program(STOPPED, tmp_path / "a" / "OUT")
-    assert run.stdout is not None and run.stdout.readline() == "built\n"
-    run.send_signal(number)
-    _, error = run.communicate()
-    assert run.returncode == 128 + number
-    assert error in ("ctxai: interrupted\n", "ctxai: terminated\n")
-    assert everything(tmp_path) == []
-
-
-def test_a_signal_waits_while_a_run_is_published(tmp_path: Path) -> None:
-    out = tmp_path / "OUT"
-    out.mkdir()
-    (out / "b.csv").write_text("first")
-    run = program(HELD, out)
-    began = time.monotonic()
-    _, error = run.communicate()
-    assert run.returncode == 143 and error == "ctxai: terminated\n"
-    assert time.monotonic() - began < 50
-    assert (out / "b.csv").read_text() == "second" and (out / "run.json").exists()
-    assert sorted(item.name for item in out.iterdir()) == ["a.csv", "b.csv", "run.json"]
