@@ -33,7 +33,8 @@ def require_there(path: str | Path) -> Path:
         if not path.exists():
             raise DataError("no such file or folder", where=path)
         if path.is_dir():
-            next(os.scandir(path), None)
+            with os.scandir(path) as items:
+                next(items, None)
     except OSError as error:
         raise DataError("cannot be looked into", where=path, got=error.strerror) from None
     return path
