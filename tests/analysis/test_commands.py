@@ -368,6 +368,7 @@ def test_a_defect_keeps_its_traceback(monkeypatch, capsys, tmp_path):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(analysis.report.page, "write_report", broken)
+    (tmp_path / "run.json").write_text('{"studies": []}')
     assert main(["report", str(tmp_path)]) == 1
     assert "Traceback" in capsys.readouterr().err
 
