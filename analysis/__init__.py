@@ -4,6 +4,16 @@ Names are read from their modules when they are first used, so that `ctxai --hel
 for torch.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from recon.storage import version
+
+        return version()
+    return _load(name)

@@ -20,3 +20,5 @@ from .training.presets import PRESETS as PRESETS
 from .training.recipes import train_all as train_all
 from .training.recipes import train_for as train_for
 from .training.stages import Recipe as Recipe
+
+__version__: str

@@ -1,7 +1,7 @@
 """The command line `ctxai`: one file of `analysis.commands` a command, read when it is asked for.
 
 Exit status: 0 done; 2 bad input or usage, with one clear line on stderr; 1 a defect of the program,
-with its traceback.
+with its traceback; 130 or 143 stopped by SIGINT or SIGTERM, with one line.
 """
 
 from __future__ import annotations
@@ -57,9 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
+    if words == ["--version"]:
+        from recon.storage import version
+
+        print(f"ctxai {version()}")
+        return 0
     if not words or words[0] not in COMMANDS:
         what = f"no such command: {words[0]}" if words else "which command?"
         return _refuse(f"{what} (one of {', '.join(COMMANDS)}; ctxai --help says more)")
+    from analysis.session.stopping import stoppable
+
+    with stoppable():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     from recon import BackendUnavailable, DataError
 
     try:
@@ -89,7 +101,8 @@ Which anatomy, and which noise, would have given this CT denoiser the same outpu
 
 {commands}
 
-ctxai COMMAND --help tells the options of a command, with an example. For instance
+ctxai COMMAND --help tells the options of a command, with an example; ctxai --version, which
+version this is. For instance
 
   ctxai target-domain --images FOLDER_OF_DICOM --denoiser chen --mas 10 --out OUT"""
 

@@ -9,6 +9,16 @@
 Not tied to CT: images have a unit, and physics comes in as a callable that redraws the noise.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from recon.storage import version
+
+        return version()
+    return _load(name)

@@ -51,6 +51,7 @@ from .training.vae import VAETask as VAETask
 from .weights.derivative import NoJacobian as NoJacobian
 from .weights.derivative import require_differentiable as require_differentiable
 from .weights.load import load_denoiser as load_denoiser
+from .weights.named import require_denoiser as require_denoiser
 from .weights.published import load_ldct_benchmark as load_ldct_benchmark
 from .weights.sets import SAMPLERS as SAMPLERS
 from .weights.sets import SHIPPED as SHIPPED
@@ -67,3 +68,5 @@ from .wiretap.in_place import Window as Window
 from .wiretap.taps import Tap as Tap
 from .wiretap.taps import taps as taps
 from .wiretap.wiretap import Wiretap as Wiretap
+
+__version__: str

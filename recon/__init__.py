@@ -15,6 +15,16 @@ torch.Size([64, 64])
 Lengths are in mm, attenuation in 1/mm, exposure in mAs, images in HU. Knows nothing of networks.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from recon.storage import version
+
+        return version()
+    return _load(name)

@@ -49,3 +49,5 @@ from .units import hu_to_mu as hu_to_mu
 from .units import mu_to_hu as mu_to_hu
 from .volumes.files import require_volume_format as require_volume_format
 from .volumes.files import write_volume as write_volume
+
+__version__: str

@@ -35,10 +35,11 @@ def inspect(
     if out is not None:
         out = session.require_out(out)
 
+    found = session.open_scan(scan)
+
     from analysis.projections.figures import audit_table
     from recon import geometry_audit
 
-    found = session.open_scan(scan)
     pairs = found.describe()
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:

@@ -73,9 +73,12 @@ def phantom(
     """
     from analysis import session
     from recon import DataError
+    from recon.storage import require_there
 
     (exposure,) = session.require_mas([mas])
     session.require_count(seed, "--seed", least=0)
+    if volume is not None:
+        require_there(volume)
     out = session.require_out(out)
     for name, value in (("--length", _LENGTH if length is None else length), ("--pitch", pitch)):
         if not 0.0 < value < 1e5:

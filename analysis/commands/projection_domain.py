@@ -54,7 +54,7 @@ class PairOptions(StudyOptions):
     def check(self) -> None:
         """Refuse what cannot be studied, whatever the images."""
         from analysis import session
-        from analysis.lesions.lesion import Lesion
+        from recon.storage import require_there
 
         session.require_mas(self.mas)
         session.require_count(self.draws, "--draws", least=12)
@@ -68,7 +68,8 @@ class PairOptions(StudyOptions):
             )
         if (self.images is None) == (self.phantom is None):
             raise DataError("what is to be scanned?", expected="either --images or --phantom")
-        Lesion(contrast=self.contrast, radius=self.radius)
+        if self.images is not None:
+            require_there(self.images)
 
 
 def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
@@ -86,6 +87,10 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
 
     options.check()
     out, networks = session.require_out(options.out), options.networks()
+
+    from analysis.lesions.lesion import Lesion
+
+    Lesion(contrast=options.contrast, radius=options.radius)  # refuses one that is none
     exposures = session.require_mas(options.mas)
     f, name, _ = session.load_named(
         options.denoiser, networks, differentiable=True, input=options.input

@@ -52,12 +52,13 @@ def recon(
             remedy="slices of two series must not mix",
         )
 
+    found = session.open_scan(scan)
+
     from analysis.projections.noise import slice_metrics
     from analysis.projections.slice_figures import slices_figure
     from analysis.projections.slices import plan_slices, reconstruct_slices, write_slices
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
-    found = session.open_scan(scan)
     plan = plan_slices(found, options)
     position = found.geometry.patient_position
     with run_folder(out) as folder:

@@ -19,6 +19,13 @@ def report(out: Positional[Path], *, dicom: bool = False, figures: bool = False)
         dicom: Also write every image as a derived DICOM series, below OUT/dicom.
         figures: Also write the figures as SVG and PNG, in OUT/figures.
     """
+    from analysis import session
+    from analysis.runs.record import read_record
+
+    read_record(out)
+    session.require_out(out)
+    read_record(out)  # again: a run that was killed while it published may have been published now
+
     from analysis.report.page import write_report
 
     print(write_report(out))

@@ -119,12 +119,14 @@ def _of_scan(
     asked: dict[str, Any],
 ) -> None:
     from analysis import session
+
+    found = session.open_scan(scan)
+
     from analysis.projections.doses import dose_levels, simulate_dose
     from analysis.projections.slice_figures import doses_figure
     from analysis.projections.slices import plan_slices
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
-    found = session.open_scan(scan)
     levels = dose_levels(
         found, mas, dose_fraction, seed=seed, electronic_noise=asked["electronic_noise"]
     )

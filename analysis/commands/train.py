@@ -73,6 +73,8 @@ def train(
         seed: Seed of everything random.
     """
     from analysis import session
+    from ctxai import require_denoiser
+    from recon.storage import require_there
 
     session.require_count(seed, "--seed", least=0)
     for value, option in ((steps, "--steps"), (slices, "--slices")):
@@ -92,6 +94,10 @@ def train(
         )  # fmt: skip
     if mas is not None and images is None:
         raise DataError("a low dose of which images", where="--mas", remedy="give --images")
+    if images is not None:
+        require_there(images)
+    if denoiser is not None:
+        require_denoiser(denoiser, input)
     out = session.require_out(out)
     if preset is not None:
         if denoiser is not None:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from recon import DataError
-from recon.storage import read_json, versions, write_csv, write_json
+from recon.storage import versions, write_csv, write_json
 
 from .earlier import facts_of_any_version, row_of_any_version
 from .quantities import BY_ID
+from .record import read_record
 
 __all__ = ["METRIC_COLUMNS", "Run", "Study", "mas_label", "read_run", "sample_array", "write_run"]
 
@@ -190,19 +191,12 @@ def read_run(out: str | Path) -> Run:
     Raises
     ------
     DataError
-        If the folder, or one of its three parts, is missing or broken.
+        If the folder, or one of its three parts, is missing, broken, or of another run.
     """
     import zarr
 
     out = Path(out)
-    if not out.is_dir():
-        raise DataError("no such run folder", where=out)
-    record = read_json(out / "run.json")
-    if not isinstance(record, dict) or not isinstance(record.get("studies"), list):
-        raise DataError(
-            "not the record of a study", where=out / "run.json",
-            expected="that of demo, invariances, target-domain or projection-domain",
-        )  # fmt: skip
+    record = read_record(out)
     try:
         with open(out / "metrics.csv", newline="") as handle:
             rows = [row_of_any_version(row) for row in csv.DictReader(handle)]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from recon import AIR_HU, CTImages, DataError, ImageGrid, read_images
 
@@ -159,6 +158,8 @@ def body_centre(hu: np.ndarray) -> tuple[int, int]:
     >>> body_centre(hu)
     (15, 27)
     """
+    from scipy import ndimage  # slow to load: a folder without images is refused before
+
     dense = ndimage.binary_opening(np.asarray(hu) > BODY_HU)
     regions, count = ndimage.label(dense)
     if not count:

@@ -47,8 +47,12 @@ class StudyOptions:
     """Networks made by `ctxai train`, in place of those that come along."""
 
     def check(self) -> None:
-        """Refuse what cannot be studied, whatever the images."""
+        """Refuse what cannot be studied, whatever the images; nothing heavy is loaded for it."""
+        from ctxai import require_denoiser
+
         require_count(self.seed, "--seed", least=0)
+        require_denoiser(self.denoiser, self.input)
+        _ = self.networks().manifest
 
     def networks(self) -> WeightSet:
         """The set of networks that was asked for."""
@@ -104,8 +108,11 @@ class SamplingOptions(StudyOptions):
 
     def check(self) -> None:
         """Refuse what cannot be studied, whatever the images."""
+        from recon.storage import require_there
+
         require_count(self.n, "-n", most=MOST_SAMPLES)
         super().check()
+        require_there(self.images)
         require_device(self.device)
 
     def models(

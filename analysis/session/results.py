@@ -17,10 +17,18 @@ __all__ = ["require_out", "write_results"]
 
 
 def require_out(out: Path) -> Path:
-    """An output folder that can be written, there already or not, or a `DataError`."""
-    from recon.storage import require_writable
+    """An output folder, there already or not, that is this command's alone until it ends.
 
-    return require_writable(out)
+    Raises
+    ------
+    DataError
+        If it cannot be written, or another process writes to it.
+    """
+    from recon.storage import holding, require_writable
+
+    out = require_writable(out)
+    current().kept.enter_context(holding(out))
+    return out
 
 
 def write_results(

@@ -24,6 +24,8 @@ class Running:
     command: str
     started: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
+    kept: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What the command holds until it ends, such as its output folder."""
 
     def note(self, text: str) -> None:
         """Say something once, on stderr and in the record of the run."""
@@ -51,7 +53,8 @@ def running(command: str) -> Iterator[Running]:
         warnings.filterwarnings("always", category=UserWarning)
         warnings.showwarning = lambda message, *_, **__: run.note(str(message))
         try:
-            yield run
+            with run.kept:
+                yield run
         finally:
             _stack.pop()
 
@@ -83,8 +86,9 @@ def require_mas(values: Sequence[float]) -> list[float]:
 
 def require_device(device: str) -> str:
     """A device that is here, or `BackendUnavailable`."""
-    import torch
+    if device == "cuda":
+        import torch
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BackendUnavailable("cuda", "no CUDA device was found", "use --device cpu")
+        if not torch.cuda.is_available():
+            raise BackendUnavailable("cuda", "no CUDA device was found", "use --device cpu")
     return device

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from recon.errors import DataError
 from ..denoisers import Chen, RedCNN, Yang
 from ..files.modules import load_module
 from ..files.tensors import digest_tensors
-from .convention import Convention, convention_of, in_hu
+from .convention import Convention, convention_of
 from .fingerprint import fingerprint
 from .formats import exported_program, give_weights, torch_script
+from .in_hu import in_hu
+from .named import Named, named, require_denoiser
 from .onnx_file import OnnxDenoiser
 from .own_denoiser import Denoiser, in_evaluation_mode, usable
-from .published import METHODS, load_ldct_benchmark
+from .published import load_ldct_benchmark
 from .sets import SHIPPED
 from .units import require_hu
 from .user_code import made_by
@@ -30,20 +31,13 @@ __all__ = ["load_denoiser"]
 Shape = tuple[int, int]
 
 _OURS = (Chen, RedCNN, Yang)
-_CODE = re.compile(r"(?P<file>.+\.py):(?P<factory>[^\W\d]\w*)(:(?P<weights>.+))?")
-_FILES: dict[str, Callable[[Path], Denoiser]] = {
+_PROGRAMS: dict[str, Callable[[Path], Denoiser]] = {
     ".pt": torch_script,
     ".pth": torch_script,
     ".ts": torch_script,
     ".pt2": exported_program,
     ".onnx": OnnxDenoiser,
 }
-_FORMS = (
-    "chen, yang, file.safetensors, "
-    + ", ".join(f"{method}:file.safetensors" for method in METHODS)
-    + ", a file of torch.jit.save (.pt, .ts), of torch.export.save (.pt2) or .onnx, "
-    "path/to/module.py:factory, or path/to/module.py:factory:weights.pt"
-)
 
 
 def load_denoiser(
@@ -97,55 +91,45 @@ def load_denoiser(
     >>> name, len(digest)
     ('mine.smooth', 64)
     """
-    convention = convention_of(input)
-    method, _, weights_file = spec.partition(":")
-    ours: Any = None
-    if spec.lower() in ("chen", "yang"):
-        ours, name = SHIPPED.load(spec.lower())[0], spec.lower()
-    elif method in METHODS and weights_file:
-        path = Path(weights_file).expanduser()
-        ours, name = load_ldct_benchmark(method, path), f"{method}-{path.stem}"
-    elif spec.endswith(".safetensors") and not _CODE.fullmatch(spec):
-        path = Path(spec).expanduser()
-        ours, name = _saved(path), path.stem
-    if ours is None:
-        return _own(spec, convention, shape)
-    if convention.name != "hu":
-        raise DataError(
-            "this network's input is known", where="--input", expected="hu", got=convention.name
-        )
-    return ours.eval().requires_grad_(False), name, _digest(ours)
+    require_denoiser(spec, input)
+    found = named(spec)
+    if found.own:
+        return _own(spec, found, convention_of(input), shape)
+    ours = _ours(found).eval().requires_grad_(False)
+    return ours, found.name, _digest(ours)
+
+
+def _ours(found: Named) -> Any:
+    """A network of this toolbox's own kinds."""
+    if found.path is None:
+        return SHIPPED.load(found.name)[0]
+    return (
+        _saved(found.path) if found.kind == "saved" else load_ldct_benchmark(found.kind, found.path)
+    )
 
 
 def _own(
-    spec: str, convention: Convention, shape: Shape | Callable[[Denoiser], Shape]
+    spec: str, found: Named, convention: Convention, shape: Shape | Callable[[Denoiser], Shape]
 ) -> tuple[Denoiser, str, str]:
     """A user's own network, tried before it is used."""
-    network, name = _brought(spec)
-    network = in_evaluation_mode(network, spec)
+    network = in_evaluation_mode(_brought(found), spec)
     f = in_hu(network, convention)
     if callable(shape):
         shape = shape(f)
     f = usable(f, spec, shape)
     require_hu(network, convention, spec, shape)
-    return f, name, fingerprint(f, shape)
+    return f, found.name, fingerprint(f, shape)
 
 
-def _brought(spec: str) -> tuple[Denoiser, str]:
-    """What a user brings, in its own unit, and what it is called."""
-    if code := _CODE.fullmatch(spec):
-        path, factory = Path(code["file"]).expanduser(), code["factory"]
-        network = made_by(path, factory)
-        name = f"{path.stem}.{factory}"
-        if code["weights"]:
-            weights = Path(code["weights"]).expanduser()
-            give_weights(network, weights, f"{path}:{factory}")
-            name += f".{weights.stem}"
-        return network, name
-    path = Path(spec).expanduser()
-    if path.suffix in _FILES and ":" not in spec:
-        return _FILES[path.suffix](path), path.stem
-    raise DataError("no such denoiser", where=spec, expected=_FORMS)
+def _brought(found: Named) -> Denoiser:
+    """What a user brings, in its own unit."""
+    assert found.path is not None
+    if found.kind == "program":
+        return _PROGRAMS[found.path.suffix](found.path)
+    network = made_by(found.path, found.factory)
+    if found.weights is not None:
+        give_weights(network, found.weights, f"{found.path}:{found.factory}")
+    return network
 
 
 def _saved(path: Path) -> nn.Module:

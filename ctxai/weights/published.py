@@ -20,6 +20,7 @@ from recon.errors import DataError
 from ..denoisers import Chen, RedCNN, Yang
 from ..files.modules import first_misfit
 from ..files.tensors import require_finite
+from .named import PUBLISHED
 
 __all__ = ["BENCHMARK_OFFSET_HU", "BENCHMARK_SCALE_HU", "METHODS", "load_ldct_benchmark"]
 
@@ -29,12 +30,9 @@ BENCHMARK_OFFSET_HU = 481.45419786099086 - 1024.0
 BENCHMARK_SCALE_HU = 502.18507379395044
 """Standard deviation of ldct-benchmark's training data [HU]."""
 
-METHODS: dict[str, type[Chen] | type[RedCNN] | type[Yang]] = {
-    "cnn10": Chen,
-    "redcnn": RedCNN,
-    "wganvgg": Yang,
-    "dugan": RedCNN,
-}
+METHODS: dict[str, type[Chen] | type[RedCNN] | type[Yang]] = dict(
+    zip(PUBLISHED, (Chen, RedCNN, Yang, RedCNN), strict=True)
+)
 """Its methods that are known here, and the network of each."""
 
 

@@ -2,7 +2,8 @@
 
 A set is a folder: one safetensors file a network, and a `manifest.json` with the digest of each
 file, the recipe they were trained with and the figures measured on held-out images. A file whose
-digest differs from the manifest is refused before a network is built from it.
+digest differs from the manifest is refused before a network is built from it. Torch is loaded with
+the first network: what a set holds is told without it.
 
     chen.safetensors               denoiser f
     vae_x.safetensors              representation of low-dose images (vae_y: of high-dose images)
@@ -14,14 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recon.errors import DataError
 from recon.storage import digest_files, read_json, write_json
 
-from ..files.modules import load_module
-from ..sampling.model import FlowModel, InvarianceModel, Model
-from ..wiretap.wiretap import Wiretap
+if TYPE_CHECKING:
+    from ..sampling.model import Model
 
 __all__ = [
     "SAMPLERS",
@@ -133,6 +133,8 @@ class WeightSet:
 
     def load(self, name: str) -> tuple[Any, dict[str, Any]]:
         """One network, in evaluation mode and without gradients, and the facts saved with it."""
+        from ..files.modules import load_module
+
         digests = self.manifest["sha256"]
         if name not in digests:
             raise DataError(
@@ -177,6 +179,9 @@ class WeightSet:
         shape : (rows, cols), optional
             Size of the images, that of the training by default; other multiples of 8 as well.
         """
+        from ..sampling.model import FlowModel, InvarianceModel
+        from ..wiretap.wiretap import Wiretap
+
         if f is None:
             f, _ = self.load(denoiser)
         if sampler is None:

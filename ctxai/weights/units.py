@@ -14,7 +14,8 @@ from torch import Tensor
 
 from recon.errors import DataError
 
-from .convention import LIKELY, Convention, in_hu
+from .convention import LIKELY, Convention
+from .in_hu import in_hu
 from .own_denoiser import Denoiser
 from .trial_images import MATERIALS, Trial, trial_images
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..scan.scan import derived_uid
+from ..storage import require_there
 from ..volumes.files import is_volume, read_volume
 from .series import read_series
 from .slice import LEAST_TILT, read_slice_pixels
@@ -194,9 +195,7 @@ def read_images(path: str | Path, *, series: str = "") -> CTImages:
     >>> images.hu.shape, images.kvp, round(images.mas, 2)
     ((1, 128, 128), 120.0, 272.17)
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise DataError("no such file or folder", where=path)
+    path = require_there(path)
     if path.is_file() and is_volume(path):
         return _from_volume(path)
     slices, remarks = read_series(path, series)

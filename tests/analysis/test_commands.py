@@ -128,6 +128,20 @@ def test_the_report_is_made_again_from_the_run_alone(target_run, tmp_path):
     assert (copy / "report.html").read_text() == first
 
 
+def test_a_mix_of_two_runs_is_refused(target_run, invariance_run, tmp_path, capsys):
+    for part in ("metrics.csv", "samples.zarr"):
+        copy = tmp_path / part.partition(".")[0]
+        shutil.copytree(target_run, copy, ignore=shutil.ignore_patterns(part))
+        other = invariance_run / part
+        (shutil.copytree if other.is_dir() else shutil.copy)(other, copy / part)
+        before = (copy / "report.html").read_text()
+        assert main(["report", str(copy)]) == 2
+        error = capsys.readouterr().err
+        assert f"{part} is not the one that run.json was written with" in error
+        assert len(error.splitlines()) == 1
+        assert (copy / "report.html").read_text() == before
+
+
 def test_the_same_command_gives_the_same_numbers(target_run, ct_folder, tiny_weights, tmp_path):
     more = ("--denoiser", "chen", "--mas", 10, "-n", 20, "--draws", 2, "--roi", 36, 42)
     assert main(words("target-domain", ct_folder, tiny_weights, tmp_path / "again", *more)) == 0
@@ -356,6 +370,7 @@ def test_a_defect_keeps_its_traceback(monkeypatch, capsys, tmp_path):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(analysis.report.page, "write_report", broken)
+    (tmp_path / "run.json").write_text('{"studies": []}')
     assert main(["report", str(tmp_path)]) == 1
     assert "Traceback" in capsys.readouterr().err
 

@@ -1,0 +1,14 @@
+from .files import digest_files as digest_files
+from .files import read_json as read_json
+from .files import write_atomic as write_atomic
+from .files import write_csv as write_csv
+from .files import write_json as write_json
+from .hold import holding as holding
+from .parts import require_parts as require_parts
+from .places import require_there as require_there
+from .places import require_writable as require_writable
+from .run_folder import run_folder as run_folder
+from .unfinished import between_steps as between_steps
+from .unfinished import remove_unfinished as remove_unfinished
+from .versions import version as version
+from .versions import versions as versions
