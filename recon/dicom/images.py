@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
 from ..scan.scan import derived_uid
 from ..storage import require_there
 from ..volumes.files import is_volume, read_volume

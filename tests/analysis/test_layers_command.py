@@ -99,7 +99,8 @@ def test_a_study_after_a_layer_that_is_no_cut_says_what_passes_it(
     out = tmp_path / "out"
     argv = [
         "invariances", "--images", str(ct_folder), "--weights", str(tiny_weights.folder),
-        "--denoiser", f"{network}:build", "--layers", "middle", "1+middle", "-n", "3", "--out", str(out),
+        "--denoiser", f"{network}:build", "--layers", "middle", "1+middle", "-n", "3",
+        "--out", str(out),
     ]  # fmt: skip
     assert main(argv) == 0
     said = "layer middle is no cut: past it, the output also sees 1; the samples hold the layer"
