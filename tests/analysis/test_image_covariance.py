@@ -123,15 +123,15 @@ def test_variance_of_a_ray_is_that_of_its_samples():
     assert float(noisy.double().var()) == pytest.approx(expected, rel=0.03)  # 40,000 samples
 
 
-def test_the_largest_patch_with_matrices_has_64_pixels_a_side(scanner):
-    """65 × 64 are one row more."""
-    grid = ImageGrid(shape=(65, 64), spacing=(1.0, 1.0))
+def test_the_largest_patch_with_matrices_has_81_pixels_a_side(scanner):
+    """64 and what eight convolutions see around them; 82 × 81 are one row more."""
+    grid = ImageGrid(shape=(82, 81), spacing=(1.0, 1.0))
     large = SliceScanner(
         scanner.hu, scanner.spacing, kvp=120.0, slice_thickness=1.5, patch_grid=grid, seed=1,
         geometry=flash_axial(views=24),
     )  # fmt: skip
     covariance = ImageCovariance.of(large)
     assert covariance.matrices is None
-    v = torch.zeros(1, 65, 64)
+    v = torch.zeros(1, 82, 81)
     v[0, 30, 30] = 1.0
     assert covariance.times(7.0)(v)[0, 30, 30] > 0

@@ -124,11 +124,11 @@ def test_a_preset_trains_on_a_folder(collection: Path, tmp_path: Path, capsys) -
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--images", "x"], "--preset"),
+        (["--images", __file__], "--preset"),
         (["--preset", "chen2017", "--mas", "10"], "--images"),
-        (["--preset", "talk", "--images", "x"], "one region"),
-        (["--preset", "eulig2024", "--images", "x"], "phantoms"),
-        (["--preset", "chen2017", "--images", "nowhere"], "no such folder"),
+        (["--preset", "talk", "--images", __file__], "one region"),
+        (["--preset", "eulig2024", "--images", __file__], "phantoms"),
+        (["--preset", "chen2017", "--images", "nowhere"], "no such file or folder"),
     ],
 )
 def test_bad_usage_is_one_line(more, expected, tmp_path, capsys) -> None:

@@ -90,8 +90,8 @@ def test_a_volume_decides_the_length():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--volume", "nowhere.npz"], "no such volume"),
-        (["--volume", "v.npz", "--anatomy", "head"], "--anatomy or --volume"),
+        (["--volume", "nowhere.npz"], "no such file or folder"),
+        (["--volume", __file__, "--anatomy", "head"], "--anatomy or --volume"),
         (["--scanner", "discovery", "--focal-spot", "FFSZ"], "--focal-spot"),
         (["--scanner", "toy"], "--scanner"),
         (["--focal-spot", "FFSXY"], "--focal-spot"),

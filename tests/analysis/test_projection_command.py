@@ -222,7 +222,7 @@ def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsy
         ([], "--images"),
         (["--images", "x", "--phantom", "abdomen"], "--phantom"),
         (["--images", "x", "--tolerance-hu", "0"], "--tolerance-hu"),
-        (["--images", "x", "--radius", "-1"], "radius"),
+        (["--phantom", "abdomen", "--radius", "-1"], "radius"),
         (["--images", "x", "--draws", "3"], "--draws"),
         (["--images", "x", "--other", "sample", "--sample", "0"], "--sample"),
         (["--images", "x", "--sample", "2"], "--other sample"),

@@ -11,11 +11,28 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+PATIENCE = 100.0  # seconds; what is stopped ends at once
+
+
+def heard() -> None:
+    """Signals as a shell in the foreground leaves them: one in the background ignores SIGINT."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def program(code: str, *words: object) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heard,
     )  # fmt: skip
+
+
+def ended(run: subprocess.Popen) -> str:
+    """What a program left on stderr; one that does not end is killed, and the test fails."""
+    try:
+        return run.communicate(timeout=PATIENCE)[1]
+    finally:
+        run.kill()
 
 
 STOPPED = """
@@ -65,7 +82,7 @@ def test_a_signal_is_one_line_and_leaves_nothing(tmp_path: Path, number: signal.
     run = program(STOPPED, tmp_path / "a" / "OUT")
     assert run.stdout is not None and run.stdout.readline() == "built\n"
     run.send_signal(number)
-    _, error = run.communicate()
+    error = ended(run)
     assert run.returncode == 128 + number
     assert error in ("ctxai: interrupted\n", "ctxai: terminated\n")
     assert list(tmp_path.iterdir()) == []
@@ -77,7 +94,7 @@ def test_a_signal_waits_while_a_run_is_published(tmp_path: Path) -> None:
     (out / "b.csv").write_text("first")
     run = program(HELD, out)
     began = time.monotonic()
-    _, error = run.communicate()
+    error = ended(run)
     assert run.returncode == 143 and error == "ctxai: terminated\n"
     assert time.monotonic() - began < 50
     assert (out / "b.csv").read_text() == "second" and (out / "run.json").exists()
@@ -89,7 +106,7 @@ def test_a_signal_is_heard_while_modules_are_imported(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     run = program(IMPORTING, tmp_path / "OUT", int(number))
-    _, error = run.communicate()
+    error = ended(run)
     assert run.returncode == 128 + number
     assert error in ("ctxai: interrupted\n", "ctxai: terminated\n")
     assert list(tmp_path.iterdir()) == []
@@ -99,6 +116,7 @@ def test_handlers_are_given_back_and_what_is_ignored_stays_ignored() -> None:
     from analysis.session.stopping import stoppable
 
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         interrupted = signal.getsignal(signal.SIGINT)
         with stoppable():
@@ -107,3 +125,4 @@ def test_handlers_are_given_back_and_what_is_ignored_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGINT) == interrupted
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, usual)

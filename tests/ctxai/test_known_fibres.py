@@ -165,7 +165,7 @@ def test_on_every_place_of_an_image_the_angle_is_uniform(record_property):
 
 
 def test_on_every_place_of_an_image_both_signs_come(record_property):
-    points, size = drawn_fields(lambda x: x[:, :1].abs(), 500)
+    points, size = drawn_fields(lambda x: x[:, :1].abs(), 800)
     first = points[:, 0]
     share = (first > 0).double().mean(0)
     record_property("positive, least and most", (float(share.min()), float(share.max())))
