@@ -23,6 +23,8 @@ REASONS = {  # a pattern of the reason, and whether it holds here
     "tomosipo": find_spec("tomosipo") is None,
     "no real data": not DATA.is_dir(),
     "no Chromium": not CHROMIUM,
+    "SimpleITK is not installed": find_spec("SimpleITK") is None,
+    "needs the extra onnx": find_spec("onnxruntime") is None or find_spec("onnx") is None,
 }
 
 
