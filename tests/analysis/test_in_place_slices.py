@@ -10,18 +10,19 @@ from real_data import DATA, needs
 
 from analysis.scanner.slices import load_slices, place_patch
 from analysis.scanner.surroundings import measure_surroundings, window_in
-from ctxai import Chen, InPlace, Yang
+from ctxai import SHIPPED, InPlace
 from recon import ImageGrid
 
 SIDE = 64
 NETWORKS = {
-    "Chen": Chen, "Yang": Yang, "DnCNN": architectures.dncnn, "RED-CNN": architectures.redcnn,
+    "Chen": lambda: SHIPPED.load("chen")[0], "Yang": lambda: SHIPPED.load("yang")[0], "DnCNN": architectures.dncnn, "RED-CNN": architectures.redcnn,
     "U-Net": architectures.unet, "ResNet": architectures.resnet, "EDCNN": architectures.edcnn,
     "Swin": architectures.swin,
 }  # fmt: skip
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*state an exposure", "ignore:.*tilted by", "ignore:.*varies")
 @pytest.mark.parametrize("part", ["abdomen", "head"])
 @pytest.mark.parametrize("name", NETWORKS)
 @needs("abdomen")
