@@ -15,10 +15,15 @@ from recon import ImageGrid
 
 SIDE = 64
 NETWORKS = {
-    "Chen": lambda: SHIPPED.load("chen")[0], "Yang": lambda: SHIPPED.load("yang")[0], "DnCNN": architectures.dncnn, "RED-CNN": architectures.redcnn,
-    "U-Net": architectures.unet, "ResNet": architectures.resnet, "EDCNN": architectures.edcnn,
+    "Chen": lambda: SHIPPED.load("chen")[0],
+    "Yang": lambda: SHIPPED.load("yang")[0],
+    "DnCNN": architectures.dncnn,
+    "RED-CNN": architectures.redcnn,
+    "U-Net": architectures.unet,
+    "ResNet": architectures.resnet,
+    "EDCNN": architectures.edcnn,
     "Swin": architectures.swin,
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
