@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ class Scene:
     kvp: float
     patch: Patch
     native: bool = False  # the patch keeps the slice's pixels; samplers are trained for the scan
+    _measured: list[tuple[Callable[[Tensor], Tensor], Surroundings]] = field(default_factory=list)
 
     @property
     def hu(self) -> np.ndarray:
@@ -85,10 +86,15 @@ class Scene:
         )
 
     def surroundings(self, f: Callable[[Tensor], Tensor]) -> Surroundings:
-        """What of the slice a denoiser looks at around the patch."""
+        """What of the slice a denoiser looks at around the patch, measured once."""
         from analysis.scanner.surroundings import measure_surroundings
 
-        return measure_surroundings(f, self.hu, self.images.spacing, self.patch.grid)
+        for known, around in self._measured:  # a user's callable need not have a hash
+            if known is f:
+                return around
+        around = measure_surroundings(f, self.hu, self.images.spacing, self.patch.grid)
+        self._measured.append((f, around))
+        return around
 
     def used_at(self, f: Callable[[Tensor], Tensor]) -> tuple[int, int]:
         """Shape of the images that a denoiser is given."""
