@@ -1,6 +1,6 @@
 from . import denoisers as denoisers
 from .data import PatchPairs as PatchPairs
-from .data import SeenPairs as SeenPairs
+from .data import noise_of as noise_of
 from .data import pick_domain as pick_domain
 from .data import represented as represented
 from .denoisers import Chen as Chen
@@ -17,6 +17,7 @@ from .representation.cinn import ConditionalINN as ConditionalINN
 from .representation.convolutional_cinn import ConvolutionalINN as ConvolutionalINN
 from .representation.flow import FlowMatching as FlowMatching
 from .representation.linear import LinearAutoencoder as LinearAutoencoder
+from .representation.noise_told import describe_noise as describe_noise
 from .representation.spatial_vae import SpatialVAE as SpatialVAE
 from .representation.vae import VAE as VAE
 from .representation.vae import active_dimensions as active_dimensions

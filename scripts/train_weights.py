@@ -36,10 +36,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from analysis.data.phantom_pairs import WORKING_POINT
 from analysis.training.recipes import train_all
-from analysis.training.stages import ANATOMIES, DOSES, LARGE, LONG, ONWARDS, REDUCED
+from analysis.training.stages import LARGE, LONG, ONWARDS, REDUCED
 from ctxai import SHIPPED, WeightSet
 
-RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, DOSES, ANATOMIES, ONWARDS)}
+RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, ONWARDS)}
 
 
 def main() -> None:

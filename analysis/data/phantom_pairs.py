@@ -69,7 +69,6 @@ def phantom_pairs(
     seed: int,
     anatomies: Sequence[str] = ("thorax", "abdomen", "thorax", "abdomen", "head"),
     point: WorkingPoint = WORKING_POINT,
-    exposures: Sequence[float] = (),
     noise_free: bool = False,
     progress: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,12 +84,10 @@ def phantom_pairs(
         Names that :func:`recon.phantom.random_slice` knows.
     point : WorkingPoint
         Grid, doses and window.
-    exposures : sequence of float
-        Low doses [mAs], of slice i ``exposures[i % len(exposures)]``; the point's by default.
     noise_free : bool
         Whether y is reconstructed without any noise, in place of that of the high dose.
     progress : bool
-        Show a progress bar for the phantoms on stderr.
+        Show progress bars on stderr.
 
     Returns
     -------
@@ -115,16 +112,17 @@ def phantom_pairs(
         )
         truth = np.stack(list(drawn))
     high = None if noise_free else point.high_mas
-    y = scan(truth, high, seed=derived_seed(seed, "high dose"), point=point)
-    x, low = np.empty_like(y), (tuple(exposures) or (point.mas,))[:n]
-    for i, mas in enumerate(low):
-        noise = derived_seed(seed, "low dose") + i
-        x[i :: len(low)] = scan(y[i :: len(low)], mas, seed=noise, point=point)
+    of_high, of_low = derived_seed(seed, "high dose"), derived_seed(seed, "low dose")
+    y = scan(truth, high, seed=of_high, point=point, progress=progress)
+    x = scan(y, point.mas, seed=of_low, point=point, progress=progress)
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def scan(hu: np.ndarray, mas: float | None, *, seed: int, point: WorkingPoint) -> np.ndarray:
+def scan(
+    hu: np.ndarray, mas: float | None, *, seed: int, point: WorkingPoint, progress: bool = True
+) -> np.ndarray:
     """Images (n, rows, cols) [HU] of a working point's scanner at an exposure, or without noise."""
+    label = "scans without noise" if mas is None else f"scans at {mas:g} mAs"
     return low_dose_slices(
         hu,
         point.grid.spacing,
@@ -134,5 +132,5 @@ def scan(hu: np.ndarray, mas: float | None, *, seed: int, point: WorkingPoint) -
         window=point.window,
         electronic_noise=point.electronic_noise,
         seed=seed,
-        progress="scans without noise" if mas is None else f"scans at {mas:g} mAs",
+        progress=label if progress else None,
     )

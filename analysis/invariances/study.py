@@ -164,7 +164,7 @@ class _Work:
 
     def _placed(self, model: Model) -> PlacedModel:
         """A sampler with its denoiser in the scan."""
-        return PlacedModel(model, self.scanned.f, self.weight)
+        return PlacedModel(model.told_of(self.scans), self.scanned.f, self.weight)
 
     def _sets(
         self,

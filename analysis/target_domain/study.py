@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ctxai import Model, sample_invariances
+from ctxai import REDRAWS, InPlace, Model, PlacedModel
 from recon import DataError
 
 from ..fidelity.verdict import TargetNumbers, Verdict, judge_targets
@@ -62,9 +63,13 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
     They pass into y along the patch's border, where there is a slice around it. Number k is the
     same for every n above it, but for the rounding of 16 bits.
     """
-    x = scanner.place.of(scanner.low_dose(mas, seed=seed))[0]
-    drawn = sample_invariances(model, x, n=n, seed=seed).reshape(n, *x.shape)
-    return scanner.y + seam_weight(scanner) * (drawn - scanner.y)
+    place = InPlace(model.wiretap.f, scanner.place, scanner.low_dose(mas, seed=seed)[0])
+    told = model.told_of(scanner.place.of(scanner.redraw(REDRAWS, seed, mas=mas)))
+    weight = seam_weight(scanner)
+    v = torch.randn(n, model.latent, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        drawn = PlacedModel(told, place, weight).propose(v.to(scanner.y))[:, 0]
+    return scanner.y + weight * (drawn - scanner.y)
 
 
 def target_domain_study(

@@ -21,7 +21,6 @@ from ctxai import (
     InvarianceModel,
     Model,
     PatchPairs,
-    SeenPairs,
     WeightSet,
     Wiretap,
     autoencoder_facts,
@@ -92,17 +91,24 @@ def train_all(
     stages = Stages(folder, recipe, point, seed, progress, device)
 
     @cache
-    def pairs(domain: str, exposures: tuple[float, ...] = ()) -> PatchPairs:
+    def pairs(domain: str) -> PatchPairs:
         """Scans to learn the images of a domain from: anatomies have no noise."""
-        noise_free = domain == "y"
-        return stages.patches("train", recipe.slices, exposures=exposures, noise_free=noise_free)
+        return stages.patches("train", recipe.slices, noise_free=domain == "y")
 
     @cache
-    def held_out(domain: str) -> tuple[torch.Tensor, torch.Tensor]:
-        test = stages.patches("test", recipe.held_out, noise_free=domain == "y")
-        return test.batch(64, torch.Generator().manual_seed(0))
+    def various() -> PatchPairs:
+        return stages.various()
 
-    high_dose = held_out("x")
+    @cache
+    def seen(denoiser: str) -> PatchPairs:
+        return stages.in_place(various(), stages.saved(denoiser))
+
+    @cache
+    def held_out(noise_free: bool) -> tuple[torch.Tensor, ...]:
+        of = stages.scanned if noise_free else stages.patches
+        return of("test", recipe.held_out).batch(64, torch.Generator().manual_seed(0))
+
+    high_dose = held_out(noise_free=False)
     figures: dict[str, Any] = {}
     if keep is not None:
         taken = [name for name in keep.names if _any(names, name) and not _any(anew, name)]
@@ -132,15 +138,18 @@ def train_all(
     for sampler, of, domain, layer in _samplers():
         name = sampler_name(sampler, of, layer, domain)
         if missing(name):
-            scans = pairs(domain, recipe.flow_exposures if sampler == "flow" else ())
+            scans = seen(of) if layer == "output" else various()
             first = flow_name("chen", layer, domain)
             start = first if first in figures else None
             onwards = recipe.flow_goes_on if sampler == "flow" else recipe.inn_goes_on
             goes_on = keep if onwards and keep is not None and name in keep else None
             model = _sampler(stages, sampler, (of, layer, domain), scans, name, start, goes_on)
-            figures[name] = model_figures(model, *held_out(domain))
-            known = {"noise_free": True} if domain == "y" else {}
-            stages.save(name, model.networks[-1], figures[name], **known)
+            x, y, _, noise = held_out(noise_free=True)
+            figures[name] = model_figures(model, x, y, noise)
+            stages.save(
+                name, model.networks[-1], figures[name], noise_free=True,
+                scans=recipe.scans.facts, in_place=scans.seen is not None,
+            )  # fmt: skip
     facts = {**asdict(recipe), "seed": seed, "working_point": point.facts}
     if keep is not None:
         facts["taken_over"] = {"networks": taken, "recipe": keep.manifest["recipe"]}
@@ -175,7 +184,8 @@ def _sampler(
         start = goes_on.load(name)[0] if goes_on else start
         return stages.flow(f, layer, domain, scans, name, start=start)
     start = goes_on.load(name)[0] if goes_on else None
-    return stages.cinn(f, stages.saved(vae_name(domain)), layer, domain, scans, name, start=start)
+    vae = stages.saved(vae_name(domain))
+    return stages.cinn(f, vae, layer, domain, scans, name, start=start)
 
 
 def _any(patterns: Sequence[str], name: str) -> bool:
@@ -280,7 +290,7 @@ def train_for(
                 pairs = stages.patches("own", recipe.own_slices, noise_free=domain == "y")
                 if anatomies is not None and domain == "x":
                     pairs += PatchPairs(*anatomies(point), patch=point.patch)
-            learnt: PatchPairs | SeenPairs = pairs
+            learnt: PatchPairs = pairs
             if wiretap.layer == "output":
                 learnt = seen = stages.in_place(pairs, f) if seen is None else seen
             stage = path.stem + "-slices" * slices_too
@@ -295,7 +305,7 @@ def train_for(
             of = {f"{what}_sha256": value for what, value in digests.items()}
             facts = {
                 **point.facts, "denoiser": name, "noise_free": domain == "y",
-                "in_place": isinstance(learnt, SeenPairs), "slices_too": slices_too, **of,
+                "in_place": learnt.seen is not None, "slices_too": slices_too, **of,
             }  # fmt: skip
             save_module(path, network, **facts)
         model: Model = (

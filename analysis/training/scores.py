@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from ctxai import InvarianceModel, Model, active_dimensions, draw, pick_domain
+from ctxai import InvarianceModel, Model, active_dimensions, describe_noise, draw, pick_domain
 
 from .completeness import completeness
 
@@ -38,17 +39,24 @@ def vae_figures(
 
 @torch.no_grad()
 def model_figures(
-    model: Model, x: torch.Tensor, y: torch.Tensor, *, images: int = 8, n: int = 24
+    model: Model,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    noise: torch.Tensor,
+    *,
+    images: int = 8,
+    n: int = 24,
 ) -> dict[str, float]:
     """Spread of plain samples of held-out images, and for x how far they change the output [HU].
 
-    For a cINN also the likelihood of held-out latents.
+    The sampler is told of the noise of x. For a cINN also the likelihood of held-out latents.
     """
     figures = {}
+    model = replace(model, noise=describe_noise(noise[:, 0][None]))
     if isinstance(model, InvarianceModel):
         z = model.wiretap.phi(x)
         latent = model.encode(pick_domain((x, y), model.domain), z).mean
-        v, log_det = model.cinn(latent, z)
+        v, log_det = model.cinn(latent, z, *model.told)
         figures["nll_per_dimension"] = (
             float((0.5 * v.square().sum(1) - log_det).mean()) / v.shape[1]
         )

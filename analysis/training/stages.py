@@ -26,7 +26,6 @@ from ctxai import (
     INNTask,
     InvarianceModel,
     PatchPairs,
-    SeenPairs,
     SpatialVAE,
     SupervisedTask,
     Task,
@@ -47,11 +46,10 @@ from ctxai import (
 )
 
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs
+from ..data.various_scans import VARIOUS, ScanRange, various_pairs, working_points
 from .curves import write_curves
 
 __all__ = [
-    "ANATOMIES",
-    "DOSES",
     "LARGE",
     "LONG",
     "ONWARDS",
@@ -73,6 +71,9 @@ class Recipe:
     name: str = "reduced"
     slices: int = 600
     held_out: int = 16
+    scans: ScanRange = VARIOUS  # of the samplers' phantoms
+    scan_kinds: int = 30
+    scan_slices: int = 480
     own_slices: int = 64  # for the samplers of a user's own denoiser
     chen_steps: int = 2000
     yang_start_steps: int = 700
@@ -92,15 +93,14 @@ class Recipe:
     flow_batch: int = 16
     flow_tune_steps: int = 300
     flow_widths: tuple[int, ...] = (32, 64, 80)
-    flow_exposures: tuple[float, ...] = ()  # of the scans that flows see [mAs]; the denoiser's
     flow_lr: float = 2e-3
     flow_goes_on: bool = False  # from the flow of that name in the set that is kept
     batch: int = 16
     differs: str = (
         "Chen: 2,000 L2 steps on 64² patches. Yang: an L2 start, then WGAN-VGG with a critic of a"
         " quarter of the published width and VGG19 cut at relu2_2 with random weights. VAE and"
-        " cINN: small convolutional networks. Flow matching: a small U-Net. Phantoms alone, one"
-        " dose."
+        " cINN: small convolutional networks. Flow matching: a small U-Net. Phantoms alone;"
+        " denoisers and VAEs of one scan, samplers of many kinds."
     )
 
 
@@ -115,7 +115,7 @@ LONG = replace(
     flow_batch=64,
     flow_tune_steps=2000,
     differs="Flow matching on a GPU: 3,000 steps of 64 patches for a layer, 2,000 for Yang's"
-    " outputs, from Chen's. Denoisers and VAEs of the reduced recipe. Phantoms alone, one dose.",
+    " outputs, from Chen's. Denoisers and VAEs of the reduced recipe. Phantoms alone.",
 )
 """The flows that ship, on a GPU."""
 
@@ -128,18 +128,6 @@ LARGE = replace(
 )
 """Flows of larger patches that ship."""
 
-DOSES = replace(
-    LONG,
-    name="doses",
-    flow_exposures=(5.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 50.0),
-    flow_lr=1e-3,
-    flow_goes_on=True,
-    differs="Flow matching that goes on from a flow of one dose: 2,000 steps of 64 patches, of"
-    " slices scanned at 5 to 50 mAs. Denoisers and VAEs of the reduced recipe. Phantoms alone.",
-)
-"""Flows that go on from those of a set that is kept, over a range of doses."""
-
-
 ONWARDS = replace(
     REDUCED,
     name="onwards",
@@ -149,18 +137,6 @@ ONWARDS = replace(
     differs="cINNs that go on from those of the reduced recipe for half as many steps again.",
 )
 """cINNs that go on from those of a set that is kept."""
-
-
-ANATOMIES = replace(
-    REDUCED,
-    name="anatomies",
-    flow_tune_steps=800,
-    flow_lr=1e-3,
-    flow_goes_on=True,
-    differs="Flow matching of anatomies without noise that goes on from that of the 200 mAs image:"
-    " 800 steps of 16 patches. Denoisers and VAEs of the reduced recipe. Phantoms alone, one dose.",
-)
-"""Flows of anatomies that go on from those of a set that is kept."""
 
 
 def stage_seed(seed: int, stage: str) -> int:
@@ -211,7 +187,24 @@ class Stages:
         )  # fmt: skip
         return PatchPairs(x.to(self.device), y.to(self.device), patch=self.point.patch)
 
-    def in_place(self, pairs: PatchPairs, f: Callable[[Any], Any]) -> PatchPairs | SeenPairs:
+    def scanned(self, stage: str, slices: int) -> PatchPairs:
+        """The same for anatomies without noise, with the noise of x."""
+        point, seed = self.point, stage_seed(self.seed, stage)
+        return various_pairs(
+            slices, [point], side=point.matrix, seed=seed, progress=self.progress
+        ).changed(lambda images: images.to(self.device))
+
+    def various(self) -> PatchPairs:
+        """Parts of phantoms in scans of many kinds, with room around what a denoiser sees."""
+        recipe, seed = self.recipe, stage_seed(self.seed, "various")
+        points = working_points(recipe.scan_kinds, recipe.scans, like=self.point, seed=seed)
+        side = min(_PART + 2 * _ALIGNED, min(point.matrix for point in points))
+        pairs = various_pairs(
+            recipe.scan_slices, points, side=side, seed=seed, progress=self.progress
+        )
+        return pairs.changed(lambda images: images.to(self.device))
+
+    def in_place(self, pairs: PatchPairs, f: Callable[[Any], Any]) -> PatchPairs:
         """The same patches with the output of a denoiser that sees them in their place.
 
         A denoiser that looks at everything sees whole slices; for any other, parts of them are
@@ -222,19 +215,19 @@ class Stages:
         middle = Window((side - patch) // 2, (side - patch) // 2, (patch, patch), (side, side))
         tried = Window((rows - side) // 2, (cols - side) // 2, (side, side), (rows, cols))
         part, off = needed_context(f, tried.of(pairs.x[0]).contiguous(), middle)
+        places = stage_seed(self.seed, "in place")
         if off != off:  # it takes images of one size
             if part.shape == middle.shape:
                 return pairs
-            x, y = pairs.parts(part.shape[0], stage_seed(self.seed, "in place"), aligned=1)
-            return SeenPairs(x, y, _seen(f, x, self.progress), patch=patch)
+            pairs = pairs.parts(part.shape[0], places, aligned=1)
+            return pairs.with_output(_seen(f, pairs.x, self.progress))
         reach = side if part.whole else max(middle.top - part.top, middle.left - part.left)
         rim = -(-reach // _ALIGNED) * _ALIGNED
         if side + 2 * rim > min(rows, cols):
-            return SeenPairs(pairs.x, pairs.y, _seen(f, pairs.x, self.progress), patch=patch)
-        x, y = pairs.parts(side + 2 * rim, stage_seed(self.seed, "in place"), aligned=_ALIGNED)
+            return pairs.with_output(_seen(f, pairs.x, self.progress))
+        pairs = pairs.parts(side + 2 * rim, places, aligned=_ALIGNED)
         inner = Window(rim, rim, (side, side), (side + 2 * rim,) * 2)
-        seen = _seen(f, x, self.progress)
-        return SeenPairs(*(inner.of(images) for images in (x, y, seen)), patch=patch)
+        return pairs.with_output(_seen(f, pairs.x, self.progress)).changed(inner.of)
 
     def run(self, stage: str, task: Task, steps: int) -> None:
         """Train one stage, from its checkpoint where there is one, and draw its curves."""
@@ -315,7 +308,7 @@ class Stages:
         vae: SpatialVAE,
         layer: str,
         domain: str,
-        pairs: PatchPairs | SeenPairs,
+        pairs: PatchPairs,
         stage: str,
         *,
         start: ConvolutionalINN | None = None,
@@ -335,6 +328,7 @@ class Stages:
         )
         if start is not None:
             cinn.load_state_dict(start.state_dict())
+            cinn.fitted.zero_()  # its scales are of these scans
         steps = recipe.inn_inner_steps
         if wiretap.layer == "output":
             steps = pick_domain(recipe.inn_steps, domain)
@@ -351,7 +345,7 @@ class Stages:
         f: Any,
         layer: str,
         domain: str,
-        pairs: PatchPairs | SeenPairs,
+        pairs: PatchPairs,
         stage: str,
         *,
         start: FlowMatching | None = None,

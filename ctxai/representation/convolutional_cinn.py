@@ -19,6 +19,7 @@ from recon.errors import DataError
 
 from .condition import channel_scales, check_latents, check_representation, condition_sides
 from .linear_guess import fit_filters
+from .noise_told import TOLD, ToldNoise, weights_of
 from .residual import Residual, zeroed
 
 __all__ = ["ConvolutionalINN"]
@@ -68,7 +69,8 @@ class ConvolutionalINN(nn.Module):
 
     where ξ and δ are convolutions over the latent's grid and h is a map on the same grid
     (Dinh et al., "Density estimation using Real NVP", ICLR 2017; Kingma and Dhariwal, "Glow",
-    NeurIPS 2018). ξ is softly bounded by 1.5.
+    NeurIPS 2018). ξ is softly bounded by 1.5. Where the noise of the scan is described
+    (:func:`ctxai.describe_noise`), h takes it in, and log s is linear in it.
 
     Parameters
     ----------
@@ -142,6 +144,8 @@ class ConvolutionalINN(nn.Module):
         self.register_buffer("filters", torch.zeros(channels, depth, side, side))
         self.register_buffer("bias", torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.log_slope = nn.Parameter(torch.zeros(channels, TOLD))
+        self.told = ToldNoise(embedding)
         self.register_buffer("fitted", torch.zeros(()))
 
         summary = min(depth, _SUMMARY)
@@ -194,19 +198,27 @@ class ConvolutionalINN(nn.Module):
             self._normalised(z), self.filters, self.bias, stride=self.stride, padding=self.margin
         )
 
-    def embed(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """What z says of z̄, ``(B, *latent_shape)``, and h(z) ``(B, embedding, rows, cols)``."""
+    def embed(self, z: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What z says of z̄, ``(B, *latent_shape)``, h(z) ``(B, embedding, rows, cols)``, -log s."""
+        log_scale = (
+            self.log_scale + (self.told.normalised(noise) @ self.log_slope.T)[..., None, None]
+        )
         guess = self.guess(z)
-        detail = torch.asinh((guess - guess.mean((2, 3), keepdim=True)) * self.log_scale.exp())
+        detail = torch.asinh((guess - guess.mean((2, 3), keepdim=True)) * log_scale.exp())
         seen = pixel_unshuffle(self.summary(self._normalised(z)), self.stride)
-        given = self.embedding(torch.cat([seen, detail], dim=1))
-        return guess + self.correction(given) * (-self.log_scale).exp(), given
+        enter, *rest = self.embedding
+        given = enter(torch.cat([seen, detail], dim=1)) + self.told(noise)[:, :, None, None]
+        for layer in rest:
+            given = layer(given)
+        return guess + self.correction(given) * (-log_scale).exp(), given, log_scale
 
     def _maps(self, flat: Tensor, z: Tensor, name: str) -> Tensor:
         check_latents(flat, self.latent, z, name)
         return flat.reshape(-1, *self.latent_shape)
 
-    def forward(self, latent: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, latent: Tensor, z: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Map latents to v, with the log-determinant of the Jacobian.
 
         Parameters
@@ -215,6 +227,9 @@ class ConvolutionalINN(nn.Module):
             z̄, ``(n, latent)``.
         z : Tensor
             Representations ``(n, *condition_shape)`` in the layer's own scale, or a single one.
+        noise : Tensor, optional
+            What :func:`ctxai.describe_noise` says of the scans' noise, ``(n, 3)`` or ``(1, 3)``;
+            the mean over the training by default.
 
         Returns
         -------
@@ -224,9 +239,9 @@ class ConvolutionalINN(nn.Module):
             ``log|det ∂v/∂z̄|``, ``(n,)``.
         """
         maps = self._maps(latent, z, "latent")
-        guess, given = self.embed(z)
-        x = (maps - guess) * self.log_scale.exp()
-        log_det = self.log_scale.sum() * maps[0, 0].numel() + x.new_zeros(len(x))
+        guess, given, log_scale = self.embed(z, noise)
+        x = (maps - guess) * log_scale.exp()
+        log_det = log_scale.sum((1, 2, 3)) * maps[0, 0].numel() + x.new_zeros(len(x))
         half = self.latent_shape[0] // 2
         for k, mixing in enumerate(self.mixing):
             first, second = torch.einsum("ab,nbhw->nahw", mixing, x).tensor_split([half], dim=1)
@@ -239,10 +254,10 @@ class ConvolutionalINN(nn.Module):
             x = torch.cat([first, second], dim=1)
         return x.flatten(1), log_det
 
-    def inverse(self, v: Tensor, z: Tensor) -> Tensor:
+    def inverse(self, v: Tensor, z: Tensor, noise: Tensor | None = None) -> Tensor:
         """Map ``v (n, latent)`` back to latents ``(n, latent)``, given n representations or one."""
         x = self._maps(v, z, "v")
-        guess, given = self.embed(z)
+        guess, given, log_scale = self.embed(z, noise)
         half = self.latent_shape[0] // 2
         for k in reversed(range(len(self.mixing))):
             first, second = x.tensor_split([half], dim=1)
@@ -251,10 +266,10 @@ class ConvolutionalINN(nn.Module):
             scale, shift = self.couplings[2 * k](first, given)
             second = (second - shift) * (-scale).exp()
             x = torch.einsum("ab,nahw->nbhw", self.mixing[k], torch.cat([first, second], dim=1))
-        return (x * (-self.log_scale).exp() + guess).flatten(1)
+        return (x * (-log_scale).exp() + guess).flatten(1)
 
     @torch.no_grad()
-    def fit_scales(self, latent: Tensor, z: Tensor) -> None:
+    def fit_scales(self, latent: Tensor, z: Tensor, noise: Tensor | None = None) -> None:
         """Set the linear guess and all scales from data.
 
         Parameters
@@ -264,15 +279,22 @@ class ConvolutionalINN(nn.Module):
         z : Tensor
             Their representations; normalised per channel. A channel that never varies keeps the
             scale 1.
+        noise : Tensor, optional
+            Descriptions of their noise ``(B, 3)``: scans count by how little they have.
         """
+        self.told.fit(noise)
         mean, spread = channel_scales(z)
         self.condition_mean.copy_(mean[:, None, None])
         self.condition_scale.copy_(spread[:, None, None])
         maps = self._maps(latent, z, "latent")
         side = self.filters.shape[-1]
-        filters, bias = fit_filters(self._normalised(z), maps, side=side, stride=self.stride)
+        filters, bias = fit_filters(
+            self._normalised(z), maps, side=side, stride=self.stride, weights=weights_of(noise)
+        )
         self.filters.copy_(filters)
         self.bias.copy_(bias)
-        missed = (maps - self.guess(z)).square().mean((0, 2, 3)).sqrt()
-        self.log_scale.copy_(-missed.clamp_min(1e-6).log()[:, None, None])
+        missed = (maps - self.guess(z)).square().mean((2, 3)).sqrt().clamp_min(1e-6)
+        at_mean, slopes = self.told.log_linear(missed, noise)
+        self.log_scale.copy_(-at_mean[:, None, None])
+        self.log_slope.copy_(-slopes)
         self.fitted.fill_(1.0)

@@ -20,6 +20,7 @@ from ..precision import sixteen_bits
 from .condition import channel_scales, check_representation
 from .linear_guess import fit_filters
 from .midpoint import integrate
+from .noise_told import TOLD, ToldNoise, weights_of
 
 __all__ = ["FlowMatching"]
 
@@ -64,7 +65,8 @@ class FlowMatching(nn.Module):
     (Lipman et al., "Flow matching for generative modeling", ICLR 2023, with the straight paths of
     Liu et al., "Flow straight and fast", ICLR 2023). G z is the best linear guess of the image
     from z by 5 × 5 filters and s the rms of what it misses, so that u has variance 1 after any
-    layer. The velocity is a U-Net on 2 × 2 pixels at once.
+    layer. The velocity is a U-Net on 2 × 2 pixels at once. Where the noise of the scan is described
+    (:func:`ctxai.describe_noise`), the U-Net takes it in, and log s is linear in it.
 
     Parameters
     ----------
@@ -99,6 +101,7 @@ class FlowMatching(nn.Module):
     filters: Tensor
     bias: Tensor
     scale: Tensor
+    slope: Tensor
     fitted: Tensor
     frequencies: Tensor
 
@@ -144,6 +147,7 @@ class FlowMatching(nn.Module):
         self.register_buffer("filters", torch.zeros(channels, depth, _GUESS, _GUESS))
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("slope", torch.zeros(TOLD))
         self.register_buffer("fitted", torch.zeros(()))
         octaves = 2.0 ** torch.arange(_TIMES // 4 // 2) * math.pi / 2
         self.register_buffer("frequencies", octaves, persistent=False)
@@ -155,6 +159,7 @@ class FlowMatching(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(2 * len(octaves), _TIMES), nn.SiLU(), nn.Linear(_TIMES, _TIMES), nn.SiLU()
         )
+        self.told = ToldNoise(_TIMES)
         self.enter = nn.Conv2d(folded * channels, a, 3, padding=1)
         self.enter_condition = nn.Conv2d(folded * (summary + channels), a, 3, padding=1, bias=False)
         self.fine = Block(a, a)
@@ -198,15 +203,21 @@ class FlowMatching(nn.Module):
         """G z, the linear guess ``(B, channels, rows, cols)`` [unit] of the image."""
         return conv2d(self._normalised(z), self.filters, self.bias, padding=_GUESS // 2)
 
-    def condition(self, z: Tensor) -> Tensor:
+    def spread(self, noise: Tensor | None) -> Tensor:
+        """s ``(B, 1, 1, 1)`` of scans whose noise is described ``(B, 3)``, or is not."""
+        return self.scale * (self.told.normalised(noise) @ self.slope).exp()[:, None, None, None]
+
+    def condition(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
         """What the velocity sees of z, ``(B, width, rows/2, cols/2)``: it does not depend on t."""
         guess = self.guess(z)
         around = avg_pool2d(guess, _AROUND, 1, _AROUND // 2, count_include_pad=False)
-        detail = torch.asinh((guess - around) / self.scale)
+        detail = torch.asinh((guess - around) / self.spread(noise))
         seen = torch.cat([self.summary(self._normalised(z)), detail], dim=1)
         return self.enter_condition(pixel_unshuffle(seen, _FOLD))
 
-    def velocity(self, u: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+    def velocity(
+        self, u: Tensor, t: Tensor, condition: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
         """w(u, t, z), of the shape of u.
 
         Parameters
@@ -217,9 +228,11 @@ class FlowMatching(nn.Module):
             Time from 0 (noise) to 1 (images), ``(B,)``.
         condition : Tensor
             `condition` of the representations, ``(B, ...)`` or ``(1, ...)``.
+        noise : Tensor, optional
+            Descriptions of the noise of the scans, ``(B, 3)`` or ``(1, 3)``.
         """
         phase = t[:, None] * self.frequencies
-        time = self.time(torch.cat([phase.sin(), phase.cos()], dim=1))
+        time = self.time(torch.cat([phase.sin(), phase.cos()], dim=1)) + self.told(noise)
         fine = self.fine(self.enter(pixel_unshuffle(u, _FOLD)) + condition, time)
         middle = self.middle(self.halve(fine), time)
         h = self.halve_again(middle)
@@ -229,7 +242,9 @@ class FlowMatching(nn.Module):
         h = self.fine_up(torch.cat([interpolate(h, scale_factor=2.0), fine], dim=1), time)
         return pixel_shuffle(self.leave(h), _FOLD)
 
-    def generate(self, v: Tensor, z: Tensor, *, steps: int | None = None) -> Tensor:
+    def generate(
+        self, v: Tensor, z: Tensor, noise: Tensor | None = None, *, steps: int | None = None
+    ) -> Tensor:
         """Images ``(n, channels, rows, cols)`` [unit] of noise, for one representation.
 
         Parameters
@@ -238,6 +253,8 @@ class FlowMatching(nn.Module):
             ``(n, latent)``.
         z : Tensor
             ``(1, *condition_shape)``.
+        noise : Tensor, optional
+            Description of the noise of the scan, ``(1, 3)``; the training's mean by default.
         steps : int, optional
             Other than those it was made with.
         """
@@ -248,33 +265,38 @@ class FlowMatching(nn.Module):
                 expected=f"(n, {self.latent}) and one z",
                 got=f"{tuple(v.shape)} and {len(z)} of them",
             )
-        guess, condition = self.guess(z), self.condition(z)
+        guess, condition = self.guess(z), self.condition(z, noise)
         count = self.steps if steps is None else int(steps)
 
         def velocity(u: Tensor, t: Tensor) -> Tensor:
             with sixteen_bits(u):
-                return self.velocity(u, t.expand(len(u)), condition).to(u)
+                return self.velocity(u, t.expand(len(u)), condition, noise).to(u)
 
         parts = [
             integrate(velocity, u, steps=count)
             for u in v.reshape(-1, self.channels, *self.shape).split(_CHUNK)
         ]
-        return guess + self.scale * torch.cat(parts)
+        return guess + self.spread(noise) * torch.cat(parts)
 
     @torch.no_grad()
-    def fit_scales(self, images: Tensor, z: Tensor) -> None:
+    def fit_scales(self, images: Tensor, z: Tensor, noise: Tensor | None = None) -> None:
         """Set G, s and the normalisation of z from pairs ``(B, channels, rows, cols)``, z.
 
-        G is that of :func:`ctxai.representation.linear_guess.fit_filters`.
+        Where their noise is described, scans count by how little they have. G is that
+        of :func:`ctxai.representation.linear_guess.fit_filters`.
         """
+        self.told.fit(noise)
         mean, spread = channel_scales(z)
         self.condition_mean.copy_(mean[:, None, None])
         self.condition_scale.copy_(spread[:, None, None])
-        filters, bias = fit_filters(self._normalised(z), images, side=_GUESS)
+        weights = weights_of(noise)
+        filters, bias = fit_filters(self._normalised(z), images, side=_GUESS, weights=weights)
         self.filters.copy_(filters)
         self.bias.copy_(bias)
-        missed = (images - self.guess(z)).square().mean().sqrt()
-        self.scale.copy_(missed.clamp_min(1e-6 * images.std()))
+        missed = (images - self.guess(z)).square().mean((1, 2, 3)).sqrt()[:, None]
+        at_mean, slopes = self.told.log_linear(missed.clamp_min(1e-6 * images.std()), noise)
+        self.scale.copy_(at_mean[0].exp())
+        self.slope.copy_(slopes[0])
         self.fitted.fill_(1.0)
 
     def _normalised(self, z: Tensor) -> Tensor:

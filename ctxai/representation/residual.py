@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 __all__ = ["Residual", "zeroed"]
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 class Residual(nn.Module):
@@ -22,7 +26,7 @@ class Residual(nn.Module):
         return silu(h + self.body(h))
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: Layer) -> Layer:
     """The layer with weights and biases of zero: what it adds is learned from nothing."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

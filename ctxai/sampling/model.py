@@ -6,10 +6,11 @@ trained ones stand behind it: a VAE with a cINN in its latents, and flow matchin
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from ..representation.autoencoder import Autoencoder, MakesImages
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
 from ..representation.flow import FlowMatching
+from ..representation.noise_told import describe_noise
 from ..wiretap.in_place import AnyWiretap
 from ..wiretap.wiretap import Wiretap
 
@@ -62,6 +64,8 @@ class _Trained(ABC):
 
     wiretap: Wiretap
     domain: str
+    noise: Tensor | None
+    facts: dict[str, Any]
 
     def __post_init__(self) -> None:
         pick_domain(("x", "y"), self.domain)
@@ -91,6 +95,21 @@ class _Trained(ABC):
         """Unit of the images."""
         return self.networks[0].unit
 
+    @property
+    def told(self) -> tuple[Tensor, ...]:
+        """What the last network is told of the noise beside z, if anything."""
+        return () if self.noise is None else (self.noise,)
+
+    def told_of(self, scans: Tensor) -> Self:
+        """The sampler, told of the noise of scans ``(n, rows, cols)`` of one anatomy, 2 or more.
+
+        One that learnt from scans of a single kind is told nothing.
+        """
+        if "scans" not in self.facts:
+            return self
+        noise = (scans - scans.mean(0)) * math.sqrt(len(scans) / (len(scans) - 1))
+        return replace(self, noise=describe_noise(noise[None]))  # type: ignore[type-var]
+
     def represent(self, x: Tensor) -> Tensor:
         """z = Φ(x) of images ``(B, C, H, W)``."""
         return self.wiretap.phi(x)
@@ -112,6 +131,9 @@ class InvarianceModel(_Trained):
         Whether samples are inputs of the network (x̄) or targets of it (ȳ).
     redraw : callable, optional
         ``redraw(x, n, seed) -> (n, *x.shape)``: x with fresh noise, for a relative tolerance.
+    noise : Tensor, optional
+        What a sampler that learnt from scans of many kinds is told of this one,
+        :func:`ctxai.describe_noise`, ``(1, 3)``; the mean over its training by default.
     facts : dict
         What is known of the training, for the record of a run.
     """
@@ -121,6 +143,7 @@ class InvarianceModel(_Trained):
     cinn: ConvolutionalINN | ConditionalINN
     domain: str = "x"
     redraw: Redraw | None = None
+    noise: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -181,7 +204,7 @@ class InvarianceModel(_Trained):
 
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``D(t⁻¹(v | z))`` ``(n, C, H, W)`` of ``v (n, latent)`` for one z ``(1, ...)``."""
-        latent, given = self.cinn.inverse(v, z), self.condition(z)
+        latent, given = self.cinn.inverse(v, z, *self.told), self.condition(z)
         if given is None:
             return self.vae.decode(latent)
         return torch.cat([self.vae.decode(some, given) for some in latent.split(_CHUNK)])
@@ -201,6 +224,9 @@ class FlowModel(_Trained):
         Whether samples are inputs of the network (x̄) or targets of it (ȳ).
     redraw : callable, optional
         ``redraw(x, n, seed) -> (n, *x.shape)``: x with fresh noise, for a relative tolerance.
+    noise : Tensor, optional
+        What a sampler that learnt from scans of many kinds is told of this one,
+        :func:`ctxai.describe_noise`, ``(1, 3)``; the mean over its training by default.
     facts : dict
         What is known of the training, for the record of a run.
     """
@@ -209,6 +235,7 @@ class FlowModel(_Trained):
     flow: FlowMatching
     domain: str = "x"
     redraw: Redraw | None = None
+    noise: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -228,7 +255,7 @@ class FlowModel(_Trained):
 
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``(n, C, H, W)`` of noise ``v (n, latent)`` for one z ``(1, ...)``."""
-        return self.flow.generate(v, z)
+        return self.flow.generate(v, z, *self.told)
 
 
 Model = InvarianceModel | FlowModel

@@ -7,10 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..data import PairSampler, pick_domain, represented
+from ..data import PairSampler, noise_of, pick_domain, represented
 from ..representation.autoencoder import Autoencoder
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
+from ..representation.noise_told import describe_noise
 from . import parallel
 from .loop import descend, one_cycle, set_lr
 
@@ -48,7 +49,8 @@ class INNTask:
     wiretap : object
         Anything with ``phi(x)``; not trained here.
     sampler : callable
-        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)``.
+        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)``. Where they
+        bring the noise of x, a `ctxai.ConvolutionalINN` is told of it.
     domain : "x" or "y"
         Which image of the pair the latents describe; z comes from x always.
     batch, steps, lr
@@ -78,8 +80,8 @@ class INNTask:
         }
 
     @torch.no_grad()
-    def _posterior_samples(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Latents of n new pairs, and their z."""
+    def _posterior_samples(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Latents of n new pairs, their z, and what their noise is like where that is told."""
         pair = self.sampler(n, generator)
         image, z = pick_domain(pair, self.domain), represented(pair, self.wiretap.phi)
         if getattr(self.vae, "condition", 0):
@@ -87,15 +89,16 @@ class INNTask:
         else:
             posterior = self.vae.encode(image)
         noise = torch.randn(posterior.loc.shape, generator=generator).to(posterior.loc)
-        return posterior.loc + posterior.scale * noise, z
+        known = noise_of(pair)
+        told = () if known is None else (describe_noise(known),)
+        return posterior.loc + posterior.scale * noise, z, *told
 
     def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
         """Take one optimiser step; returns the loss per latent dimension [nats]."""
         self.cinn.train()
         if not self.cinn.fitted:
             self.cinn.fit_scales(*self._posterior_samples(max(_FIT, self.batch), generator))
-        latent, z = parallel.rows(*self._posterior_samples(self.batch, generator))
-        v, log_det = self.cinn(latent, z)
+        v, log_det = self.cinn(*parallel.rows(*self._posterior_samples(self.batch, generator)))
         loss = parallel.mean((0.5 * v.square().sum(1) - log_det).mean() / self.cinn.latent)
         optimiser = self.optimisers["cinn"]
         if self.steps is not None:

@@ -23,7 +23,7 @@ class Pairs(Protocol):
         """Digest of the data, part of the identity of a run."""
         ...
 
-    def batch(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, n: int, generator: torch.Generator) -> tuple[Any, ...]:
         """Draw n pairs (x, y), each (n, 1, H, W) [HU]."""
         ...
 

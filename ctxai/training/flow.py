@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..data import PairSampler, pick_domain, represented
+from ..data import PairSampler, noise_of, pick_domain, represented
 from ..precision import mixed, normal_like
 from ..representation.flow import FlowMatching
+from ..representation.noise_told import describe_noise
 from . import parallel
 from .cinn import Representation
 from .loop import descend, one_cycle, set_lr
@@ -35,7 +36,8 @@ class FlowTask:
     wiretap : object
         Anything with ``phi(x)``; not trained here.
     sampler : callable
-        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)``.
+        ``sampler(n, generator) -> (x, y)``, image pairs ``(n, C, H, W)``. Where they
+        bring the noise of x, the flow is told of it.
     domain : "x" or "y"
         Which image of the pair to sample; z comes from x always.
     batch, steps, lr
@@ -63,25 +65,29 @@ class FlowTask:
         }
 
     @torch.no_grad()
-    def _draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images of the domain, and the representations of x."""
+    def _draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images of the domain, the representations of x, and what its noise is like."""
         pair = self.sampler(n, generator)
-        return pick_domain(pair, self.domain), represented(pair, self.wiretap.phi)
+        image, noise = pick_domain(pair, self.domain), noise_of(pair)
+        told = None if noise is None else describe_noise(noise)
+        return image, represented(pair, self.wiretap.phi), told
 
     def step(self, index: int, generator: torch.Generator) -> dict[str, float]:
         """Take one optimiser step; logs the mean squared error of the velocity."""
         if not self.flow.fitted:
             self.flow.fit_scales(*self._draw(max(_FIT, self.batch), generator))
-        image, z = self._draw(self.batch, generator)
+        image, z, told = self._draw(self.batch, generator)
         noise = normal_like(image, generator)
         offset = torch.rand(len(image), generator=generator)
         t = ((torch.arange(len(image)) + offset) / len(image)).to(image)
         image, z, noise, t = parallel.rows(image, z, noise, t)
-        target = (image - self.flow.guess(z)) / self.flow.scale
+        if told is not None:
+            (told,) = parallel.rows(told)
+        target = (image - self.flow.guess(z)) / self.flow.spread(told)
         share = t[:, None, None, None]
         with mixed(image):
             velocity = self.flow.velocity(
-                (1 - share) * noise + share * target, t, self.flow.condition(z)
+                (1 - share) * noise + share * target, t, self.flow.condition(z, told), told
             )
         loss = parallel.mean((velocity.to(image) - (target - noise)).square().mean())
         optimiser = self.optimisers["flow"]

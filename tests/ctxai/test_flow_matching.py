@@ -92,7 +92,7 @@ def test_the_loss_of_the_optimal_velocity_is_the_least_there_is(monkeypatch):
     task = FlowTask(flow, Seen(), white, domain="y", batch=1024, steps=2)
     weight = nn.Parameter(torch.zeros(()))  # something with a gradient
 
-    def optimal(u, t, condition):
+    def optimal(u, t, condition, noise=None):
         t = t[:, None, None, None]
         return u * (2 * t - 1) / ((1 - t) ** 2 + t**2) + 0 * weight + 0 * condition.sum()
 
