@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from .models import SHIPPED, models_for, on_device, weight_set
 from .results import write_results
 from .running import MOST_SAMPLES, require_count, require_device
-from .scene import SHIPPED, Scene, models_for, on_device, open_scene, weight_set
+from .scene import Scene, open_scene
 
 if TYPE_CHECKING:
     from analysis.runs.store import Study

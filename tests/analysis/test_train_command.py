@@ -3,7 +3,7 @@
 import torch
 
 from analysis.main import main
-from analysis.session.scene import sampler_for
+from analysis.session.models import sampler_for
 from ctxai.wiretap.wiretap import Wiretap
 
 
