@@ -43,7 +43,8 @@ from analysis.fidelity.statistics import deviation_by_scale, joint_rank, miss_re
 from analysis.numbers import apply, coverage, ideal_coverage, rms, sample_sd
 from analysis.scanner.covariance import ImageCovariance
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
-from ctxai import SAMPLERS, Model, draw, sampler_name
+from analysis.target_domain.study import sample_targets
+from ctxai import SAMPLERS, InPlace, Model, PlacedModel, sampler_name
 from recon.storage import write_atomic, write_csv
 
 LAYERS = ("1", "2", "4", "7", "output")
@@ -79,6 +80,9 @@ def arguments() -> argparse.Namespace:
         help="patches with less are passed over, of --images that are scanned [HU]",
     )  # fmt: skip
     parser.add_argument("--patch", type=int, help="side of a patch; that of the training [pixels]")
+    parser.add_argument(
+        "--pixels", type=float, help="their size; 1 mm in phantoms, of real slices their own [mm]"
+    )
     parser.add_argument("-n", type=int, default=24, help="samples of each patch")
     parser.add_argument(
         "--closely", type=int, default=8,
@@ -103,10 +107,13 @@ def main() -> None:
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
     if asked.patch is not None:
         point = replace(point, patch=asked.patch)
+    if asked.pixels is not None:
+        matrix = round(point.matrix * point.spacing_mm / asked.pixels)
+        point = replace(point, spacing_mm=asked.pixels, matrix=matrix)
     mas = point.mas if asked.mas is None else asked.mas
     common: dict[str, Any] = {"seed": asked.seed, "point": point, "device": asked.device}
     scanners: Any = (
-        phantom_scanners(asked.images, noise_free=asked.domain == "y", **common)
+        phantom_scanners(asked.images, **common)
         if asked.slices is None
         else real_scanners(asked.slices, asked.images, **common)
     )
@@ -164,14 +171,22 @@ class Exact:
         self.covariances: dict[int, Any] = {}
         self.curves: dict[tuple[str, int], Any] = {}
 
-    def curve(self, name: str, f: Any, image: int) -> Any:
-        """The curve of one patch of one denoiser."""
+    def curve(self, name: str, image: int, placed: PlacedModel) -> Any:
+        """The curve of one patch of one denoiser, blended into the scan as samples are."""
         if image not in self.covariances:
-            self.covariances[image] = ImageCovariance.of(self.scanners[image], progress=True)
+            whole = self.scanners[image]
+            alone = SliceScanner(
+                whole.hu, whole.spacing, kvp=whole.kvp, slice_thickness=whole.slice_thickness,
+                patch_grid=whole.patch_grid, window=whole.window, seed=whole.seed,
+                image=whole.image, device=whole.device,
+            )  # fmt: skip
+            self.covariances[image] = ImageCovariance.of(alone, progress=True)
         if (name, image) not in self.curves:
+            times, weight = self.covariances[image].times(self.mas), placed.weight
             self.curves[name, image] = exact_curve(
-                f, self.held_out.x[image], self.held_out.redrawn[image][:_EXACT],
-                self.covariances[image].times(self.mas), _TAUS * self.asked.tolerance_hu,
+                placed.place, placed.place.inside,
+                placed.blend(self.held_out.redrawn[image][:_EXACT]),
+                lambda v: weight * times(weight * v), _TAUS * self.asked.tolerance_hu,
                 seed=self.asked.seed,
             )  # fmt: skip
         return self.curves[name, image]
@@ -185,7 +200,7 @@ def low_dose_rows(
         at_output = layer == "output"
         curve = None
         if exact is not None and at_output:
-            curve = partial(exact.curve, denoiser, model.wiretap.f)
+            curve = partial(exact.curve, denoiser)
         projected = {
             "tolerance_hu": asked.tolerance_hu if at_output else None,
             "tolerance": None if at_output else asked.tolerance,
@@ -225,19 +240,21 @@ def target_rows(
 def _scanned_again(
     model: Model, scanner: SliceScanner, asked: argparse.Namespace, mas: float
 ) -> dict[str, float]:
-    f, x = model.wiretap.f, scanner.low_dose(mas, seed=asked.seed)[0]
+    scan = scanner.low_dose(mas, seed=asked.seed)[0]
+    f = InPlace(model.wiretap.f, scanner.place, scan)
     again = scanner.low_dose(mas, draws=asked.n, seed=derived_seed(asked.seed, "again"))
-    return {"distance [HU]": float(rms(apply(f, again) - apply(f, x)).median())}
+    return {"distance [HU]": float(rms(apply(f, again) - apply(f, scan)).median())}
 
 
 def _scanned(
     model: Model, scanner: SliceScanner, asked: argparse.Namespace, mas: float
 ) -> dict[str, float]:
-    f, x = model.wiretap.f, scanner.low_dose(mas, seed=asked.seed)[0]
-    ybar = draw(model, x, n=asked.n, seed=asked.seed).images
+    scan = scanner.low_dose(mas, seed=asked.seed)[0]
+    f = InPlace(model.wiretap.f, scanner.place, scan)
+    ybar = sample_targets(model, scanner, mas=mas, n=asked.n, seed=asked.seed)
     scans = scanner.rescan(ybar, mas, seed=derived_seed(asked.seed, "rescan"))[:, 0]
     return {
-        "distance [HU]": float(rms(apply(f, scans) - apply(f, x)).median()),
+        "distance [HU]": float(rms(apply(f, scans) - apply(f, scan)).median()),
         "sd [HU]": float(rms(sample_sd(ybar))),
         "bias [HU]": float(rms(ybar.mean(0) - scanner.y)),
         "coverage": coverage(ybar, scanner.y),

@@ -127,9 +127,7 @@ def _scan_of(images: Path, *, mas: float | None, seed: int) -> dict[str, Any]:
     from analysis import session
 
     networks = session.weight_set(None)
-    scene = session.open_scene(
-        images, number=None, roi=None, kvp=None, weights=networks, native=True
-    )
+    scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=networks, own=True)
     exposure = session.working_point(networks)["mas"] if mas is None else mas
     session.require_mas([exposure])
     anatomies = session.learnt_from(scene, seed=seed)

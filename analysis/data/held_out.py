@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ctxai import Window
 from recon import DataError, ImageGrid
 
 from ..numbers import rms, sample_sd
@@ -17,16 +18,17 @@ from ..scanner.slice_scanner import SliceScanner, derived_seed
 from ..scanner.slices import load_slices, place_patch
 from .phantom_pairs import WorkingPoint, phantom_pairs
 
-__all__ = ["HeldOut", "phantom_scanners", "real_scanners", "scan_patches"]
+__all__ = ["HeldOut", "ScannedPatches", "phantom_scanners", "real_scanners", "scan_patches"]
 
 _PATCHES_PER_SLICE = 5
 _BODY_HU = -700.0  # mean of a patch that shows enough of the body, as in training
 _TRIES = 1000
+_RIM = 16  # pixels around a patch, more than the denoisers that ship look at
 _FEW = 8  # scans that the noise of a patch is known by
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class ScannedPatches:
     """Patches that nothing was trained on, scanned several times.
 
     Attributes
@@ -42,16 +44,37 @@ class HeldOut:
     redrawn: Tensor
 
 
+@dataclass(frozen=True)
+class HeldOut(ScannedPatches):
+    """The same, with what surrounds them.
+
+    Attributes
+    ----------
+    scans : Tensor, (images, rows, cols)
+        The low-dose patches with their surroundings [HU].
+    place : Window
+        The patches in them.
+    """
+
+    scans: Tensor
+    place: Window
+
+    @classmethod
+    def alone(cls, x: Tensor, y: Tensor, redrawn: Tensor) -> HeldOut:
+        """Patches with nothing around them."""
+        shape = tuple(x.shape[1:])
+        return cls(x, y, redrawn, x, Window(0, 0, shape, shape))
+
+
 def phantom_scanners(
     images: int,
     *,
     seed: int,
     point: WorkingPoint,
-    noise_free: bool = False,
     device: str = "cpu",
     progress: bool = True,
 ) -> Iterator[SliceScanner]:
-    """Random phantoms at the high dose, patches of them in the scanner, five a slice.
+    """Random phantoms without noise, patches of them in the scanner, five a slice.
 
     Parameters
     ----------
@@ -61,12 +84,10 @@ def phantom_scanners(
         Of phantoms, places and noise; the networks that ship used "train" and "test" of seed 1.
     point : WorkingPoint
         Doses, grid and patch size.
-    noise_free : bool
-        Whether the phantoms are reconstructed without noise, in place of the high dose.
     """
     slices = -(-images // _PATCHES_PER_SLICE)
     _, y = phantom_pairs(
-        slices, seed=derived_seed(seed, "held out"), point=point, noise_free=noise_free,
+        slices, seed=derived_seed(seed, "held out"), point=point, noise_free=True,
         progress=progress,
     )  # fmt: skip
     series = _Slices(y.numpy(), point.grid.spacing, [point.slice_thickness_mm] * slices, point.kvp)
@@ -83,16 +104,17 @@ def real_scanners(
     folder : path
         DICOM files of one series that states its tube voltage.
     images : int
-        Number of patches; they are resampled to the networks' pixels.
+        Number of patches, on the pixels of the slices.
     seed : int
         Of places and noise.
     point : WorkingPoint
-        Pixels and size of a patch.
+        Its size of a patch is taken.
     """
     found = load_slices(folder)
     if found.kvp is None:
         raise DataError("the files state no tube voltage", where=folder)
     series = _Slices(found.hu, found.spacing, found.thicknesses, found.kvp)
+    point = replace(point, spacing_mm=min(found.spacing))
     return _scanners(series, images, seed=seed, point=point, device=device)
 
 
@@ -109,22 +131,24 @@ def scan_patches(
     Patches with less noise than `least_noise` [HU], the rms over pixels of the standard deviation
     over draws, are passed over.
     """
-    x, y, redrawn = [], [], []
+    x, y, redrawn, scans, place = [], [], [], [], None
     for scanner in scanners:
-        scan = scanner.place.of(scanner.low_dose(mas, seed=seed))[0]
+        scan = scanner.low_dose(mas, seed=seed)[0]
         if least_noise:
-            few = scanner.redraw(min(draws, _FEW), seed, mas=mas)
+            few = scanner.place.of(scanner.redraw(min(draws, _FEW), seed, mas=mas))
             if rms(sample_sd(few)) < least_noise:
                 continue
-        x.append(scan)
+        place = scanner.place
+        scans.append(scan)
+        x.append(place.of(scan))
         y.append(scanner.y)
-        redrawn.append(scanner.place.of(scanner.redraw(draws, seed, mas=mas)))
-    if not x:
+        redrawn.append(place.of(scanner.redraw(draws, seed, mas=mas)))
+    if place is None:
         raise DataError(
             "no patch has so much noise", where="least_noise", got=f"{least_noise:g} HU",
             remedy="ask for more patches or for a lower exposure",
         )  # fmt: skip
-    return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn))
+    return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn), torch.stack(scans), place)
 
 
 @dataclass(frozen=True)
@@ -143,12 +167,14 @@ def _scanners(
     random = np.random.default_rng(derived_seed(seed, "places"))
     for image in range(images):
         number = image * len(series.hu) // images
+        grid = _place(series.hu[number], series.spacing, point, random)
         yield SliceScanner(
             series.hu[number],
             series.spacing,
             kvp=series.kvp,
             slice_thickness=float(series.thicknesses[number]),
-            patch_grid=_place(series.hu[number], series.spacing, point, random),
+            patch_grid=grid,
+            context_grid=_around(grid),
             seed=seed,
             image=image,
             device=device,
@@ -159,12 +185,20 @@ def _place(
     hu: np.ndarray, spacing: tuple[float, float], point: WorkingPoint, random: np.random.Generator
 ) -> ImageGrid:
     """A random patch that shows the body."""
-    extent = point.patch * point.spacing_mm
-    half = [int(np.ceil(extent / 2 / step + 0.5)) for step in spacing]
+
+    def half(pixels: int) -> list[int]:
+        return [int(np.ceil(pixels * point.spacing_mm / 2 / step + 0.5)) for step in spacing]
+
+    (high, wide), room = half(point.patch), half(point.patch + 2 * _RIM)
     for _ in range(_TRIES):
-        row, col = (int(random.integers(h, n - h)) for h, n in zip(half, hu.shape))
-        seen = hu[row - half[0] : row + half[0], col - half[1] : col + half[1]]
-        if seen.mean() > _BODY_HU:
+        row, col = (int(random.integers(h, n - h)) for h, n in zip(room, hu.shape))
+        if hu[row - high : row + high, col - wide : col + wide].mean() > _BODY_HU:
             shape, pixel = (point.patch,) * 2, point.grid.spacing
             return place_patch(hu, spacing, shape=shape, to_spacing=pixel, roi=(row, col)).grid
     raise DataError("no patch shows the body", expected=f"a mean above {_BODY_HU} HU")
+
+
+def _around(patch: ImageGrid) -> ImageGrid:
+    """The grid of a patch with a rim around it."""
+    rows, cols = (side + 2 * _RIM for side in patch.shape)
+    return ImageGrid(shape=(rows, cols), spacing=patch.spacing, centre=patch.centre)

@@ -93,7 +93,7 @@ class LayerEvidence:
         self.rebuilt: dict[str, float] = {}
         if isinstance(trained := model.model, InvarianceModel):
             alone = scans[:, None]
-            self.latents = latent_figures(trained, alone, alone, seed=self.seed)
+            self.latents = latent_figures(trained, model.given(alone), alone, seed=self.seed)
             self.active = trained.facts.get("active_dimensions")
             given = trained.condition(trained.represent(alone))
             self.rebuilt = completeness(trained.vae, alone, given, {"f": trained.wiretap.f})

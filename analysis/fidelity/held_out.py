@@ -1,5 +1,7 @@
 """How well a sampler does on images that it was not trained on: one row of numbers a layer.
 
+Every image is a window of a scan, and the denoiser sees it there.
+
 A study looks at one image. Whether samples are drawn from the right distribution shows only over
 many: the ranks of the truth, its coverage, and the spread at matched consistency.
 """
@@ -15,11 +17,22 @@ from scipy.stats import kstest
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai import InvarianceModel, Model, Redraw, Wiretap, active_dimensions, draw, near_null
-from recon import DataError
+from ctxai import (
+    InPlace,
+    InvarianceModel,
+    Model,
+    PlacedModel,
+    Redraw,
+    Wiretap,
+    active_dimensions,
+    draw,
+    near_null,
+)
+from recon import DataError, ImageGrid
 
 from ..data.held_out import HeldOut
 from ..numbers import apply, coverage, ideal_coverage, rms, sample_sd
+from ..scanner.slices import patch_weight
 from ..training.completeness import completeness
 from .curve import DiversityCurve, diversity_curve
 from .statistics import (
@@ -52,6 +65,11 @@ class TrueAnatomy:
     unit: ClassVar[str] = "HU"
     channels: ClassVar[int] = 1
     latent: ClassVar[int] = 1
+    facts: ClassVar[dict[str, Any]] = {}
+
+    def told_of(self, scans: Tensor) -> TrueAnatomy:
+        """It knows the noise: what is drawn again is one of the scans ``(n, H, W)``."""
+        return replace(self, redraw=_redraw_of(scans))
 
     def represent(self, x: Tensor) -> Tensor:
         """z = Φ(x)."""
@@ -71,7 +89,7 @@ def held_out_fidelity(
     tolerance_hu: float | None = 3.0,
     tolerance: float | None = None,
     looked_at: int = 8,
-    exact: Callable[[int], DiversityCurve] | None = None,
+    exact: Callable[[int, PlacedModel], DiversityCurve] | None = None,
     seed: int,
     label: str | None = None,
 ) -> dict[str, Any]:
@@ -91,7 +109,8 @@ def held_out_fidelity(
         Images, of the first, for which the near-null space, the τ–diversity curves and the noise
         power are measured too.
     exact : callable, optional
-        Image → curve of its exact conditional (`analysis.fidelity.exact`), at the output.
+        Image and sampler in its place → curve of the exact conditional
+        (`analysis.fidelity.exact`), at the output.
     seed : int
     label : str, optional
         Of a progress bar on stderr.
@@ -107,16 +126,21 @@ def held_out_fidelity(
     features = fixed_features((height, width)).to(held_out.x)
     rows: list[dict[str, float]] = []
     ranked: list[Tensor] = []
+    given: list[Tensor] = []
+    told: list[Tensor] = []
     bar = tqdm(range(len(held_out.x)), desc=label, disable=label is None, leave=False)
     for i in bar:
-        x, redrawn = held_out.x[i], held_out.redrawn[i]
-        known = replace(model, redraw=_redraw_of(redrawn))
+        x = held_out.x[i]
+        known = _placed(model, held_out, i)
+        redrawn = known.blend(held_out.redrawn[i])
+        given.append(known.given(x[None, None]))
+        told += known.model.told if isinstance(model, InvarianceModel) else ()
         found = draw(known, x, n=n, tolerance=tolerance, tolerance_hu=tolerance_hu, seed=seed + i)
         samples = found.images
-        row = _distances(model, x, samples, redrawn) | {"pulled": float(found.n_pulled)}
+        row = _distances(known, x, samples, redrawn) | {"pulled": float(found.n_pulled)}
         if i < looked_at:
             limit = float(found.tolerance) if found.tolerance is not None else None
-            curve = exact(i) if exact is not None and limit is not None else None
+            curve = exact(i, known) if exact is not None and limit is not None else None
             row |= _closely(known, x, samples, redrawn, limit, curve, seed=seed + i)
         rows.append(row)
         ranked.append(torch.einsum("fhw,nhw->nf", features, torch.cat([x[None], samples])))
@@ -137,19 +161,32 @@ def held_out_fidelity(
     out["joint rank, p"] = float(kstest([row["joint rank"] for row in rows], "uniform").pvalue)
     if isinstance(model, InvarianceModel):
         scans = held_out.x[:, None]
-        given = model.condition(model.represent(scans))
-        out |= completeness(model.vae, scans, given, {"f": model.wiretap.f})
-        latents = latent_figures(model, scans, scans, seed=seed)
+        seen = model.condition(model.represent(scans))
+        out |= completeness(model.vae, scans, seen, {"f": model.wiretap.f})
+        if told:
+            model = replace(model, noise=torch.cat(told))
+        latents = latent_figures(model, torch.cat(given), scans, seed=seed)
         out["sd of v"], out["KS of v"] = latents.sd, latents.ks
         out["inversion error"] = latents.inversion
         if len(scans) > 1:
-            out["active dimensions"] = active_dimensions(model.vae, scans, given)
+            out["active dimensions"] = active_dimensions(model.vae, scans, seen)
     return out
 
 
-def _distances(
-    model: Model | TrueAnatomy, x: Tensor, samples: Tensor, redrawn: Tensor
-) -> dict[str, float]:
+def _placed(model: Model | TrueAnatomy, held_out: HeldOut, image: int) -> PlacedModel:
+    """The sampler for one scan, told of its noise, with the denoiser in its place."""
+    place = InPlace(model.wiretap.f, held_out.place, held_out.scans[image])
+    redrawn = held_out.redrawn[image]
+    rows, cols = redrawn.shape[-2:]
+    pixels = ImageGrid(shape=(rows, cols), spacing=(1.0, 1.0))
+    weight = torch.from_numpy(patch_weight(pixels, pixels)).to(redrawn)
+    if held_out.place.whole:
+        weight = torch.ones_like(weight)
+    told: Any = model.told_of(redrawn)
+    return PlacedModel(told, place, weight, redraw=_redraw_of(redrawn))
+
+
+def _distances(model: PlacedModel, x: Tensor, samples: Tensor, redrawn: Tensor) -> dict[str, float]:
     """How well the samples of one image keep its output and z, and how much they vary."""
     f, phi = model.wiretap.f, model.represent
     z, fx = phi(x[None, None]), apply(f, x)
@@ -173,7 +210,7 @@ def _redraw_of(redrawn: Tensor) -> Any:
 
 
 def _closely(
-    model: Model | TrueAnatomy,
+    model: PlacedModel,
     x: Tensor,
     samples: Tensor,
     redrawn: Tensor,

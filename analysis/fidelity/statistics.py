@@ -275,21 +275,20 @@ class LatentFigures:
 
 @torch.no_grad()
 def latent_figures(
-    model: InvarianceModel, x: Tensor, images: Tensor, *, seed: int
+    model: InvarianceModel, z: Tensor, images: Tensor, *, seed: int
 ) -> LatentFigures:
     """Latent normality and inversion error of a cINN on pairs that it was not trained on.
 
     Parameters
     ----------
     model : InvarianceModel
-    x : Tensor, (B, C, H, W)
-        Inputs of the network, whose z the cINN is given.
+    z : Tensor, (B, ...)
+        What the cINN is given.
     images : Tensor, (B, C, H, W)
-        Images of the model's domain that belong to them: x itself, or y.
+        Images of the model's domain that belong to them: x, or y.
     seed : int
         Of the posterior samples z̄.
     """
-    z = model.represent(x)
     posterior = model.encode(images, z)
     noise = torch.randn(posterior.loc.shape, generator=torch.Generator().manual_seed(seed))
     latent = posterior.loc + posterior.scale * noise.to(posterior.loc)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ctxai import PatchPairs
 from recon import DataError, ImageGrid
 
-from ..data.held_out import HeldOut
+from ..data.held_out import ScannedPatches
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from ..scanner.slice_scanner import derived_seed
 
@@ -111,7 +111,7 @@ def square_grid(patches: Tensor, spacing: float) -> ImageGrid:
 
 
 @dataclass(frozen=True)
-class SitePatches(HeldOut):
+class SitePatches(ScannedPatches):
     """Patches around sites, scanned several times, and patches from anywhere in the same slices.
 
     Attributes

@@ -23,26 +23,47 @@ def tell_departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> N
 
 
 def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[str]:
-    """In which respects a study differs from the scan that the networks were trained at."""
+    """In which respects a study differs from the scans that the networks were trained at.
+
+    Samplers of a user's own denoiser are trained for the scan at the first exposure. A denoiser of
+    the set was trained at one scan, its samplers at many.
+    """
     images, found = scene.images, []
     trained_for = scene.point(mas[0], weights)
     point = working_point(weights) if trained_for is None else trained_for.facts
+    whose = "the denoiser was" if trained_for is None else "the samplers are"
     for what, ours, theirs, unit in (
+        ("pixels of", scene.patch.grid.spacing[0], point["spacing_mm"], "mm"),
         ("tube voltage", scene.kvp, point["kvp"], "kV"),
         ("slice thickness", scene.thickness, point["slice_thickness_mm"], "mm"),
         *(("exposure", value, point["mas"], "mAs") for value in mas),
     ):
         if abs(ours - theirs) > 1e-3 * theirs:
-            found.append(f"{what} {ours:g} {unit}: the networks were trained at {theirs:g} {unit}")
-    spacing = images.spacing
-    if not scene.native and any(abs(s - point["spacing_mm"]) > 1e-3 for s in spacing):
-        found.append(
-            f"pixels of {spacing[0]:.4g} × {spacing[1]:.4g} mm: the patch was resampled to the "
-            f"{point['spacing_mm']:g} mm that the networks were trained at"
-        )
+            found.append(f"{what} {ours:.4g} {unit}: {whose} trained at {theirs:.4g} {unit}")
+    if trained_for is None:
+        found += _beyond(scene, mas, weights)
     if images.mas is not None and any(value > images.mas for value in mas):
         found.append(
             f"an exposure above the image's own {images.mas:g} mAs: the image is taken as "
             "noise-free all the same"
         )
+    return found
+
+
+def _beyond(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[str]:
+    """What lies beyond the scans that the samplers of a set learnt from."""
+    learnt, found = weights.manifest["recipe"]["scans"], []
+    for what, ours, name, unit in (
+        ("pixels of", scene.patch.grid.spacing[0], "spacing_mm", "mm"),
+        ("tube voltage", scene.kvp, "kvp", "kV"),
+        ("slice thickness", scene.thickness, "slice_thickness_mm", "mm"),
+        *(("exposure times thickness", value * scene.thickness, "mas_mm", "mAs mm")
+          for value in mas),
+    ):  # fmt: skip
+        least, largest = min(learnt[name]), max(learnt[name])
+        if not 0.999 * least <= ours <= 1.001 * largest:
+            found.append(
+                f"{what} {ours:.4g} {unit}: the samplers learnt from {least:g} to {largest:g} "
+                f"{unit}; how wide their samples are was not measured beyond"
+            )
     return found

@@ -63,7 +63,7 @@ class StudyOptions:
         """The slice that was asked for, with the patch placed in it."""
         return open_scene(
             images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
-            native=self.denoiser.lower() not in SHIPPED,
+            own=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
 
     def found(self, scene: Scene) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Scene:
     index: int
     kvp: float
     patch: Patch
-    native: bool = False  # the patch keeps the slice's pixels; samplers are trained for the scan
+    own: bool = False  # the denoiser is the user's own: samplers are trained for the scan
     _measured: list[tuple[Callable[[Tensor], Tensor], Surroundings]] = field(default_factory=list)
 
     @property
@@ -51,11 +51,11 @@ class Scene:
     def point(self, mas: float, weights: WeightSet) -> WorkingPoint | None:
         """This scan at an exposure [mAs], for which samplers of a user's own denoiser are trained.
 
-        None if the patch has the pixels that a set of networks was trained at: that is theirs.
+        None for a denoiser of the set, whose samplers learnt from scans of many kinds.
         """
         from analysis.data.phantom_pairs import WorkingPoint
 
-        if not self.native:
+        if not self.own:
             return None
         like, spacing = WorkingPoint(**working_point(weights)), self.patch.grid.spacing[0]
         width = like.matrix * like.spacing_mm  # no phantom is narrower than what it was drawn for
@@ -118,7 +118,7 @@ def open_scene(
     kvp: float | None,
     weights: WeightSet,
     pixels: int | None = None,
-    native: bool = False,
+    own: bool = False,
 ) -> Scene:
     """Read slices and place the patch; notes what differs from an ideal input.
 
@@ -136,8 +136,8 @@ def open_scene(
         Its networks' patch is placed.
     pixels : int, optional
         Side of the patch in place of theirs.
-    native : bool
-        Whether the patch keeps the pixels of the slice, in place of those of the networks.
+    own : bool
+        Whether the denoiser is the user's own, for which samplers are trained.
     """
     from analysis.scanner.slices import BODY_HU, load_slices, place_patch
     from recon import mu_water
@@ -162,7 +162,7 @@ def open_scene(
         images.hu[index],
         images.spacing,
         shape=(pixels or int(point["patch"]),) * 2,
-        to_spacing=(min(images.spacing),) * 2 if native else (float(point["spacing_mm"]),) * 2,
+        to_spacing=(min(images.spacing),) * 2,
         roi=roi,
     )
-    return Scene(images, index, float(voltage), patch, native)
+    return Scene(images, index, float(voltage), patch, own)

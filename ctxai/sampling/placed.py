@@ -112,15 +112,16 @@ class PlacedModel:
         """What the layer represents of images ``(B, 1, rows, cols)`` in the scan."""
         return self.wiretap.phi(x)
 
-    def propose(self, v: Tensor) -> Tensor:
-        """Images of the trained sampler ``(n, 1, rows, cols)``, before they are blended.
+    def given(self, x: Tensor) -> Tensor:
+        """What the sampler is given of images ``(B, 1, rows, cols)``, as it was in its training.
 
-        It is given what the denoiser makes of the patch as it was in its training: in its place,
-        or alone.
+        What the layer represents of them in the scan, or alone.
         """
-        x = self.place.inside[None, None]
-        seen = self if self.facts.get("in_place") else self.model
-        return self.model.generate(v, seen.represent(x))
+        return (self if self.facts.get("in_place") else self.model).represent(x)
+
+    def propose(self, v: Tensor) -> Tensor:
+        """Images of the trained sampler ``(n, 1, rows, cols)``, before they are blended."""
+        return self.model.generate(v, self.given(self.place.inside[None, None]))
 
     def generate(self, v: Tensor, z: Tensor) -> Tensor:
         """Images ``(n, 1, rows, cols)`` of ``v (n, latent)``, blended into the scan.

@@ -115,10 +115,10 @@ def test_latents_that_the_flow_maps_to_normal_numbers_are_called_normal():
     with torch.no_grad():
         latent = model.vae.encode(x).loc
         model.cinn.fit_scales(latent, low_pass(x))
-        before = latent_figures(model, x, x, seed=1)
+        before = latent_figures(model, model.represent(x), x, seed=1)
     assert before.inversion < 1e-4
     assert abs(before.mean) < 0.3 and before.ks < 0.5
-    far = latent_figures(model, x, 10.0 * x, seed=1)
+    far = latent_figures(model, model.represent(x), 10.0 * x, seed=1)
     assert far.ks > before.ks and far.sd > 2 * before.sd
 
 

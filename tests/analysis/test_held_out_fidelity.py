@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -36,10 +36,14 @@ class Exact:
     redraw: Callable[..., Tensor] | None = None
     wiretap: Any = None
     latent, shape, channels, unit = SIDE * SIDE, (SIDE, SIDE), 1, "HU"
+    facts: ClassVar[dict] = {}
     domain, sampler = "x", "exact"
 
     def __post_init__(self) -> None:
         self.wiretap = Wiretap(low_pass, "output")
+
+    def told_of(self, scans: Tensor) -> "Exact":
+        return self
 
     def represent(self, x: Tensor) -> Tensor:
         return low_pass(x)
@@ -54,7 +58,7 @@ def white() -> HeldOut:
     def normal(*shape: int, seed: int) -> Tensor:
         return NOISE * torch.randn(shape, generator=torch.Generator().manual_seed(900 + seed))
 
-    return HeldOut(
+    return HeldOut.alone(
         x=normal(60, SIDE, SIDE, seed=1),
         y=torch.zeros(60, SIDE, SIDE),
         redrawn=normal(60, 16, SIDE, SIDE, seed=2),
@@ -82,7 +86,7 @@ def test_matched_spread_of_exact_samples_is_that_of_the_reference(white: HeldOut
         def generate(self, v: Tensor, z: Tensor) -> Tensor:
             return self.width * NOISE * v.reshape(-1, 1, SIDE, SIDE)
 
-    few = HeldOut(x=white.x[:3], y=white.y[:3], redrawn=white.redrawn[:3])
+    few = HeldOut.alone(white.x[:3], white.y[:3], white.redrawn[:3])
     found = held_out_fidelity(Free(), few, n=12, seed=1, looked_at=2)
     assert found["sd relative to the reference"] == pytest.approx(1.0, abs=RATIO)
     narrow = held_out_fidelity(Free(width=0.3), few, n=12, seed=1, looked_at=2)
@@ -96,7 +100,7 @@ def test_narrow_samples_are_found_out(white: HeldOut) -> None:
 
 
 def test_the_true_anatomy_is_its_own_reference(white: HeldOut) -> None:
-    few = HeldOut(x=white.x[:3], y=white.y[:3], redrawn=white.redrawn[:3])
+    few = HeldOut.alone(white.x[:3], white.y[:3], white.redrawn[:3])
     true = TrueAnatomy(Wiretap(low_pass, "output"), (SIDE, SIDE))
     found = held_out_fidelity(true, few, n=12, seed=1, looked_at=2)
     assert found["sd relative to the reference"] == pytest.approx(1.0, abs=RATIO)
