@@ -51,7 +51,8 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     exposures = session.require_mas(options.mas)
     scene = options.scene(options.images, networks, pixels=options.patch)
     session.tell_departures(scene, exposures, networks)
-    name, models = options.models(("output",), "y", scene, networks, mas=exposures[0])
+    loaded = options.load(scene, networks)
+    models = options.models(loaded, ("output",), "y", scene, networks, mas=exposures[0])
 
     from analysis.target_domain.study import target_domain_study
 
@@ -61,7 +62,7 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
         target_domain_study(
             model,
             scanner,
-            denoiser=name,
+            denoiser=loaded.name,
             mas=mas,
             sampled_at=exposures[0],
             n=options.n,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from recon import DataError
+
+if TYPE_CHECKING:
+    from ctxai import WeightSet
 
 __all__ = ["train"]
 
@@ -115,18 +118,22 @@ def train(
         weights = train_all(out, seed=seed)
         print(weights.folder / "manifest.json")
         return
-    scan = {} if images is None else _scan_of(images, mas=mas, seed=seed)
+    networks = session.weight_set(None)
+    scan = {} if images is None else _scan_of(images, networks, mas=mas, seed=seed)
+    shape = scan["scene"].used_at if scan else None
+    loaded = session.load_named(denoiser, networks, input=input, shape=shape)
     for domain in ("x", "y"):
-        session.models_for(denoiser, layers, domain, out=out, sampler=sampler, input=input, **scan)
+        session.models_for(
+            loaded, layers, domain, out=out, sampler=sampler, weights=networks, **scan
+        )
     trained = out / "trained"
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")
 
 
-def _scan_of(images: Path, *, mas: float | None, seed: int) -> dict[str, Any]:
+def _scan_of(images: Path, networks: WeightSet, *, mas: float | None, seed: int) -> dict[str, Any]:
     """What samplers are trained for, and which slices they learn from, of a series."""
     from analysis import session
 
-    networks = session.weight_set(None)
     scene = session.open_scene(
         images, number=None, roi=None, kvp=None, weights=networks, native=True
     )

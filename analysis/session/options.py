@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from .models import SHIPPED, models_for, on_device, weight_set
+from .models import SHIPPED, Loaded, load_named, models_for, on_device, weight_set
 from .results import write_results
 from .running import MOST_SAMPLES, require_count, require_device
 from .scene import Scene, open_scene
@@ -66,6 +66,10 @@ class StudyOptions:
             native=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
 
+    def load(self, scene: Scene, networks: WeightSet) -> Loaded:
+        """The denoiser, tried at the size at which the scene gives it images."""
+        return load_named(self.denoiser, networks, input=self.input, shape=scene.used_at)
+
     def found(self, scene: Scene) -> dict[str, Any]:
         """What was found for arguments that may be left out."""
         return {"slice": scene.index, "kvp": scene.kvp}
@@ -118,22 +122,23 @@ class SamplingOptions(StudyOptions):
 
     def models(
         self,
+        loaded: Loaded,
         layers: tuple[str, ...],
         domain: str,
         scene: Scene,
         networks: WeightSet,
         *,
         mas: float,
-    ) -> tuple[str, dict[str, Model]]:
-        """Name of the denoiser, and a model for each of its layers, on the device.
+    ) -> dict[str, Model]:
+        """A model for each layer of the denoiser, on the device.
 
         What has to be trained for it is trained for the scan at an exposure [mAs].
         """
-        name, models = models_for(
-            self.denoiser, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
-            weights=networks, input=self.input, scene=scene, mas=mas,
+        models = models_for(
+            loaded, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
+            weights=networks, scene=scene, mas=mas,
         )  # fmt: skip
-        return name, on_device(models, self.device)
+        return on_device(models, self.device)
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """The same with the patch that was placed."""
