@@ -89,8 +89,9 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     from analysis.invariances.study import invariance_study
     from ctxai import InPlace
 
-    f = next(iter(models.values())).wiretap.f
-    scanner = scene.scanner(f, seed=options.seed, device=options.device)
+    scanner = scene.scanner(loaded.f, seed=options.seed, device=options.device)
+    f = session.among_neighbours(loaded.f, scene, scanner, options.mas)
+    models = session.models_among(models, f)
     if differentiable:
         _note_cost(options, models, InPlace(f, scanner.place, scanner.low_dose(options.mas)[0]))
     result = invariance_study(

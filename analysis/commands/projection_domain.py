@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -101,9 +101,10 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     from analysis.projection_domain.study import projection_study
 
     scanner = scene.scanner(loaded.f, seed=options.seed)
-    ybar, lesion = _other(options, loaded, networks, scene, scanner)
+    f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
+    ybar, lesion = _other(options, loaded, f, networks, scene, scanner)
     results = projection_study(
-        loaded.f,
+        f,
         Pair(scanner, ybar, progress=True),
         denoiser=loaded.name,
         mas=exposures,
@@ -149,6 +150,7 @@ def _scene(
 def _other(
     options: PairOptions,
     loaded: Loaded,
+    f: Callable[[Tensor], Tensor],
     networks: WeightSet,
     scene: Scene,
     scanner: SliceScanner,
@@ -166,9 +168,10 @@ def _other(
         loaded, ["output"], "y", out=options.out.expanduser(), weights=networks, scene=scene,
         mas=options.mas[0],
     )  # fmt: skip
+    model = session.models_among(models, f)["output"]
     # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
     drawn = sample_targets(
-        models["output"], scanner, mas=options.mas[0], n=options.sample + 1, seed=options.seed
+        model, scanner, mas=options.mas[0], n=options.sample + 1, seed=options.seed
     )
     return drawn[options.sample - 1], None
 

@@ -56,8 +56,9 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
 
     from analysis.target_domain.study import target_domain_study
 
-    model = models["output"]
-    scanner = scene.scanner(model.wiretap.f, seed=options.seed, device=options.device)
+    scanner = scene.scanner(loaded.f, seed=options.seed, device=options.device)
+    f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
+    model = session.models_among(models, f)["output"]
     results = [
         target_domain_study(
             model,

@@ -11,6 +11,8 @@ from .models import on_device as on_device
 from .models import require_jacobian as require_jacobian
 from .models import weight_set as weight_set
 from .models import working_point as working_point
+from .neighbours import among_neighbours as among_neighbours
+from .neighbours import models_among as models_among
 from .results import require_out as require_out
 from .results import write_results as write_results
 from .running import MOST_SAMPLES as MOST_SAMPLES

@@ -320,15 +320,6 @@ class TestBehaviour:
             )
         assert not f[0].training
 
-    def test_slices_as_channels_are_refused_with_their_number(self, own):
-        with pytest.raises(DataError, match=r"takes 3 channels, as of neighbouring slices"):
-            own("def make(): return nn.Conv2d(3, 1, 3, padding=1)")
-        own(
-            "def make():\n"
-            "    net = lambda x: smooth(x).mean(1, keepdim=True) + 0 * x[:, 2:]\n"
-            "    return lambda x: net(x.expand(-1, 3, -1, -1))\n"
-        )
-
     def test_a_fixed_size_is_tried_at_the_size_of_use(self, own):
         body = (
             "def make():\n"

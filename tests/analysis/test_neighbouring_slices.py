@@ -1,0 +1,99 @@
+"""A network of neighbouring slices through the studies: what it is given, and what it lacks."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from torch.nn.functional import conv2d, pad
+
+from analysis.main import main
+from ctxai import InvarianceModel, Wiretap
+from recon import read_images
+
+FACTORY = """
+import torch
+from torch.nn.functional import conv2d, pad
+
+WEIGHTS = torch.tensor([0.2, 0.7, 0.1])
+
+def make():
+    kernel = (WEIGHTS / 9)[None, :, None, None].expand(1, 3, 3, 3)
+    return lambda x: conv2d(pad(x, (1,) * 4, mode="replicate"), kernel)
+"""
+
+
+@pytest.fixture
+def network(tmp_path, tiny_weights, monkeypatch):
+    import analysis.training.recipes
+
+    def train_for(f, *, layers, domain, **_):
+        with torch.no_grad():
+            f(torch.zeros(1, 1, 16, 16))  # where there are no neighbours, it is its own
+        model = tiny_weights.load_model("chen", "output", domain)
+        return {
+            layer: InvarianceModel(Wiretap(f, layer), model.vae, model.cinn, domain, facts={})
+            for layer in layers
+        }
+
+    monkeypatch.setattr(analysis.training.recipes, "train_for", train_for)
+    (tmp_path / "mine.py").write_text(FACTORY)
+    return f"{tmp_path / 'mine.py'}:make"
+
+
+def words(command, ct_folder, tiny_weights, network, out, *more):
+    return [
+        command, "--images", str(ct_folder), "--weights", str(tiny_weights.folder),
+        "--denoiser", network, "--input", "slices=3", "--roi", "36", "42", "--out", str(out), *more,
+    ]  # fmt: skip
+
+
+def test_the_neighbours_are_those_of_the_scan_and_stay(
+    ct_folder, tiny_weights, network, tmp_path, capsys
+):
+    """Of the written low-dose series, slices 0 and 2, at the first exposure, in both studies."""
+    for command, more, first in (
+        ("target-domain", ("--mas", "10", "40", "--draws", "1"), 10),
+        ("invariances", ("--mas", "20", "--projected", "1"), 20),
+    ):
+        out = tmp_path / command
+        assert main(words(command, ct_folder, tiny_weights, network, out, *more, "-n", "3")) == 0
+        notes = json.loads((out / "run.json").read_text())["notes"]
+        said = f"1 slice on either side, held as scanned at {first} mAs"
+        assert len([note for note in notes if said in note]) == 1
+        assert said in capsys.readouterr().err
+        series = read_images(out / f"mas-{first:03d}").hu
+        middle = np.s_[36 - 8 : 36 + 8, 42 - 8 : 42 + 8]
+        groups = zarr.open_group(str(out / "samples.zarr"), mode="r")
+        for name in groups.group_keys():
+            x, fx = groups[name]["x"][...], groups[name]["fx"][...]
+            whole = torch.from_numpy(np.stack([series[0], series[1], series[2]]))[None]
+            if name.endswith(f"{first:03d}"):
+                assert np.std(x - series[1][middle]) < 1.0  # the same scan, but for rays beside it
+            whole[0, 1][middle] = torch.from_numpy(x)
+            kernel = (torch.tensor([0.2, 0.7, 0.1]) / 9)[None, :, None, None].expand(1, 3, 3, 3)
+            expected = conv2d(pad(whole, (1,) * 4), kernel)[0, 0][middle].numpy()
+            inner = np.s_[1:-1, 1:-1]  # around the patch x itself is scanned anew at 40 mAs
+            assert np.std((fx - expected)[inner]) < 0.5
+            alone = conv2d(torch.from_numpy(x)[None, None], kernel.sum(1, keepdim=True))[0, 0]
+            assert np.std(fx[inner] - alone.numpy()) > 2.0
+
+
+def test_a_slice_without_neighbours_is_refused_in_one_line(
+    ct_folder, tiny_weights, network, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    edge = words("target-domain", ct_folder, tiny_weights, network, out, "--slice", "0")
+    assert main(edge) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "note" not in line]
+    assert len(error) == 1 and "--slice" in error[0] and "expected 1 to 1, got 0" in error[0]
+    single = tmp_path / "one"
+    single.mkdir()
+    (single / "a.dcm").write_bytes(sorted(ct_folder.glob("*.dcm"))[0].read_bytes())
+    for command in ("invariances", "projection-domain"):
+        assert main(words(command, single, tiny_weights, network, out)) == 2
+        error = [line for line in capsys.readouterr().err.splitlines() if "note" not in line]
+        assert len(error) == 1 and "too few slices for a network of 3" in error[0]
+        assert "at least 3, got 1" in error[0]
+    assert not out.exists()
