@@ -33,7 +33,7 @@ def layers(
             studies take.
         patch: Side of the patch in pixels; receptive fields are seen up to this size.
         input: What your denoiser takes and returns: hu, hu+1024, hu+1000, water, or
-            scale=S,offset=O.
+            scale=S,offset=O; with slices=3 beside it, neighbouring slices as channels.
         weights: Networks made by `ctxai train`, in place of those that come along.
     """
     from analysis import session

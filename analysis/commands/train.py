@@ -54,7 +54,7 @@ def train(
         denoiser: Your own denoiser as path/to/module.py:factory, or in another form that the
             studies take.
         input: What your denoiser takes and returns: hu, hu+1024, hu+1000, water, or
-            scale=S,offset=O.
+            scale=S,offset=O; with slices=3 beside it, neighbouring slices as channels.
         layers: Layers of your denoiser: numbers of convolution blocks from 1, dotted module names,
             or output.
         sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);

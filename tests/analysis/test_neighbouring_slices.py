@@ -6,21 +6,20 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d
 
 from analysis.main import main
 from ctxai import InvarianceModel, Wiretap
 from recon import read_images
 
-FACTORY = """
+WEIGHTS = [0.5, 0.2, 0.3]
+FACTORY = f"""
 import torch
 from torch.nn.functional import conv2d, pad
 
-WEIGHTS = torch.tensor([0.2, 0.7, 0.1])
-
 def make():
-    kernel = (WEIGHTS / 9)[None, :, None, None].expand(1, 3, 3, 3)
-    return lambda x: conv2d(pad(x, (1,) * 4, mode="replicate"), kernel)
+    kernel = (torch.tensor({WEIGHTS}) / 9)[None, :, None, None].expand(1, 3, 3, 3)
+    return lambda x: conv2d(pad(x, [1] * 4, mode="replicate"), kernel)
 """
 
 
@@ -49,35 +48,33 @@ def words(command, ct_folder, tiny_weights, network, out, *more):
     ]  # fmt: skip
 
 
-def test_the_neighbours_are_those_of_the_scan_and_stay(
-    ct_folder, tiny_weights, network, tmp_path, capsys
-):
-    """Of the written low-dose series, slices 0 and 2, at the first exposure, in both studies."""
-    for command, more, first in (
+@pytest.mark.parametrize(
+    ("command", "more", "first"),
+    [
         ("target-domain", ("--mas", "10", "40", "--draws", "1"), 10),
-        ("invariances", ("--mas", "20", "--projected", "1"), 20),
-    ):
-        out = tmp_path / command
-        assert main(words(command, ct_folder, tiny_weights, network, out, *more, "-n", "3")) == 0
-        notes = json.loads((out / "run.json").read_text())["notes"]
-        said = f"1 slice on either side, held as scanned at {first} mAs"
-        assert len([note for note in notes if said in note]) == 1
-        assert said in capsys.readouterr().err
-        series = read_images(out / f"mas-{first:03d}").hu
-        middle = np.s_[36 - 8 : 36 + 8, 42 - 8 : 42 + 8]
-        groups = zarr.open_group(str(out / "samples.zarr"), mode="r")
-        for name in groups.group_keys():
-            x, fx = groups[name]["x"][...], groups[name]["fx"][...]
-            whole = torch.from_numpy(np.stack([series[0], series[1], series[2]]))[None]
-            if name.endswith(f"{first:03d}"):
-                assert np.std(x - series[1][middle]) < 1.0  # the same scan, but for rays beside it
-            whole[0, 1][middle] = torch.from_numpy(x)
-            kernel = (torch.tensor([0.2, 0.7, 0.1]) / 9)[None, :, None, None].expand(1, 3, 3, 3)
-            expected = conv2d(pad(whole, (1,) * 4), kernel)[0, 0][middle].numpy()
-            inner = np.s_[1:-1, 1:-1]  # around the patch x itself is scanned anew at 40 mAs
-            assert np.std((fx - expected)[inner]) < 0.5
-            alone = conv2d(torch.from_numpy(x)[None, None], kernel.sum(1, keepdim=True))[0, 0]
-            assert np.std(fx[inner] - alone.numpy()) > 2.0
+        pytest.param("invariances", ("--mas", "20"), 20, marks=pytest.mark.slow),
+    ],
+)
+def test_the_neighbours_are_those_of_the_scan_and_stay(
+    command, more, first, ct_folder, tiny_weights, network, tmp_path, capsys
+):
+    """They are slices 0 and 2 of the low-dose series that is written, at the first exposure."""
+    out = tmp_path / "out"
+    assert main(words(command, ct_folder, tiny_weights, network, out, *more, "-n", "2")) == 0
+    notes = json.loads((out / "run.json").read_text())["notes"]
+    said = f"1 slice on either side, held as scanned at {first} mAs"
+    assert len([note for note in notes if said in note]) == 1 and said in capsys.readouterr().err
+    series = torch.from_numpy(read_images(out / f"mas-{first:03d}").hu.copy())
+    patch, inner = np.s_[28:44, 34:50], np.s_[1:-1, 1:-1]
+    kernel = (torch.tensor(WEIGHTS) / 9)[None, :, None, None].expand(1, 3, 3, 3)
+    groups = zarr.open_group(str(out / "samples.zarr"), mode="r")
+    for name in groups.group_keys():
+        x, fx = (torch.from_numpy(groups[name][which][...]) for which in ("x", "fx"))
+        series[1][patch] = x
+        among = conv2d(series[None], kernel, padding=1)[0, 0][patch]
+        alone = conv2d(x[None, None], kernel.sum(1, keepdim=True), padding=1)[0, 0]
+        off, other = (float((fx - answer)[inner].std()) for answer in (among, alone))
+        assert off < 0.15 * other, (name, off, other)  # rays beside those of the patch have noise
 
 
 def test_a_slice_without_neighbours_is_refused_in_one_line(

@@ -249,6 +249,12 @@ class TestConventions:
         own(body, input=proposed)
         assert proposed == takes
 
+    def test_scale_and_offset_in_each_others_place_are_refused(self, own):
+        body = "def make(): return lambda x: smooth(x).clamp(0, 1)"
+        with pytest.raises(DataError, match=r"does not answer in HU.*--input scale=4096,offset"):
+            own(body, input="scale=1024,offset=4096")
+        own(body, input="scale=4096,offset=1024")
+
     def test_a_network_of_0_to_1_is_refused_with_the_range(self, own):
         with pytest.raises(DataError, match=r"it returns 0 to 1.*try --input"):
             own("def make(): return lambda x: smooth(x).clamp(0, 1)")
@@ -290,7 +296,11 @@ class TestBehaviour:
             "smooth(x) + 0.01 * x.mean()",
             "smooth(x) + 0.02 * x[0].max()",
             "smooth(x) + 5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))",
+            "smooth(x) + 20 * torch.tanh((smooth(x) - x.mean()) / x.std())",
+            "smooth(x) + 5.0 * (len(x) == 3)",
+            "smooth(x) + functional.batch_norm(smooth(x), None, None, training=True)",
         ],
+        ids=["range", "mean", "largest", "noise", "z-score", "three", "statistics"],
     )
     def test_batch_dependence_is_refused_with_the_number(self, own, law):
         with pytest.raises(DataError, match=r"alone and in a batch of [23].*got [\d.]+ HU"):
@@ -405,6 +415,14 @@ class TestKey:
         key = own(closure.format(0.1))[2]
         assert own(closure.format(0.1) + "# another comment\n")[2] == key
         assert own(closure.format(0.12))[2] != key
+
+    def test_it_follows_a_module_that_the_file_imports(self, own, tmp_path):
+        keys = []
+        for share in (0.1, 0.1, 0.12):
+            (tmp_path / "law.py").write_text(f"share = {share}\n")
+            body = "def make(): return lambda x: smooth(x) + share * (x - smooth(x))\n"
+            keys.append(own("from law import share\n" + body)[2])
+        assert keys[0] == keys[1] != keys[2]
 
     def test_it_follows_tensors_where_the_answers_are_the_same(self):
         def net(order):
