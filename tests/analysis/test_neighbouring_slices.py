@@ -9,7 +9,11 @@ import zarr
 from torch.nn.functional import conv2d
 
 from analysis.main import main
-from ctxai import InvarianceModel, Wiretap
+from analysis.scanner.low_dose import low_dose_slices
+from analysis.scanner.surroundings import window_in
+from analysis.session.neighbours import among_neighbours, models_among
+from analysis.session.scene import open_scene
+from ctxai import AmongNeighbours, InvarianceModel, Wiretap
 from recon import read_images
 
 WEIGHTS = [0.5, 0.2, 0.3]
@@ -48,11 +52,36 @@ def words(command, ct_folder, tiny_weights, network, out, *more):
     ]  # fmt: skip
 
 
+def test_neighbours_are_scanned_as_the_slice_is(ct_folder, tiny_weights):
+    """At one exposure, with the noise of their own number in the series, in the place of x."""
+    scene = open_scene(
+        ct_folder, number=None, roi=(36, 42), kvp=None, weights=tiny_weights, native=True
+    )
+    f = AmongNeighbours(lambda x: x.mean(1, keepdim=True), 3)
+    scanner = scene.scanner(f, seed=4)
+    held = among_neighbours(f, scene, scanner, 10.0)
+    low = low_dose_slices(
+        scene.images.hu, scene.images.spacing, mas=10.0, kvp=scene.kvp, slice_thickness=1.5, seed=4
+    )
+    place = window_in(scanner.slice_operator.grid, scanner.context_grid)
+    for neighbour, index in zip(held.neighbours, (0, 2)):
+        off = neighbour.numpy() - place.of(low[index])
+        noise = place.of(low[index] - scene.images.hu[index])
+        assert off.std() < 0.15 * noise.std()  # rays beside those of the patch have noise
+    plain = torch.relu
+    assert among_neighbours(plain, scene, scanner, 10.0) is plain
+    model = tiny_weights.load_model("chen", "output", "x")
+    [found] = models_among({"output": model}, held).values()
+    assert found.wiretap.f is held and found.networks == model.networks
+    assert models_among({"output": found}, held)["output"] is found
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "more", "first"),
     [
         ("target-domain", ("--mas", "10", "40", "--draws", "1"), 10),
-        pytest.param("invariances", ("--mas", "20"), 20, marks=pytest.mark.slow),
+        ("invariances", ("--mas", "20"), 20),
     ],
 )
 def test_the_neighbours_are_those_of_the_scan_and_stay(
