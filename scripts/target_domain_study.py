@@ -83,8 +83,9 @@ def study(wanted: argparse.Namespace) -> None:
     grid, curve = scene.patch.grid, sorted({1.0, full, *exposures})
     rows: list[dict[str, Any]] = []
     for denoiser in wanted.denoisers:
-        name, models = session.models_for(denoiser, ["output"], "y", out=out, sampler="flow")
-        model = models["output"]
+        loaded = session.load_named(denoiser, SHIPPED)
+        models = session.models_for(loaded, ["output"], "y", out=out, sampler="flow")
+        name, model = loaded.name, models["output"]
         scanner = scene.scanner(model.wiretap.f, seed=wanted.seed)
         lesion = Pair(scanner, scanner.y + power_lesion(grid).on(grid), progress=True)
         lesion_seen = before_network(lesion, curve)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from recon import DataError
+
+if TYPE_CHECKING:
+    from ctxai import WeightSet
 
 __all__ = ["train"]
 
@@ -51,7 +54,7 @@ def train(
         denoiser: Your own denoiser as path/to/module.py:factory, or in another form that the
             studies take.
         input: What your denoiser takes and returns: hu, hu+1024, hu+1000, water, or
-            scale=S,offset=O.
+            scale=S,offset=O; with slices=3 beside it, neighbouring slices as channels.
         layers: Layers of your denoiser: numbers of convolution blocks from 1, dotted module names,
             or output.
         sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);
@@ -115,19 +118,25 @@ def train(
         weights = train_all(out, seed=seed)
         print(weights.folder / "manifest.json")
         return
-    scan = {} if images is None else _scan_of(images, mas=mas, seed=seed)
+    networks = session.weight_set(None)
+    scan = {} if images is None else _scan_of(images, networks, mas=mas, seed=seed)
+    shape = scan["scene"].used_at if scan else None
+    loaded = session.load_named(denoiser, networks, input=input, shape=shape)
     for domain in ("x", "y"):
-        session.models_for(denoiser, layers, domain, out=out, sampler=sampler, input=input, **scan)
+        session.models_for(
+            loaded, layers, domain, out=out, sampler=sampler, weights=networks, **scan
+        )
     trained = out / "trained"
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")
 
 
-def _scan_of(images: Path, *, mas: float | None, seed: int) -> dict[str, Any]:
+def _scan_of(images: Path, networks: WeightSet, *, mas: float | None, seed: int) -> dict[str, Any]:
     """What samplers are trained for, and which slices they learn from, of a series."""
     from analysis import session
 
-    networks = session.weight_set(None)
-    scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=networks, own=True)
+    scene = session.open_scene(
+        images, number=None, roi=None, kvp=None, weights=networks, own=True
+    )
     exposure = session.working_point(networks)["mas"] if mas is None else mas
     session.require_mas([exposure])
     anatomies = session.learnt_from(scene, seed=seed)

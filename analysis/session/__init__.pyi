@@ -3,12 +3,16 @@ from .drawn import draw_phantom as draw_phantom
 from .drawn import write_slice as write_slice
 from .image_doses import open_images as open_images
 from .learnt import learnt_from as learnt_from
+from .models import Loaded as Loaded
 from .models import has_jacobian as has_jacobian
 from .models import load_named as load_named
 from .models import models_for as models_for
 from .models import on_device as on_device
+from .models import require_jacobian as require_jacobian
 from .models import weight_set as weight_set
 from .models import working_point as working_point
+from .neighbours import among_neighbours as among_neighbours
+from .neighbours import models_among as models_among
 from .results import require_out as require_out
 from .results import write_results as write_results
 from .running import MOST_SAMPLES as MOST_SAMPLES

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from .models import SHIPPED, models_for, on_device, weight_set
+from .models import SHIPPED, Loaded, load_named, models_for, on_device, weight_set
+from .neighbours import require_neighbours
 from .results import write_results
 from .running import MOST_SAMPLES, require_count, require_device
 from .scene import Scene, open_scene
@@ -33,7 +34,8 @@ class StudyOptions:
     own, or after a layer without a sampler yet, is trained first and kept in OUT/trained."""
     input: str = "hu"
     """What your own network takes and returns: hu, hu+1024, hu+1000, water (water is 1 and air 0),
-    or scale=S,offset=O for (HU + O) / S."""
+    or scale=S,offset=O for (HU + O) / S; with slices=3 beside it, as in water,slices=3, a slice and
+    its neighbours as channels, of which it returns the middle one."""
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for the results; earlier results of the same name are replaced."""
     slice: int | None = None
@@ -65,6 +67,12 @@ class StudyOptions:
             images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
             own=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
+
+    def load(self, scene: Scene, networks: WeightSet) -> Loaded:
+        """The denoiser, tried at the size at which the scene gives it images."""
+        loaded = load_named(self.denoiser, networks, input=self.input, shape=scene.used_at)
+        require_neighbours(loaded.f, scene)
+        return loaded
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """What was found for arguments that may be left out."""
@@ -118,22 +126,23 @@ class SamplingOptions(StudyOptions):
 
     def models(
         self,
+        loaded: Loaded,
         layers: tuple[str, ...],
         domain: str,
         scene: Scene,
         networks: WeightSet,
         *,
         mas: float,
-    ) -> tuple[str, dict[str, Model]]:
-        """Name of the denoiser, and a model for each of its layers, on the device.
+    ) -> dict[str, Model]:
+        """A model for each layer of the denoiser, on the device.
 
         What has to be trained for it is trained for the scan at an exposure [mAs].
         """
-        name, models = models_for(
-            self.denoiser, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
-            weights=networks, input=self.input, scene=scene, mas=mas,
+        models = models_for(
+            loaded, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
+            weights=networks, scene=scene, mas=mas,
         )  # fmt: skip
-        return name, on_device(models, self.device)
+        return on_device(models, self.device)
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """The same with the patch that was placed."""
