@@ -78,7 +78,7 @@ def study(wanted: argparse.Namespace) -> None:
         if images is None:
             images = session.draw_phantom(wanted.phantom, Path(room), seed=wanted.seed, point=point)
         scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=SHIPPED)
-    full = scene.images.mas or max(exposures)
+    full = scene.images.mas or max(*exposures, point["high_mas"])
     require_exposures(exposures, full)
     grid, curve = scene.patch.grid, sorted({1.0, full, *exposures})
     rows: list[dict[str, Any]] = []

@@ -69,7 +69,10 @@ def phantom_scanners(
         slices, seed=derived_seed(seed, "held out"), point=point, noise_free=noise_free,
         progress=progress,
     )  # fmt: skip
-    series = _Slices(y.numpy(), point.grid.spacing, [point.slice_thickness_mm] * slices, point.kvp)
+    series = _Slices(
+        y.numpy(), point.grid.spacing, [point.slice_thickness_mm] * slices,
+        [float("nan") if noise_free else point.high_mas] * slices, point.kvp,
+    )  # fmt: skip
     return _scanners(series, images, seed=seed, point=point, device=device)
 
 
@@ -92,7 +95,7 @@ def real_scanners(
     found = load_slices(folder)
     if found.kvp is None:
         raise DataError("the files state no tube voltage", where=folder)
-    series = _Slices(found.hu, found.spacing, found.thicknesses, found.kvp)
+    series = _Slices(found.hu, found.spacing, found.thicknesses, found.exposures, found.kvp)
     return _scanners(series, images, seed=seed, point=point, device=device)
 
 
@@ -132,6 +135,7 @@ class _Slices:
     hu: np.ndarray
     spacing: tuple[float, float]
     thicknesses: Sequence[float] | np.ndarray
+    exposures: Sequence[float] | np.ndarray  # NaN for slices without noise [mAs]
     kvp: float
 
 
@@ -149,6 +153,7 @@ def _scanners(
             kvp=series.kvp,
             slice_thickness=float(series.thicknesses[number]),
             patch_grid=_place(series.hu[number], series.spacing, point, random),
+            image_mas=own if np.isfinite(own := float(series.exposures[number])) else None,
             seed=seed,
             image=image,
             device=device,

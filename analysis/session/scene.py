@@ -61,6 +61,12 @@ class Scene:
         return self.images.hu[self.index]
 
     @property
+    def image_mas(self) -> float | None:
+        """Exposure whose noise the slice under study has [mAs]; None if it counts as noise-free."""
+        own = float(self.images.exposures[self.index])
+        return own if math.isfinite(own) else None
+
+    @property
     def thickness(self) -> float:
         """Thickness of the slice under study [mm]."""
         return float(self.images.thicknesses[self.index])
@@ -115,6 +121,7 @@ class Scene:
             slice_thickness=self.thickness,
             patch_grid=self.patch.grid,
             context_grid=around.grid,
+            image_mas=self.image_mas,
             seed=seed,
             image=self.index,
             device=device,
@@ -201,7 +208,8 @@ def learnt_from(scene: Scene, *, seed: int) -> Callable[[WorkingPoint], tuple[Te
     """Slices of a series that samplers learn low-dose images from, beside phantoms.
 
     The middle fifth of the series, where the slice of a study lies by default, is held out; of the
-    rest 32 slices at most are taken, and scanned as a study scans them.
+    rest 32 slices at most are taken, and scanned as a study scans them: those that state an
+    exposure above that of the scan have its noise, and get what is missing.
 
     Raises
     ------
@@ -222,7 +230,7 @@ def learnt_from(scene: Scene, *, seed: int) -> Callable[[WorkingPoint], tuple[Te
         import numpy as np
         import torch
 
-        from analysis.data.phantom_pairs import scan
+        from analysis.scanner.low_dose import scanned_slices
         from analysis.scanner.slice_scanner import derived_seed
         from analysis.scanner.slices import resample
         from recon import AIR_HU
@@ -230,14 +238,19 @@ def learnt_from(scene: Scene, *, seed: int) -> Callable[[WorkingPoint], tuple[Te
         y = resample(scene.images.hu[taken], scene.images.spacing, point.grid.spacing)
         around = [((point.matrix - n) // 2, -(-(point.matrix - n) // 2)) for n in y.shape[1:]]
         y = np.pad(y, [(0, 0), *around], constant_values=AIR_HU)
-        x = scan(y, point.mas, seed=derived_seed(seed, "learnt from"), point=point)
+        x = scanned_slices(
+            y, point.grid.spacing, image_mas=scene.images.exposures[taken], mas=point.mas,
+            kvp=point.kvp, slice_thickness=point.slice_thickness_mm, window=point.window,
+            electronic_noise=point.electronic_noise, seed=derived_seed(seed, "learnt from"),
+            progress=f"scans at {point.mas:g} mAs",
+        )  # fmt: skip
         return torch.from_numpy(x), torch.from_numpy(y)
 
     return scans
 
 
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
-    """A random slice of the working point's grid, as a series of one image."""
+    """A random slice of the working point's grid, without noise, as a series of one image."""
     from analysis.data.phantom_pairs import WorkingPoint
     from recon.phantom import random_slice
 
@@ -246,13 +259,18 @@ def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
         out / "phantom",
         random_slice(anatomy, seed=seed, grid=where.grid),
         where,
-        series_description=f"Random {anatomy}",
+        series_description=f"Random {anatomy}, noise-free",
         uid_seed=f"projection-domain/{anatomy}/{seed}",
     )
 
 
-def write_slice(folder: Path, hu: np.ndarray, point: WorkingPoint, **how: Any) -> Path:
-    """A slice on the grid of a working point as a series of one image at its high dose."""
+def write_slice(
+    folder: Path, hu: np.ndarray, point: WorkingPoint, *, mas: float | None = None, **how: Any
+) -> Path:
+    """A slice on the grid of a working point as a series of one image.
+
+    It states the exposure [mAs] whose noise it has; one without noise states none.
+    """
     from recon import write_series
     from recon.storage import run_folder
 
@@ -264,7 +282,7 @@ def write_slice(folder: Path, hu: np.ndarray, point: WorkingPoint, **how: Any) -
             slice_thickness=point.slice_thickness_mm,
             positions=[(point.grid.x[0], point.grid.y[0], 0.0)],
             kvp=point.kvp,
-            mas=point.high_mas,
+            mas=mas,
             **how,
         )
     return folder
@@ -305,10 +323,16 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
             f"pixels of {spacing[0]:.4g} × {spacing[1]:.4g} mm: the patch was resampled to the "
             f"{point['spacing_mm']:g} mm that the networks were trained at"
         )
-    if images.mas is not None and any(value > images.mas for value in mas):
+    own = scene.image_mas
+    if own is None:
         found.append(
-            f"an exposure above the image's own {images.mas:g} mAs: the image is taken as "
-            "noise-free all the same"
+            "the image states no exposure: it is taken as noise-free, and gets all the noise of a "
+            "scan"
+        )
+    elif above := [value for value in mas if value >= own]:
+        found.append(
+            f"{' and '.join(f'{value:g}' for value in above)} mAs are no less than the image's own "
+            f"{own:g} mAs: it is taken as noise-free there, and gets all the noise of a scan"
         )
     return found
 
