@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ctxai import REDRAWS, Model, PlacedModel, draw
 from recon import DataError
 
+from ..fidelity.calibration import coverage_error
 from ..fidelity.evidence import LayerEvidence
 from ..fidelity.verdict import SampleNumbers, judge_invariances
 from ..numbers import Spread, apply, coverage, rms, sample_sd
@@ -207,6 +208,7 @@ class _Work:
             Spread.of(distance),
             self.reference,
             covered=coverage(images, scanned.x),
+            covered_error=coverage_error(images),
             tolerance_hu=tolerance if at_output else None,
             feature_ratio=None if at_output else ratio,
             feature_limit=1.0 if at_output else tolerance or 1.0,

@@ -314,6 +314,25 @@ class SliceScanner:
                 out[first : first + self.chunk, k] = self._reconstructed(noisy, mas)
         return out
 
+    def without_noise(self) -> Tensor:
+        """R⁻¹R y on the context's grid, (rows, cols) [HU]."""
+        return self._fbp(self.p)
+
+    def signals(self, ybar: Tensor) -> Tensor:
+        """What ȳ in y's place adds to a scan but for the noise: R⁻¹R(max(ȳ, -1000) - y).
+
+        (n, H, W) in, (n, rows, cols) on the context's grid out [HU].
+        """
+        out = torch.empty(len(ybar), *self.context_grid.shape, device=self.device)
+        for first in chunks(len(ybar), None, self.chunk):
+            part = ybar[first : first + self.chunk].to(self.device)
+            change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
+            rays = torch.zeros(len(part), *self.p.shape, device=self.device)
+            rays[:] = self.patch_operator(change)
+            added = self.context_operator.fbp(rays, window=self.window)
+            out[first : first + len(part)] = added * (1000.0 / self.mu_water)
+        return out
+
     def redraw(self, n: int, seed: int, *, mas: float) -> Tensor:
         """The same anatomy with fresh noise, (n, rows, cols): what further scans would give.
 
