@@ -114,13 +114,16 @@ def study(wanted: argparse.Namespace) -> None:
                 "lesion_detected_output_mas": threshold(curve, [d[m][2] for m in curve]),
             }
             if studies:
-                found = studies[k].compatibility
+                found, power = studies[k].compatibility, studies[k].lesion
                 row |= {
                     "n": wanted.n,
-                    "compatible": f"{found.compatible_share:.3g}",
-                    "power": f"{found.power:.3g}",
-                    "power_low": f"{found.power_low:.3g}",
-                    "power_high": f"{found.power_high:.3g}",
+                    "compatible": f"{found.share.value:.3g}",
+                    "power_bound": f"{power.bound:.3g}",
+                    "power_expected": f"{power.expected:.3g}",
+                    "power_known": f"{power.known.value:.3g}",
+                    "power_blind": f"{power.blind.value:.3g}",
+                    "told_one": f"{studies[k].telling.told_one.value:.3g}",
+                    "yardstick_d": f"{studies[k].yardstick.two_scans:.3g}",
                 }
             if other:
                 row |= named("ybar", other[mas])

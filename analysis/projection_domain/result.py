@@ -74,12 +74,10 @@ class PairResult:
     def human_below_ideal(self) -> bool:
         """Whether no human-like observer is above the ideal one of the rays.
 
-        Draws of a y with noise of its own vary by what is added to it alone, by 1 - mAs / own mAs
-        of the variance of a scan: the ideal observer of such draws is as much better.
+        Draws of a y with noise of its own vary by what is added to it alone: the ideal observer of
+        such draws is as much better.
         """
-        scan, best = self.scanned.scan, float(self.stages[1, 0])
-        if scan["noise"] == "missing":
-            best /= math.sqrt(1.0 - scan["mas"] / scan["image_mas"])
+        best = float(self.stages[1, 0]) / math.sqrt(self.scanned.scan["added_share"])
         return not any(exceeds(reading.seen, best) for reading in self.readings)
 
     @property

@@ -186,6 +186,15 @@ class SliceScanner:
         """Whether the slice has a part of the noise of a scan at an exposure [mAs]."""
         return self.image_mas is not None and mas < self.image_mas
 
+    def added_share(self, mas: float) -> float:
+        """Part of a scan's noise variance that is added to the slice at an exposure [mAs].
+
+        Draws vary by that part alone. Of quantum noise; of electronic noise it is a little more.
+        """
+        if self.image_mas is None or mas >= self.image_mas:
+            return 1.0
+        return 1.0 - mas / self.image_mas
+
     def photons(self, mas: float) -> np.ndarray:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
         return photons_per_column(
@@ -346,7 +355,7 @@ class SliceScanner:
         return {
             "mas": float(mas),
             "image_mas": self.image_mas,
-            "noise": "missing" if self.has_noise(mas) else "all",
+            "added_share": self.added_share(mas),
             "kvp": self.kvp,
             "slice_thickness_mm": self.slice_thickness,
             "mu_water_per_mm": self.mu_water,

@@ -13,6 +13,7 @@ other exposures than that of the scan they were drawn for: there the scanner may
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +151,9 @@ def target_domain_study(
         scanned.f, again, torch.cat([scanner.signals(lesion), scanner.signals(ybar)])
     )
     known = tell(null_outputs, differences[:1], lesion_outputs[None])
-    power = LesionPower.of(known, float(ray_detectability(scanner, lesion, mas)[0]), found.power)
+    rays_d = float(ray_detectability(scanner, lesion, mas)[0])
+    rays_d /= math.sqrt(scanner.added_share(mas))
+    power = LesionPower.of(known, rays_d, found.power)
     like_y = _with_noise_of(scanner, ybar, model, seed=seed)
     missed, missed_error = miss_and_error(like_y, scanned.y)
     numbers = TargetNumbers(

@@ -93,7 +93,7 @@ class Telling:
 class LesionPower:
     """How often the lesion is noticed in one scan: at best, by who knows it, and blindly."""
 
-    rays_d: float  # d' of the lesion in the rays
+    rays_d: float  # d' of the lesion in the rays, in the noise that the draws have
     bound: float  # Φ(d' - 1.645): no reader of anything made of the rays does better
     output_d: float  # d' in f's output of the matched filter
     output_low: float  # its 95 % interval

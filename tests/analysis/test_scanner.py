@@ -306,7 +306,7 @@ def test_a_scanner_adds_what_its_slice_lacks():
     without_noise = plain.rescan((plain.y + bump)[None], 1e7)[0, 0] - plain.low_dose(1e7)[0]
     assert abs(change - without_noise).max() < 2.0  # R⁻¹R of it; its quanta change the noise
     assert torch.equal(scanner.low_dose(200.0), plain.low_dose(200.0))
-    assert scanner.facts(100.0)["noise"] == "missing" and scanner.facts(200.0)["noise"] == "all"
+    assert scanner.facts(100.0)["added_share"] == 0.5 and scanner.facts(200.0)["added_share"] == 1.0
     with pytest.raises(DataError, match="not positive"):
         SliceScanner(y, (4.5, 4.5), patch_grid=grid, image_mas=0.0, seed=2, **FEW_VIEWS)
 
