@@ -14,7 +14,7 @@ from analysis.report.wording import target_words
 from analysis.runs.quantities import QUANTITIES
 from analysis.runs.store import Study
 
-NULL = Spread(30.0, 29.0, 31.0, 24)
+NULL, FAR = Spread(30.0, 29.0, 31.0, 24), Spread(60.0, 50.0, 70.0, 24)
 GOOD = TargetNumbers(
     NULL, NULL, inside=1.0, sd_hu=27.9, covered=0.82, n=24, covered_error=0.02, bias_hu=28.0,
     missed=1.0, missed_error=0.05, compatible=Share.of(24, 24), level=Share.of(9, 192),
@@ -60,7 +60,7 @@ def test_a_test_without_power_decides_nothing():
         ({"compatible": Share.of(15, 24)}, "compatible_share", "off", "amber"),
         ({"compatible": Share.of(3, 24)}, "compatible_share", "not_invariances", "red"),
         ({"level": Share.of(40, 192)}, "test_level", "off", "amber"),
-        ({"distance": Spread(60.0, 50.0, 70.0, 24)}, "target_distance_median", "not_invariances", "red"),
+        ({"distance": FAR}, "target_distance_median", "not_invariances", "red"),
     ],
 )  # fmt: skip
 def test_each_miss_alone_takes_the_green_away(change, missed, kind, colour):
