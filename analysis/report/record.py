@@ -299,7 +299,8 @@ def _add_targets(study: Study, result: TargetResult) -> None:
     _add_scales(study, "target_sd", result.ybar, **of)
     study.add("output_sd", float(rms(sample_sd(result.xprime.flatten(0, 1)))), **of)
     if n > 1:
-        limit = numbers.bias_hu / numbers.missed if numbers.missed else float("nan")
+        known = numbers.missed > 0  # False for NaN
+        limit = numbers.bias_hu / numbers.missed if known else numbers.sd_hu
         error = numbers.missed_error * limit
         study.add("target_bias", numbers.bias_hu, limit=limit, error=error, **of)
         study.add("target_miss", numbers.missed, error=numbers.missed_error, **of)

@@ -89,3 +89,38 @@ def test_the_three_powers_stand_together():
     assert power.bound == pytest.approx(0.912, abs=1e-3)
     assert power.expected == told.bound_one and power.known == told.told_one
     assert power.blind.value == pytest.approx(4 / 192)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mas", [10.0, 25.0, 100.0])
+def test_a_lesion_in_chen_s_output_is_noticed_as_d_promises(mas):
+    """20 HU, 3 pixels, in an abdomen: 400 scans with it and as many without."""
+    told, rays = lesion_in_a_phantom(mas)
+    assert abs(told.told_one.value - bound(told.d[0])) < LIMIT["power of one scan"]
+    assert told.d[0] < 1.1 * rays  # no reader does better, but for the sampling error
+
+
+def lesion_in_a_phantom(mas, scans=400):
+    """What a reader of Chen's output tells of the lesion, and d' in the rays."""
+    from analysis.numbers import apply
+    from analysis.projection_domain.pair import ray_detectability
+    from analysis.scanner.slice_scanner import SliceScanner
+    from analysis.target_domain.compatibility import power_lesion
+    from ctxai import SHIPPED, InPlace
+    from recon.phantom import random_slice
+
+    f, _ = SHIPPED.load("chen")
+    grid = ImageGrid(shape=(176, 176), spacing=(2.0, 2.0))
+    patch, around = (ImageGrid(shape=(n, n), spacing=(1.0, 1.0)) for n in (32, 48))
+    scanner = SliceScanner(
+        random_slice("abdomen", seed=3, grid=grid), grid.spacing, kvp=120.0, slice_thickness=1.5,
+        patch_grid=patch, context_grid=around, seed=1,
+    )  # fmt: skip
+    x = scanner.low_dose(mas)[0]
+    placed = InPlace(f, scanner.place, x)
+    lesion = (scanner.y + power_lesion(patch).on(patch))[None]
+    null = scanner.low_dose(mas, draws=scans, seed=2)
+    changed = scanner.rescan(lesion.expand(scans, -1, -1), mas, seed=3)[:, 0]
+    differences = known_differences(placed, null, scanner.signals(lesion))
+    told = tell(apply(placed, null), differences, apply(placed, changed)[None])
+    return told, float(ray_detectability(scanner, lesion, mas)[0])
