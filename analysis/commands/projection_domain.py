@@ -134,7 +134,8 @@ def _scene(
         require_exposures(exposures, full if full is not None else point["high_mas"])
         images = session.draw_phantom(str(options.phantom), out, seed=options.seed, point=point)
     scene = options.scene(images, networks)
-    full = full if full is not None else scene.images.mas
+    if full is None:  # a phantom states none: it has no noise
+        full = scene.images.mas if options.images is not None else point["high_mas"]
     if full is None:
         raise DataError("the files state no exposure", where=images, remedy="give --full-mas")
     require_exposures(exposures, full)

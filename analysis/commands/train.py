@@ -134,9 +134,7 @@ def _scan_of(images: Path, networks: WeightSet, *, mas: float | None, seed: int)
     """What samplers are trained for, and which slices they learn from, of a series."""
     from analysis import session
 
-    scene = session.open_scene(
-        images, number=None, roi=None, kvp=None, weights=networks, own=True
-    )
+    scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=networks, own=True)
     exposure = session.working_point(networks)["mas"] if mas is None else mas
     session.require_mas([exposure])
     anatomies = session.learnt_from(scene, seed=seed)

@@ -22,6 +22,7 @@ __all__ = [
     "latent_figures",
     "miss_relative_to_sd",
     "noise_power_ratio",
+    "parts_by_scale",
     "rank_histogram",
 ]
 
@@ -105,6 +106,26 @@ def deviation_by_scale(deviations: Tensor) -> dict[str, float]:
     radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
     return {
         name: float(power[(radius >= low) & (radius < high)].sum().sqrt())
+        for name, (low, high) in SCALES.items()
+    }
+
+
+def parts_by_scale(images: Tensor) -> dict[str, Tensor]:
+    """Images (..., H, W) parted by `SCALES`: three that add up to each.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity.statistics import parts_by_scale
+    >>> parts = parts_by_scale(torch.full((8, 8), 3.0))
+    >>> {name: round(float(part.abs().max()), 3) for name, part in parts.items()}
+    {'noise': 0.0, 'tissue': 0.0, 'organ': 3.0}
+    """
+    rows, cols = images.shape[-2:]
+    radius = torch.hypot(torch.fft.fftfreq(rows)[:, None], torch.fft.fftfreq(cols)[None, :])
+    spectrum = torch.fft.fft2(images.double().cpu())
+    return {
+        name: torch.fft.ifft2(spectrum * ((radius >= low) & (radius < high))).real.to(images)
         for name, (low, high) in SCALES.items()
     }
 

@@ -15,6 +15,7 @@ from .wording import TEXTS, place, say
 
 __all__ = ["side", "summary", "verdict_lines", "verdicts"]
 
+_OPEN = ("off", "undecided")  # verdicts that are told first
 _SAMPLERS = {False: "plain", True: "projected"}
 
 
@@ -143,7 +144,26 @@ def _headline(studies: Sequence[Study]) -> str:
     told = [s.facts["verdict"]["sentence"] for s in studies if s.kind == "projection-domain"]
     if told:
         return " ".join(told)
-    everything = [verdict for study in studies for verdict in verdicts(study)]
+    judged = [verdict for study in studies for verdict in verdicts(study)]
+    first = _undecided(judged)
+    everything = [verdict for verdict in judged if verdict["kind"] not in _OPEN]
+    return " ".join(filter(None, [*first, _invariances(everything) if everything else ""])) or say(
+        "no_verdict"
+    )
+
+
+def _undecided(judged: Sequence[dict[str, Any]]) -> list[str]:
+    """Sentences on the sets that are off, before anything else, and on those left undecided."""
+    said = []
+    for kind in _OPEN:
+        if found := [verdict for verdict in judged if verdict["kind"] == kind]:
+            why = _and(_each([verdict["reasons"][0] for verdict in found]))
+            said.append(say(f"headline_{kind}", count=len(found), total=len(judged), why=why))
+    return said
+
+
+def _invariances(everything: Sequence[dict[str, Any]]) -> str:
+    """How many sets of samples are invariances, of those that something is decided of."""
     found = [verdict for verdict in everything if verdict["kind"] != "injective"]
     good = [verdict for verdict in found if verdict["holds"]]
     flaws = {
@@ -151,8 +171,6 @@ def _headline(studies: Sequence[Study]) -> str:
         for spread in ("too_narrow", "too_wide")
         if (number := sum(verdict["spread"] == spread for verdict in good))
     }
-    if not everything:
-        return say("no_verdict")
     if not found:
         return say("nothing")
     if len(everything) == 1:

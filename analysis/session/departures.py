@@ -28,7 +28,7 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
     Samplers of a user's own denoiser are trained for the scan at the first exposure. A denoiser of
     the set was trained at one scan, its samplers at many.
     """
-    images, found = scene.images, []
+    found: list[str] = []
     trained_for = scene.point(mas[0], weights)
     point = working_point(weights) if trained_for is None else trained_for.facts
     whose = "the denoiser was" if trained_for is None else "the samplers are"
@@ -42,10 +42,16 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
             found.append(f"{what} {ours:.4g} {unit}: {whose} trained at {theirs:.4g} {unit}")
     if trained_for is None:
         found += _beyond(scene, mas, weights)
-    if images.mas is not None and any(value > images.mas for value in mas):
+    own = scene.image_mas
+    if own is None:
         found.append(
-            f"an exposure above the image's own {images.mas:g} mAs: the image is taken as "
-            "noise-free all the same"
+            "the image states no exposure: it is taken as noise-free, and gets all the noise of a "
+            "scan"
+        )
+    elif above := [value for value in mas if value >= own]:
+        found.append(
+            f"{' and '.join(f'{value:g}' for value in above)} mAs are no less than the image's own "
+            f"{own:g} mAs: it is taken as noise-free there, and gets all the noise of a scan"
         )
     return found
 

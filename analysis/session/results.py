@@ -83,15 +83,16 @@ def write_results(
 def _write_low_dose(folder: Path, scene: Scene, mas: float, *, seed: int) -> None:
     """All slices at an exposure [mAs], as a DICOM series."""
     from analysis.runs.store import mas_label
-    from analysis.scanner.low_dose import low_dose_slices
+    from analysis.scanner.low_dose import scanned_slices
     from recon import write_series
 
     images = scene.images
     write_series(
         folder / mas_label(mas),
-        low_dose_slices(
+        scanned_slices(
             images.hu,
             images.spacing,
+            image_mas=images.exposures,
             mas=mas,
             kvp=scene.kvp,
             slice_thickness=images.thicknesses,

@@ -44,6 +44,12 @@ class Scene:
         return self.images.hu[self.index]
 
     @property
+    def image_mas(self) -> float | None:
+        """Exposure whose noise the slice under study has [mAs]; None if it counts as noise-free."""
+        own = float(self.images.exposures[self.index])
+        return own if math.isfinite(own) else None
+
+    @property
     def thickness(self) -> float:
         """Thickness of the slice under study [mm]."""
         return float(self.images.thicknesses[self.index])
@@ -98,6 +104,7 @@ class Scene:
             slice_thickness=self.thickness,
             patch_grid=self.patch.grid,
             context_grid=around.grid,
+            image_mas=self.image_mas,
             seed=seed,
             image=self.index,
             device=device,

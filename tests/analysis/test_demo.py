@@ -46,7 +46,7 @@ def rows(out: Path, **wanted: str) -> list[dict[str, str]]:
 
 
 def test_the_run_is_complete(out: Path) -> None:
-    assert {"report.html", "run.json", "metrics.csv", "samples.zarr", "high-dose", "mas-010"} == {
+    assert {"report.html", "run.json", "metrics.csv", "samples.zarr", "phantom", "mas-010"} == {
         item.name for item in out.iterdir()
     }
     record = json.loads((out / "run.json").read_text())
@@ -59,7 +59,7 @@ def test_the_run_is_complete(out: Path) -> None:
 
 
 def test_both_doses_are_derived_series_of_one_slice(out: Path) -> None:
-    [high], [low] = (list((out / name).glob("*.dcm")) for name in ("high-dose", "mas-010"))
+    [high], [low] = (list((out / name).glob("*.dcm")) for name in ("phantom", "mas-010"))
     y, x = pydicom.dcmread(high), pydicom.dcmread(low)
     assert list(x.ImageType)[:2] == ["DERIVED", "SECONDARY"]
     assert y.SeriesInstanceUID != x.SeriesInstanceUID
