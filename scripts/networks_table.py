@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -40,7 +41,7 @@ from ctxai import SHIPPED, VAE, ConditionalINN, RedCNN, WeightSet, cinn_name, sa
 from recon import write_series
 
 PATCH = 16
-POINT = {
+POINT: dict[str, Any] = {
     "spacing_mm": 2.0, "matrix": 80, "patch": PATCH, "kvp": 120.0, "mas": 10.0, "high_mas": 150.0,
     "slice_thickness_mm": 1.5, "window": "hann", "electronic_noise": 3.0,
 }  # fmt: skip
@@ -131,7 +132,7 @@ def body() -> np.ndarray:
 def small_set(folder: Path) -> Path:
     """Chen and Yang as they ship, with samplers of small patches that were never trained."""
     torch.manual_seed(0)
-    modules = {name: SHIPPED.load(name)[0] for name in ("chen", "yang")}
+    modules: dict[str, Any] = {name: SHIPPED.load(name)[0] for name in ("chen", "yang")}
     for domain in ("x", "y"):
         modules[vae_name(domain)] = VAE(shape=(PATCH, PATCH), latent=6, widths=(8, 8), scale=200.0)
         for name in ("chen", "yang"):

@@ -155,8 +155,10 @@ def scan_patches(
             "no patch has so much noise", where="least_noise", got=f"{least_noise:g} HU",
             remedy="ask for more patches or for a lower exposure",
         )  # fmt: skip
-    stacked = (torch.stack(images) for images in (x, y, redrawn, scans))
-    return HeldOut(*stacked, place, tuple(shares))
+    return HeldOut(
+        torch.stack(x), torch.stack(y), torch.stack(redrawn), torch.stack(scans), place,
+        tuple(shares),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,10 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
 
 
 def _beyond(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[str]:
-    """What lies beyond the scans that the samplers of a set learnt from."""
-    learnt, found = weights.manifest["recipe"]["scans"], []
+    """What lies beyond the scans that the samplers of a set learnt from, if those are many."""
+    learnt, found = weights.manifest["recipe"].get("scans"), []
+    if learnt is None:  # they learnt from the denoiser's scan alone
+        return found
     for what, ours, name, unit in (
         ("pixels of", scene.patch.grid.spacing[0], "spacing_mm", "mm"),
         ("tube voltage", scene.kvp, "kvp", "kV"),
