@@ -27,7 +27,6 @@ from .wording import place, say
 __all__ = ["Picture", "of_study"]
 
 _COLUMNS = 6
-_SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas alone
 
 
 @dataclass(frozen=True)
@@ -168,8 +167,8 @@ def _chains(study: Study, window: Window) -> Picture:
     rows = [
         Row("ȳ", list(ybar), captions=numbers),
         Row("ȳ - y", list(change), "difference", captions=distances),
-        Row(f"{_SCANNED},\n{study.mas:g} mAs", list(arrays["rescanned"][shown])),
-        Row(f"x' = f({_SCANNED})", list(xprime), captions=left),
+        Row(f"rescan of ȳ,\n{study.mas:g} mAs", list(arrays["rescanned"][shown])),
+        Row("x' = f(rescan)", list(xprime), captions=left),
         Row("x' - f(x)", list(xprime - arrays["fx"]), "difference"),
     ]
     said = " ".join(filter(None, [order_words(study, len(shown)), p_words(study)]))

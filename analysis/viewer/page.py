@@ -17,9 +17,9 @@ from ..runs.store import Study
 from .pack import Packer
 from .sets import MOST_SAMPLES, image_sets
 
-__all__ = ["policy", "script", "section", "style"]
+__all__ = ["edge_letters", "policy", "script", "section", "style"]
 
-_SCRIPTS = ("numbers.js", "picture.js", "page.js", "controls.js")
+_SCRIPTS = ("blink.js", "numbers.js", "picture.js", "page.js", "controls.js")
 
 HEAVIEST = 3_700_000
 """Characters of images in a page, so that it stays below 8 MB with its pictures."""
@@ -50,12 +50,20 @@ def policy() -> str:
     )
 
 
-def section(studies: Sequence[Study], *, heaviest: int = HEAVIEST) -> str:
+def section(
+    studies: Sequence[Study],
+    orientation: Sequence[float] | None = None,
+    *,
+    heaviest: int = HEAVIEST,
+) -> str:
     """HTML of the viewer with the images of all studies, or nothing if there are none.
 
     Parameters
     ----------
     studies : sequence of Study
+    orientation : six floats, optional
+        Direction of rows and columns in the patient, as DICOM has it; without it the images have no
+        letters at their edges.
     heaviest : int
         Characters that the images may take; above it, fewer samples are shown of each set.
     """
@@ -67,11 +75,34 @@ def section(studies: Sequence[Study], *, heaviest: int = HEAVIEST) -> str:
     if weight > heaviest:
         sets, stacks = _packed(shown, max(1, int(MOST_SAMPLES * heaviest / weight)))
     data = {"sets": sets, "stacks": stacks, "view": _first_view(shown[0])}
+    data["letters"] = edge_letters(orientation) if orientation else {}
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return (
         f"{_read('frame.html')}<script type='application/json' id='viewer-data'>{text}</script>\n"
         f"<script>{script()}</script>\n"
     )
+
+
+def edge_letters(orientation: Sequence[float]) -> dict[str, str]:
+    """What of the patient lies at the edges of an image, by the main axis of rows and columns.
+
+    Parameters
+    ----------
+    orientation : six floats
+        Image Orientation (Patient): where columns lead, and where rows lead.
+
+    Examples
+    --------
+    >>> from analysis.viewer.page import edge_letters
+    >>> edge_letters((1, 0, 0, 0, 1, 0))
+    {'left': 'R', 'right': 'L', 'top': 'A', 'bottom': 'P'}
+    """
+    found = {}
+    for edges, towards in ((("left", "right"), orientation[:3]), (("top", "bottom"), orientation[3:])):
+        axis = int(np.argmax(np.abs(towards)))
+        ends = ("RL", "AP", "FH")[axis]  # towards the patient's left, back and head
+        found |= dict(zip(edges, ends if towards[axis] > 0 else ends[::-1]))
+    return found
 
 
 def _packed(studies: Sequence[Study], most: int) -> tuple[list[Any], dict[str, Any]]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from analysis.figures.images import LUNG, SOFT_TISSUE, Row, distance_figure, fit_window, rows_figure
 from analysis.report.page import write_report
-from analysis.report.summary import _headline
+from analysis.report.summary import headline
 from analysis.runs.store import Study, mas_label, read_run, write_run
 from recon.errors import DataError
 
@@ -240,12 +240,12 @@ def test_a_layer_that_hides_nothing_does_not_count_as_found() -> None:
         "4, plain": {"kind": "invariances", "holds": True, "spread": "right"},
     }
     study = Study("invariances", "yang", 10.0, {"verdicts": verdicts})
-    assert _headline([study]) == (
+    assert headline([study]) == (
         "1 of the 2 sets of samples are invariances. For 1 there is nothing to be found: the layer "
         "is as good as injective."
     )
     only = Study("invariances", "yang", 10.0, {"verdicts": {"1, plain": verdicts["1, plain"]}})
-    assert _headline([only]).startswith("Nothing to be found")
+    assert headline([only]).startswith("Nothing to be found")
 
 
 def test_the_headline_says_which_sets_vary_too_little_or_too_much() -> None:
@@ -257,13 +257,13 @@ def test_the_headline_says_which_sets_vary_too_little_or_too_much() -> None:
         return Study("invariances", "yang", 10.0, {"verdicts": verdicts})
 
     good, narrow, wide = "right", "too_narrow", "too_wide"
-    assert _headline([study(a=good, b=narrow, c=wide, d=wide)]) == (
+    assert headline([study(a=good, b=narrow, c=wide, d=wide)]) == (
         "All 4 sets of samples are invariances; in 1 of them they are too much alike and in 2 of "
         "them they are too different from each other."
     )
-    assert _headline([study(a=wide)]) == (
+    assert headline([study(a=wide)]) == (
         "The samples are invariances, but they are too different from each other."
     )
-    assert _headline([study(a=narrow, b=narrow)]) == (
+    assert headline([study(a=narrow, b=narrow)]) == (
         "Both sets of samples are invariances; in each of them they are too much alike."
     )
