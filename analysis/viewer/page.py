@@ -74,7 +74,8 @@ def section(
     weight = sum(len(stack["data"]) for stack in stacks.values())
     if weight > heaviest:
         sets, stacks = _packed(shown, max(1, int(MOST_SAMPLES * heaviest / weight)))
-    data = {"sets": sets, "stacks": stacks, "view": _first_view(shown[0])}
+    first = next((study for study in shown if study.kind == "target-domain"), shown[0])
+    data = {"sets": sets, "stacks": stacks, "view": _first_view(first)}
     data["letters"] = edge_letters(orientation) if orientation else {}
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return (
@@ -111,12 +112,14 @@ def _packed(studies: Sequence[Study], most: int) -> tuple[list[Any], dict[str, A
     return [one for study in studies for one in image_sets(study, packer, most=most)], packer.stacks
 
 
-def _first_view(study: Study) -> dict[str, float]:
-    """Windows to start with [HU]: the tissue's, and twice the rms of the noise."""
+def _first_view(study: Study) -> dict[str, Any]:
+    """What to start with: the study, the tissue's window, twice the rms of the noise [HU]."""
     arrays = study.arrays
     window = fit_window(arrays["y"])
     noise = rms_hu(arrays["x"] - arrays["y"])
     reach = max(10.0, float(np.ceil(noise / 10) * 20))
     if "change" in arrays:  # two anatomies: their difference is what is looked at
         reach = max(10.0, float(np.ceil(np.abs(arrays["change"]).max() / 10) * 10))
-    return {"level": window.level, "width": window.width, "difference": reach, "spread": reach / 2}
+    windows = {"level": window.level, "width": window.width}
+    windows |= {"difference": reach, "spread": reach / 2}
+    return {"kind": study.kind, "denoiser": study.denoiser, "mas": study.mas, **windows}
