@@ -86,8 +86,8 @@ def _shown(studies: Sequence[Study]) -> Study | None:
 
 def _sure(study: Study) -> str:
     """How far the answer goes, in a few words."""
-    if "compatibility" in study.facts:
-        return say("top_sure_tested", power=study.facts["compatibility"]["power"])
+    if "power" in study.facts.get("compatibility", {}):
+        return say("top_sure_tested", power=100 * study.facts["compatibility"]["power"])
     return say("top_sure")
 
 
@@ -112,8 +112,8 @@ def _targets(study: Study, window: Window) -> tuple[list[View], int | None]:
     same = say("top_same_output", far=far, low=null.min(), high=null.max())
     return [
         View(say("top_y"), say("top_patch", study=study), y),
-        View(", ".join(sample_words(study, k)), _differs(arrays["ybar"][k] - arrays["y"]), ybar,
-             say("top_y"), y),
+        View(say("top_ybar", told=", ".join(sample_words(study, k))),
+             _differs(arrays["ybar"][k] - arrays["y"]), ybar, say("top_y"), y),
         View(say("top_output_ybar", who=who), same, xprime, say("top_output_y", who=who), fx),
     ], k  # fmt: skip
 
@@ -128,7 +128,7 @@ def _pair(study: Study, window: Window) -> tuple[list[View], int | None]:
     moved = say("top_moved", far=rms_hu(arrays["output_signal"]))
     return [
         View(say("top_y"), say("top_patch", study=study), y),
-        View(capital(study.facts["other"]), _differs(arrays["change"]), ybar, say("top_y"), y),
+        View(say("top_ybar", told=study.facts["other"]), _differs(arrays["change"]), ybar, say("top_y"), y),
         View(say("top_output_ybar", who=who), moved, other, say("top_output_y", who=who), fx),
     ], None
 

@@ -121,8 +121,8 @@ def test_the_page_fetches_nothing(run, page):
 def test_every_picture_has_words(page):
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
     assert all(len(attributes["alt"]) > 20 for attributes in pictures)
-    captions = sum(tag == "figcaption" for tag, _ in page.tags)
-    assert captions == len(pictures) + 1  # and the viewer's plot
+    captions, figures = (sum(tag == t for tag, _ in page.tags) for t in ("figcaption", "figure"))
+    assert captions == figures > len(pictures) / 2  # two that blink share a caption
 
 
 def test_a_reader_finds_the_answer_and_the_way_back(page):
@@ -130,24 +130,25 @@ def test_a_reader_finds_the_answer_and_the_way_back(page):
     for words in (
         "1 of the 3 sets of samples are invariances", "The other 2 are not", "No & no.",
         "<9", "taken as noise-free",
-        "31,000 quanta", "less than 0.01 % of the rays starved", "W 400 / L 40 HU", "12.3",
-        "How sure", "recipe “reduced”", "four times smaller",
-        "pixels were <resampled>", "How to repeat it",
+        "31,000", "less than 0.01 %", "W 400 / L 40 HU", "12.3",
+        "How sure", "reduced", "four times smaller",
+        "Pixels were <resampled>", "How to repeat it",
         "ctxai demo --out OUT", "slice-001.dcm", "no GPU is here", "3.2 s",
     ):  # fmt: skip
         assert words in text, words
     order = (
-        "Asked",
-        "Done",
-        "Answer",
-        "How sure",
-        "To repeat",
-        "No & no.",
-        "The images",
-        "Numbers.",
+        "Which other anatomies, scanned at 10 mAs, would Chen have turned into the same image?",
+        "1 of the 3 sets of samples are invariances",
+        "One patch, one scan",
+        "y, the true anatomy",
+        "Another anatomy: ȳ 1",
+        "this adds it for a lesion",
     )
     places = [text.index(word) for word in order]
-    assert places == sorted(places)  # the verdict comes first, then the images, then the numbers
+    headings = ["The images", "Verdicts", "Pictures", "Numbers", "What was done", "Networks"]
+    last = text.index("How to repeat it")
+    assert [text.index(name) for name in headings] == sorted(text.index(name) for name in headings)
+    assert places == sorted(places) and places[-1] < text.index("The images") < last
 
 
 def test_tags_are_balanced(run):
