@@ -7,6 +7,7 @@ the truth and its output.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ from .summary import headline, tone, verdicts
 from .wording import say
 
 __all__ = ["Answer", "View", "answer", "leading"]
+
+_END = re.compile(r"(?<=[.!?]) (?=[A-Z\d])")  # of a sentence
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Answer:
     question: str
     sentence: str
     tone: str  # good, bad or undecided
+    more: str = ""  # what else the verdicts say, farther down
     sure: str = ""
     views: list[View] = field(default_factory=list)
     ratio: float = 1.0  # width over height of the images [mm/mm]
@@ -60,21 +64,22 @@ def answer(run: Run) -> Answer:
     studies = leading(run.studies)
     tones = {tone(verdict) for study in studies for verdict in verdicts(study)}
     colour = tones.pop() if len(tones) == 1 else "undecided"
+    sentence, _, more = _END.sub("\n", headline(studies)).partition("\n")
+    told = {"sentence": sentence, "tone": colour, "more": more.replace("\n", " ")}
     shown = _shown(studies)
     if shown is None:
-        return Answer("", headline(studies), colour)
+        return Answer("", **told)
     window, (sy, sx) = fit_window(shown.arrays["y"]), shown.facts["patch"]["spacing_mm"]
     rows, cols = shown.arrays["y"].shape
     views, sample = _VIEWS[shown.kind](shown, window)
     return Answer(
-        say(f"top_asked_{shown.kind}", who=capital(shown.denoiser), study=shown),
-        headline(studies),
-        colour,
+        say(f"leading_{shown.kind}", who=capital(shown.denoiser), study=shown),
         sure=_sure(shown),
         views=views,
         ratio=cols * sx / (rows * sy),
         window=capital(str(window)),
         stairs=staircase(run, shown, sample),
+        **told,
     )
 
 
@@ -128,7 +133,13 @@ def _pair(study: Study, window: Window) -> tuple[list[View], int | None]:
     moved = say("top_moved", far=rms_hu(arrays["output_signal"]))
     return [
         View(say("top_y"), say("top_patch", study=study), y),
-        View(say("top_ybar", told=study.facts["other"]), _differs(arrays["change"]), ybar, say("top_y"), y),
+        View(
+            say("top_ybar", told=study.facts["other"]),
+            _differs(arrays["change"]),
+            ybar,
+            say("top_y"),
+            y,
+        ),
         View(say("top_output_ybar", who=who), moved, other, say("top_output_y", who=who), fx),
     ], None
 

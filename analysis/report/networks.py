@@ -25,14 +25,14 @@ def networks_used(run: Run) -> list[dict[str, str]]:
 
     What a file does not say is "–".
     """
-    digests = run.record.get("weights", {}).get("sha256", {})
+    known = run.record.get("weights", {})
     lines: dict[str, dict[str, str]] = {}
     for study in run.studies:
         denoiser = {"name": study.denoiser, "does": "the denoiser f"}
-        lines.setdefault(study.denoiser, _line({}, denoiser, digests))
+        lines.setdefault(study.denoiser, _line({}, denoiser, known))
         for layer, sampler, facts in _samplers(study):
             for name, does in _names(study, layer, sampler):
-                lines.setdefault(name, _line(facts, {"name": name, "does": does}, digests))
+                lines.setdefault(name, _line(facts, {"name": name, "does": does}, known))
     return list(lines.values())
 
 
@@ -44,7 +44,7 @@ def recipes_used(run: Run) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     used = {facts.get("recipe") for s in run.studies for _, _, facts in _samplers(s)}
     recipe: Mapping[str, Any] = run.record.get("weights", {}).get("recipe", {})
-    used.add(recipe.get("name"))
+    used |= {line["recipe"] for line in networks_used(run)}
     while recipe:
         if recipe.get("name") in used and recipe.get("differs"):
             found.setdefault(recipe["name"], str(recipe["differs"]))
@@ -76,11 +76,20 @@ def _names(study: Study, layer: str, sampler: str) -> Sequence[tuple[str, str]]:
 
 
 def _line(
-    facts: Mapping[str, Any], named: dict[str, str], digests: Mapping[str, str]
+    facts: Mapping[str, Any], named: dict[str, str], known: Mapping[str, Any]
 ) -> dict[str, str]:
     told = {
         key: f"{facts[fact]:g}" if fact in facts else "–"
         for key, fact in (("mas", "mas"), ("spacing", "spacing_mm"))
     }
-    digest = str(digests.get(named["name"], "–"))[:_SHOWN]
-    return {**named, **told, "recipe": str(facts.get("recipe", "–")), "digest": digest}
+    digest = str(known.get("sha256", {}).get(named["name"], "–"))[:_SHOWN]
+    recipe = facts.get("recipe") or (_recipe(named["name"], known) if digest != "–" else "–")
+    return {**named, **told, "recipe": str(recipe), "digest": digest}
+
+
+def _recipe(name: str, known: Mapping[str, Any]) -> str:
+    """The recipe of a network of a set: that of the set which has not taken it over."""
+    recipe: Mapping[str, Any] = known.get("recipe", {})
+    while name in recipe.get("taken_over", {}).get("networks", ()):
+        recipe = recipe["taken_over"]["recipe"]
+    return str(recipe.get("name", "–"))

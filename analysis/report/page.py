@@ -70,7 +70,9 @@ def render(run: Run) -> str:
 
 def _name(study: Study) -> str:
     """A study in a few words, for headings and tables."""
-    return f"{capital(study.kind.replace('-', ' '))}: {capital(study.denoiser)} at {study.mas:g} mAs"
+    return (
+        f"{capital(study.kind.replace('-', ' '))}: {capital(study.denoiser)} at {study.mas:g} mAs"
+    )
 
 
 def _share(value: float) -> str:

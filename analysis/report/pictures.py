@@ -174,9 +174,7 @@ def _chains(study: Study, window: Window) -> Picture:
         Row("x' - f(x)", list(xprime - arrays["fx"]), "difference"),
     ]
     said = " ".join(filter(None, [order_words(study, len(shown)), p_words(study)]))
-    return _picture(
-        "samples", "targets", _rows(study, rows, window), study=study, said=said
-    )
+    return _picture("samples", "targets", _rows(study, rows, window), study=study, said=said)
 
 
 def _target_spread(study: Study, window: Window) -> Picture:

@@ -60,10 +60,13 @@ def staircase(run: Run, study: Study, sample: int | None = None) -> Staircase:
         full, other = f"{pair.facts['full_mas']:g} mAs", str(pair.facts["other"])
         of = say("stairs_of", other=other, tau=pair.facts["tolerance_hu"], detected=DETECTED)
     else:
-        known = sample is not None and "rays_d" in study.arrays
-        rays = float(study.arrays["rays_d"][sample]) if known else None
-        values, full = [None, rays, None, None], ""
-        of = say("stairs_rays", number=(sample or 0) + 1) if known else say("stairs_nothing")
+        rays, output = (_of_sample(study, name, sample) for name in ("rays_d", "telling_d"))
+        values, full = [None, rays, None, output], ""
+        if rays is None:
+            of = say("stairs_nothing")
+        else:
+            which = "stairs_rays" if output is None else "stairs_telling"
+            of = say(which, number=(sample or 0) + 1)
     places = [
         say(f"stair_{place}", full=full, study=study, who=capital(study.denoiser)).rstrip(", ")
         for place in _PLACES
@@ -72,12 +75,18 @@ def staircase(run: Run, study: Study, sample: int | None = None) -> Staircase:
     return Staircase(stairs, of, "" if pair is not None else _command(run, study, sample))
 
 
+def _of_sample(study: Study, name: str, sample: int | None) -> float | None:
+    """The d' of one ȳ, where the study has it."""
+    return None if sample is None or name not in study.arrays else float(study.arrays[name][sample])
+
+
 def _pair(studies: Sequence[Study], study: Study, sample: int | None) -> Study | None:
     """The study of two anatomies that belongs to another study, or is it."""
     for one in studies:
-        if "stages" in one.arrays and (one.denoiser, one.mas) == (study.denoiser, study.mas):
-            if one is study or sample is None or one.facts.get("sample") == sample + 1:
-                return one
+        same = (one.denoiser, one.mas) == (study.denoiser, study.mas)
+        other = sample is None or one.facts.get("sample") == sample + 1
+        if "stages" in one.arrays and same and (one is study or other):
+            return one
     return None
 
 
@@ -85,7 +94,8 @@ def _command(run: Run, study: Study, sample: int | None) -> str:
     """The command that follows the same anatomy, or a lesion, from the rays to the output."""
     asked = dict(run.record.get("configuration", {}))
     if not asked.get("images") and not asked.get("phantom"):
-        asked["images"] = f"{run.folder / 'high-dose'}"
+        drawn = [run.folder / name for name in ("phantom", "high-dose")]
+        asked["images"] = str(next((path for path in drawn if path.exists()), drawn[0]))
     asked["denoiser"] = asked.get("denoiser") or study.denoiser
     words = ["ctxai", "projection-domain"]
     for name in _TOLD:

@@ -1,4 +1,4 @@
-"""The verdicts of a run: the answer in one sentence, its colour, what was asked and done, reasons."""
+"""The verdicts of a run: the answer in a sentence, its colour, what was asked and done, reasons."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .wording import TEXTS, place, say
 __all__ = ["headline", "side", "summary", "tone", "verdict_lines", "verdicts"]
 
 _SAMPLERS = {False: "plain", True: "projected"}
+_TONES = {"green": "good", "amber": "undecided", "red": "bad"}
 
 
 def verdicts(study: Study) -> list[dict[str, Any]]:
@@ -25,7 +26,9 @@ def verdicts(study: Study) -> list[dict[str, Any]]:
 
 
 def tone(verdict: Mapping[str, Any]) -> str:
-    """The colour of a verdict: good, bad or undecided.
+    """What the colour of a verdict says: good, bad or undecided.
+
+    A run of an earlier version has no colours: it follows from whether the verdict holds.
 
     Examples
     --------
@@ -34,7 +37,7 @@ def tone(verdict: Mapping[str, Any]) -> str:
     ('undecided', 'bad')
     """
     if "colour" in verdict:
-        return str(verdict["colour"])
+        return _TONES[verdict["colour"]]
     if not verdict["holds"]:
         return "bad"
     return "good" if verdict["spread"] == "right" else "undecided"

@@ -99,7 +99,10 @@ def edge_letters(orientation: Sequence[float]) -> dict[str, str]:
     {'left': 'R', 'right': 'L', 'top': 'A', 'bottom': 'P'}
     """
     found = {}
-    for edges, towards in ((("left", "right"), orientation[:3]), (("top", "bottom"), orientation[3:])):
+    for edges, towards in (
+        (("left", "right"), orientation[:3]),
+        (("top", "bottom"), orientation[3:]),
+    ):
         axis = int(np.argmax(np.abs(towards)))
         ends = ("RL", "AP", "FH")[axis]  # towards the patient's left, back and head
         found |= dict(zip(edges, ends if towards[axis] > 0 else ends[::-1]))

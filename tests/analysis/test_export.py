@@ -1,5 +1,6 @@
 """What a run holds, for other programs: DICOM series in their places, and figures."""
 
+import functools
 import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -97,10 +98,12 @@ MAPS = {
 
 def test_every_kind_of_images_becomes_a_stack_in_its_place(run):
     files = [path.relative_to(run / FOLDER) for path in export_dicom(run)]
-    wanted = [Path(n) / f"slice-{k + 1:03d}.dcm" for n, count in STACKS.items() for k in range(count)]
+    wanted = [
+        Path(n) / f"slice-{k + 1:03d}.dcm" for n, count in STACKS.items() for k in range(count)
+    ]
     assert sorted(files) == sorted([*wanted, *(Path("maps") / f"{name}.dcm" for name in MAPS)])
     study = target_study()
-    for name, count in STACKS.items():
+    for name in STACKS:
         images = study.arrays[name].reshape(-1, *PATCH)
         stack = [pydicom.dcmread(run / FOLDER / f) for f in sorted(wanted) if f.parts[0] == name]
         assert len({ds.SeriesInstanceUID for ds in stack}) == 1
@@ -120,6 +123,11 @@ def test_every_kind_of_images_becomes_a_stack_in_its_place(run):
     )
 
 
+def functional_group(frame, shared, what):
+    """A group of a frame: what all frames have in common stands once for all."""
+    return (frame.get(what) or shared.get(what))[0]
+
+
 def test_differences_and_spreads_are_parametric_maps_in_the_same_place(run):
     export_dicom(run)
     arrays, below = target_study().arrays, pydicom.dcmread(run / FOLDER / "y" / "slice-001.dcm")
@@ -136,8 +144,11 @@ def test_differences_and_spreads_are_parametric_maps_in_the_same_place(run):
         assert (int(ds.NumberOfFrames), ds.BitsAllocated) == (frames, 32)
         assert ds.FrameOfReferenceUID == below.FrameOfReferenceUID
         assert ds.StudyInstanceUID == below.StudyInstanceUID
-        frame, shared = ds.PerFrameFunctionalGroupsSequence[-1], ds.SharedFunctionalGroupsSequence[0]
-        group = lambda what: (frame.get(what) or shared.get(what))[0]
+        frame, shared = (
+            ds.PerFrameFunctionalGroupsSequence[-1],
+            ds.SharedFunctionalGroupsSequence[0],
+        )
+        group = functools.partial(functional_group, frame, shared)
         assert group("PlanePositionSequence").ImagePositionPatient == below.ImagePositionPatient
         assert group("PixelMeasuresSequence").PixelSpacing == below.PixelSpacing
         mapped = group("RealWorldValueMappingSequence")

@@ -62,7 +62,7 @@ def test_the_answer_its_images_and_bars_are_seen_without_moving_the_page(browser
     browser.open(address)
     boxes = browser.run(
         "['h1', '#answer .frame', '#answer .stairs'].flatMap((s) => [...document.querySelectorAll(s"
-        ")].map((e) => { const b = e.getBoundingClientRect(); return [b.top, b.bottom, b.width]; }))"
+        ")].map((e) => e.getBoundingClientRect()).map((b) => [b.top, b.bottom, b.width]))"
     )
     (_, headline, _), *frames, (_, bars, _) = boxes
     assert len(frames) == 3 and headline < frames[0][0] <= 250

@@ -106,7 +106,11 @@ def test_the_most_different_compatible_ones_come_first(studies):
     [one] = image_sets(studies[3], packer, most=4)
     tiles = {tile["label"]: tile for column in one["columns"] for tile in column}
     order = [3, 1, 0, 2]
-    images = {"ȳ": a["ybar"], "rescan of ȳ": a["rescanned"], "x' = f(rescan of ȳ)": a["xprime"][:, 0]}
+    images = {
+        "ȳ": a["ybar"],
+        "rescan of ȳ": a["rescanned"],
+        "x' = f(rescan of ȳ)": a["xprime"][:, 0],
+    }
     for label, image in images.items():
         shown = unpack(packer.stacks[tiles[label]["of"]])
         np.testing.assert_allclose(shown, image[order], atol=KEPT, rtol=0)
