@@ -36,6 +36,7 @@ from .scan.helix import HelicalScan as HelicalScan
 from .scan.lazy_views import LazyViews as LazyViews
 from .scan.scan import LineIntegrals as LineIntegrals
 from .scan.scan import Scan as Scan
+from .scan.scan import derived_uid as derived_uid
 from .scan.scanners import SCANNERS as SCANNERS
 from .scan.scanners import VENDORS as VENDORS
 from .scan.scanners import flash_helical as flash_helical

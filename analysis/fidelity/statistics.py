@@ -24,6 +24,7 @@ __all__ = [
     "noise_power_ratio",
     "parts_by_scale",
     "rank_histogram",
+    "without_noise",
 ]
 
 BANDS = ((0.0, 0.06), (0.06, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))
@@ -128,6 +129,23 @@ def parts_by_scale(images: Tensor) -> dict[str, Tensor]:
         name: torch.fft.ifft2(spectrum * ((radius >= low) & (radius < high))).real.to(images)
         for name, (low, high) in SCALES.items()
     }
+
+
+def without_noise(images: Tensor) -> Tensor:
+    """Images (..., H, W) without what is finer than tissue, the first of `SCALES`.
+
+    The patch is taken as periodic.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity.statistics import without_noise
+    >>> checkers = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1.0
+    >>> float(without_noise(checkers + 5.0).sub(5.0).abs().max()) < 1e-5
+    True
+    """
+    parts = parts_by_scale(images)
+    return parts["tissue"] + parts["organ"]
 
 
 def joint_rank(truth: Tensor, samples: Tensor) -> float:

@@ -64,6 +64,7 @@ def write_results(
         "configuration": {"command": command, **configuration},
         "seed": seed,
         "inputs": scene.inputs(),
+        "orientation": list(scene.images.orientation),
         "weights": {name: networks.manifest[name] for name in ("recipe", "sha256")},
         "notes": current().notes,
     }

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from recon import DataError, ImageGrid
 
+from ..fidelity.statistics import without_noise
 from ..lesions.lesion import Lesion, middle_of
 from ..numbers import Share, rms
 
@@ -196,8 +197,11 @@ def _statistics(parts: list[np.ndarray], sd: list[np.ndarray]) -> np.ndarray:
 def most_different(
     ybar: Tensor, y: Tensor, p: np.ndarray, *, count: int = 6, alpha: float = ALPHA
 ) -> list[int]:
-    """Numbers of the compatible anatomies that differ most from the true one, in that order."""
-    distance = rms(ybar - y).cpu().numpy()
+    """Numbers of the compatible anatomies that differ most from the true one, in that order.
+
+    They differ by their tissue and organs: the noise of a sampled anatomy counts for nothing.
+    """
+    distance = rms(without_noise(ybar - y)).cpu().numpy()
     compatible = np.flatnonzero(p > alpha)
     return [int(k) for k in compatible[np.argsort(-distance[compatible])][:count]]
 

@@ -126,6 +126,15 @@ def test_most_different_are_compatible_ones_in_order():
         NullOutputs(y, ybar, seed=1)
 
 
+def test_noise_makes_no_anatomy_differ():
+    """A grain of 40 HU weighs less than an organ that is off by 5 HU."""
+    y = torch.zeros(16, 16)
+    grain = 40.0 * ((torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1.0)
+    organ = torch.zeros(16, 16)
+    organ[4:12, 4:12] = 5.0
+    assert most_different(torch.stack([grain, organ]), y, np.array([0.5, 0.5])) == [1, 0]
+
+
 def test_the_script_refuses_bad_input_in_one_line(tmp_path, capsys, monkeypatch):
     script = runpy.run_path(str(Path(__file__).parents[2] / "scripts/target_domain_study.py"))
     words = ["study", "--images", str(tmp_path / "none"), "--out", str(tmp_path / "out")]

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,32 @@ def test_the_report_of_a_whole_demonstration_stays_below_8_mb(out: Path) -> None
     pictures = len(page.encode()) - len(images.encode())
     assert pictures > 3e6
     assert HEAVIEST + pictures < 7.9e6  # and 0.1 MB for the words of the viewer's sets
+
+
+class Words(HTMLParser):
+    """Words of a page outside of its tables and programs, and how many precede the first image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.count, self.before_image = 0, 0, -1
+
+    def handle_starttag(self, tag: str, attributes: object) -> None:
+        self.inside += tag in ("table", "script", "style", "title", "noscript")
+        if tag == "img" and self.before_image < 0:
+            self.before_image = self.count
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside -= tag in ("table", "script", "style", "title", "noscript")
+
+    def handle_data(self, data: str) -> None:
+        self.count += 0 if self.inside else len(data.split())
+
+
+def test_the_report_is_short(out: Path) -> None:
+    words = Words()
+    words.feed((out / "report.html").read_text())
+    assert 15 < words.before_image <= 60
+    assert 500 < words.count <= 1200
 
 
 def rows(out: Path, **wanted: str) -> list[dict[str, str]]:
