@@ -48,8 +48,9 @@ def inspect(
     for line in audit_table(audit):
         print(line)
     if audit and audit[0].verdict == "does not fit":
-        better = ", ".join(a.name for a in audit[1:] if a.verdict == "fits") or "none of the others"
-        session.current().note(f"the geometry as stated does not fit the data; fits: {better}")
+        session.current().note(
+            f"the geometry as stated does not fit the data; {session.misfit(audit)}"
+        )
     if out is None:
         return
 

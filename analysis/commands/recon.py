@@ -52,7 +52,7 @@ def recon(
             remedy="slices of two series must not mix",
         )
 
-    found = session.open_scan(scan)
+    found, audit = session.open_true_scan(scan, options)
 
     from analysis.projections.noise import slice_metrics
     from analysis.projections.slice_figures import slices_figure
@@ -68,7 +68,7 @@ def recon(
         picture = slices_figure(hu, plan, patient_position=position, title=title)
         write_atomic(folder / "overview.png", picture)
         write_csv(folder / "metrics.csv", slice_metrics(hu, plan))
-        record = session.scan_record(found, plan, command="recon", scan=scan, out=out)
+        record = session.scan_record(found, plan, audit, command="recon", scan=scan, out=out)
         write_json(folder / "run.json", record)
     print(
         f"{len(hu)} slices of {options.matrix}², z {plan.z[0]:.1f} to {plan.z[-1]:.1f} mm, in {out}"

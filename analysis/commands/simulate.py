@@ -120,7 +120,7 @@ def _of_scan(
 ) -> None:
     from analysis import session
 
-    found = session.open_scan(scan)
+    found, audit = session.open_true_scan(scan, options)
 
     from analysis.projections.doses import dose_levels, simulate_dose
     from analysis.projections.slice_figures import doses_figure
@@ -136,7 +136,7 @@ def _of_scan(
         write_atomic(folder / "overview.png", doses_figure(study.pictures, plan))
         write_csv(folder / "metrics.csv", study.metrics)
         record = session.scan_record(
-            found, plan, command="simulate", scan=scan, projections=projections, **asked
+            found, plan, audit, command="simulate", scan=scan, projections=projections, **asked
         )
         write_json(folder / "run.json", {**record, "seed": seed, "exposures": study.levels})
     for level in study.levels:

@@ -50,6 +50,12 @@ class SliceOptions:
     """Single-slice rebinning: several times faster, with cone-beam artefacts."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the backprojection runs."""
+    geometry: Literal["as-stated", "as-fitted"] | None = None
+    """What to do if the geometry that the files state does not fit the data: go on with it, or with
+    what fits. Without this, such a scan is refused."""
+    patient_position: Annotated[str, arg(metavar="HFS|FFS|...")] = ""
+    """Position of the patient on the table, in place of the files' own: HFS, HFP, FFS, FFP, HFDR,
+    HFDL, FFDR or FFDL."""
     volume: Literal["nii.gz", "nrrd"] | None = None
     """Also write the slices of each series as one file, slices.nii.gz or slices.nrrd."""
 
@@ -74,8 +80,13 @@ class SliceOptions:
                 "the range runs backwards", where="--z-range", expected="LO ≤ HI",
                 got=f"{self.z_range[0]:g} {self.z_range[1]:g}",
             )  # fmt: skip
-        from recon import check_window, require_volume_format
+        from recon import PATIENT_POSITIONS, check_window, require_volume_format
 
+        if self.patient_position not in ("", *PATIENT_POSITIONS):
+            raise DataError(
+                "no such position of the patient", where="--patient-position",
+                expected=", ".join(PATIENT_POSITIONS), got=self.patient_position[:16],
+            )  # fmt: skip
         check_window(self.window)
         if self.volume is not None:
             require_volume_format(f"slices.{self.volume}")

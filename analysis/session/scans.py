@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .running import current
 
-if TYPE_CHECKING:
-    from analysis.projections.slices import SlicePlan
-    from recon import Scan
+from recon import DataError
 
-__all__ = ["open_scan", "scan_record"]
+if TYPE_CHECKING:
+    from analysis.projections.slices import SliceOptions, SlicePlan
+    from recon import AuditLine, Scan
+
+__all__ = ["misfit", "open_scan", "open_true_scan", "scan_record"]
 
 _THREADS = 4
 
@@ -29,19 +32,69 @@ def open_scan(folder: Path) -> Scan:
     return found
 
 
+def open_true_scan(folder: Path, options: SliceOptions) -> tuple[Scan, list[AuditLine]]:
+    """The scan in a folder with a geometry that fits its data, and the audit of what it states.
+
+    Raises
+    ------
+    DataError
+        If the geometry as stated does not fit the data and the options do not say what then.
+    """
+    from recon import fit_geometry, geometry_audit
+
+    found = _positioned(open_scan(folder), options.patient_position)
+    audit = geometry_audit(found)
+    if not audit:
+        current().note("whether the geometry is true cannot be told: too short for opposite rays")
+    if not audit or audit[0].verdict != "does not fit":
+        return found, audit
+    if options.geometry == "as-fitted":
+        found, changed = fit_geometry(found)
+        current().note(f"the geometry as stated does not fit the data; taken: {', '.join(changed)}")
+        return found, audit
+    said = misfit(audit)
+    if options.geometry is None:
+        raise DataError(
+            "the geometry as stated does not fit the data",
+            where=folder,
+            expected="opposite rays that agree but for their noise",
+            got=f"rms {audit[0].residual:.4f} for noise of {audit[0].noise:.4f}; {said}",
+            remedy="--geometry as-fitted takes what fits, --geometry as-stated goes on with what "
+            "the files state; ctxai inspect shows the audit",
+        )
+    current().note(f"the geometry as stated does not fit the data and is used all the same; {said}")
+    return found, audit
+
+
+def misfit(audit: Sequence[AuditLine]) -> str:
+    """What fits in place of a stated geometry that does not, in words."""
+    fitting = [f"{a.name} ({a.detail})" if a.detail else a.name for a in audit[1:]
+               if a.verdict == "fits"]  # fmt: skip
+    return f"fits: {', '.join(fitting) or 'none of the others'}"
+
+
+def _positioned(scan: Scan, position: str) -> Scan:
+    """A scan of a patient who lay as is said, in place of what the files say."""
+    stated = scan.geometry.patient_position
+    if not position or position == stated:
+        return scan
+    current().note(f"patient position {position} as asked for, {stated or 'none'} stated")
+    return scan.changed(geometry=replace(scan.geometry, patient_position=position))
+
+
 def _digest(scan: Scan) -> str:
     """SHA-256 of the SHA-256 of every file of a scan, in the order of the views."""
-    paths = scan.line_integrals.paths  # type: ignore[attr-defined]
-
     def digest(path: str) -> bytes:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").digest()
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        return hashlib.sha256(b"".join(pool.map(digest, paths))).hexdigest()
+        return hashlib.sha256(b"".join(pool.map(digest, scan.files))).hexdigest()
 
 
-def scan_record(scan: Scan, plan: SlicePlan, /, **configuration: Any) -> dict[str, Any]:
+def scan_record(
+    scan: Scan, plan: SlicePlan, audit: Sequence[AuditLine], /, **configuration: Any
+) -> dict[str, Any]:
     """Return the record of a run: command, configuration, scan, slices, input, versions, notes.
 
     Parameters
@@ -50,6 +103,8 @@ def scan_record(scan: Scan, plan: SlicePlan, /, **configuration: Any) -> dict[st
         As it was read from files.
     plan : SlicePlan
         The slices that were reconstructed.
+    audit : sequence of AuditLine
+        Of the geometry as the files state it.
     configuration
         Arguments of the command besides those of the slices.
     """
@@ -60,6 +115,7 @@ def scan_record(scan: Scan, plan: SlicePlan, /, **configuration: Any) -> dict[st
         "command": run.command,
         "configuration": {**configuration, **asdict(plan.options)},
         "scan": dict(scan.describe()),
+        "audit": [asdict(line) for line in audit],
         "slices": plan.facts(),
         "inputs": {
             "series_uid": scan.series_uid,

@@ -161,6 +161,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         ctdi_vol=first.number_or("ctdi_vol", None),
         corrections=tuple(n for n in CORRECTIONS if first.text(n, optional=True) == "YES"),
         notes=tuple(notes),
+        files=tuple(paths),
     )
 
 

@@ -81,6 +81,8 @@ class Scan:
         What the line integrals are corrected for, of `CORRECTIONS`.
     notes : tuple of str
         What had to be assumed when the scan was read.
+    files : tuple of str
+        The files that it was read from, in scan order.
 
     Raises
     ------
@@ -102,6 +104,7 @@ class Scan:
     vendor: str = ""
     corrections: tuple[str, ...] = CORRECTIONS
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.geometry.shape
