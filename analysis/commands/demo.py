@@ -37,6 +37,7 @@ _TOLERANCE = 0.1  # of what redrawn noise does to a layer, about 3 HU at an outp
 def demo(
     *,
     out: Annotated[Path, arg(metavar="DIR")] = Path("ctxai-demo"),
+    overwrite: bool = False,
     retrain: bool = False,
     seed: int = 1,
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None,
@@ -54,7 +55,8 @@ def demo(
     slice as DICOM series at both doses, OUT/high-dose and OUT/mas-010.
 
     Args:
-        out: Folder for the results; earlier results of the same name are replaced.
+        out: Folder for the results, new or empty.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
         retrain: Train all networks again from nothing first, in OUT/weights (one to two hours on
             two cores); a run that was stopped goes on where it was.
         seed: Seed of the patient, of all noise, and of the training.
@@ -63,7 +65,7 @@ def demo(
     from analysis import session
 
     session.require_count(seed, "--seed", least=0)
-    out = session.require_out(out)
+    out = session.require_out(out, overwrite=overwrite)
 
     from analysis.data.phantom_pairs import WorkingPoint, scan
     from analysis.scanner.slice_scanner import derived_seed

@@ -12,7 +12,10 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    scan: Positional[Path], *, out: Annotated[Path | None, arg(metavar="DIR")] = None
+    scan: Positional[Path],
+    *,
+    out: Annotated[Path | None, arg(metavar="DIR")] = None,
+    overwrite: bool = False,
 ) -> None:
     """Print geometry, exposure, focal spots, span and quanta of a projection scan, and draw it.
 
@@ -28,12 +31,13 @@ def inspect(
 
     Args:
         scan: Folder of one DICOM-CT-PD series, one file a view.
-        out: Folder for the picture and the numbers; without it they are printed only.
+        out: Folder for the picture and the numbers, new or empty; without it they are printed only.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
     """
     from analysis import session
 
     if out is not None:
-        out = session.require_out(out)
+        out = session.require_out(out, overwrite=overwrite)
 
     found = session.open_scan(scan)
 

@@ -16,6 +16,7 @@ def recon(
     scan: Positional[Path],
     *,
     out: Annotated[Path, arg(metavar="DIR")],
+    overwrite: bool = False,
     options: Annotated[SliceOptions, arg(name="")] = SliceOptions(),  # noqa: B008
 ) -> None:
     """Reconstruct a projection scan: weighted FBP, the flying focal spot exact for every ray.
@@ -37,23 +38,16 @@ def recon(
     Args:
         scan: Folder of one DICOM-CT-PD series, one file a view.
         out: Folder for the series, new or empty.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
     """
     from analysis import session
-    from recon import DataError
 
     options.check()
     session.require_device(options.device)
-    out = session.require_out(out)
-    if out.is_dir() and any(out.iterdir()):
-        raise DataError(
-            "folder is not empty",
-            where=out,
-            expected="a new folder for the series",
-            remedy="slices of two series must not mix",
-        )
-
+    out = session.require_out(out, overwrite=overwrite)
     found, audit = session.open_true_scan(scan, options)
 
+    from analysis.projections.figures import exposure_words
     from analysis.projections.noise import slice_metrics
     from analysis.projections.slice_figures import slices_figure
     from analysis.projections.slices import plan_slices, reconstruct_slices, write_slices
@@ -64,7 +58,7 @@ def recon(
     with run_folder(out) as folder:
         hu = reconstruct_slices(found, plan, progress=True)
         write_slices(folder, hu, found, plan)
-        title = f"{found.mas:.4g} mAs, {found.kvp:g} kV, {options.window}"
+        title = f"{exposure_words(found)}, {found.kvp:g} kV, {options.window}"
         picture = slices_figure(hu, plan, patient_position=position, title=title)
         write_atomic(folder / "overview.png", picture)
         write_csv(folder / "metrics.csv", slice_metrics(hu, plan))

@@ -19,7 +19,9 @@ def simulate(
     scan: Annotated[Positional[Path | None], arg(metavar="SCAN")] = None,
     *,
     images: Annotated[Path | None, arg(metavar="DIR")] = None,
+    series: str = "",
     out: Annotated[Path, arg(metavar="DIR")],
+    overwrite: bool = False,
     mas: tuple[float, ...] = (),
     dose_fraction: tuple[float, ...] = (),
     seed: int = 1,
@@ -60,7 +62,10 @@ def simulate(
         scan: Folder of one DICOM-CT-PD series, one file a view. Or give --images.
         images: High-dose CT images instead of a scan: a folder with one DICOM series, or a NIfTI
             (.nii, .nii.gz) or NRRD (.nrrd) file in HU.
-        out: Folder for the results; earlier results of the same name are replaced.
+        series: Of images: number, UID or description of the DICOM series to take, where a folder
+            holds several.
+        out: Folder for the results, new or empty.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
         mas: Exposures to simulate, in mAs a turn; none above the scan's or the images' own.
         dose_fraction: Exposures as parts of the own one, above 0 and at most 1.
         seed: Seed of the noise.
@@ -84,19 +89,21 @@ def simulate(
     for name, value in (("--kvp", kvp), ("--image-mas", image_mas)):
         if images is None and value is not None:
             raise DataError("this is for images: a projection scan states its own", where=name)
+    if images is None and series:
+        raise DataError("this is for images: a folder holds one projection scan", where="--series")
     if images is not None and projections:
         raise DataError("images have no projections to write", where="--projections")
     session.require_count(seed, "--seed", least=0)
     options.check()
     session.require_device(options.device)
-    out = session.require_out(out)
+    out = session.require_out(out, overwrite=overwrite)
     asked = {
         "out": out, "mas": exposures, "dose_fraction": list(dose_fraction),
         "electronic_noise": electronic_noise,
     }  # fmt: skip
     if images is not None:
         found = session.open_images(
-            images, kvp=kvp, image_mas=image_mas, options=options,
+            images, series=series, kvp=kvp, image_mas=image_mas, options=options,
             electronic_noise=electronic_noise, seed=seed,
         )  # fmt: skip
         _of_images(found, exposures, dose_fraction, out, asked | {"images": images})

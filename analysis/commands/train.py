@@ -23,6 +23,7 @@ def train(
     steps: int | None = None,
     slices: int | None = None,
     images: Annotated[Path | None, arg(metavar="DIR")] = None,
+    series: str = "",
     mas: float | None = None,
     seed: int = 1,
 ) -> None:
@@ -67,6 +68,8 @@ def train(
             images of a patient at two doses, as in LDCT-and-Projection-data ('Full Dose Images',
             'Low Dose Images') or as `ctxai simulate` leaves them (mas-010, mas-100). A fifth of the
             patients is held out.
+        series: With --denoiser, number, UID or description of the series to take, where the folder
+            holds several.
         mas: With --denoiser, the exposure of the scans that samplers are trained for, in mAs; 10 by
             default. With --preset, which of several simulated exposures is the low dose; the lowest
             by default.
@@ -94,6 +97,8 @@ def train(
         )  # fmt: skip
     if mas is not None and images is None:
         raise DataError("a low dose of which images", where="--mas", remedy="give --images")
+    if series and (images is None or denoiser is None):
+        raise DataError("a series of which images", where="--series", remedy="give --images")
     if images is not None:
         require_there(images)
     if denoiser is not None:
@@ -115,20 +120,20 @@ def train(
         weights = train_all(out, seed=seed)
         print(weights.folder / "manifest.json")
         return
-    scan = {} if images is None else _scan_of(images, mas=mas, seed=seed)
+    scan = {} if images is None else _scan_of(images, series, mas=mas, seed=seed)
     for domain in ("x", "y"):
         session.models_for(denoiser, layers, domain, out=out, sampler=sampler, input=input, **scan)
     trained = out / "trained"
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")
 
 
-def _scan_of(images: Path, *, mas: float | None, seed: int) -> dict[str, Any]:
+def _scan_of(images: Path, series: str, *, mas: float | None, seed: int) -> dict[str, Any]:
     """What samplers are trained for, and which slices they learn from, of a series."""
     from analysis import session
 
     networks = session.weight_set(None)
     scene = session.open_scene(
-        images, number=None, roi=None, kvp=None, weights=networks, native=True
+        images, series=series, number=None, roi=None, kvp=None, weights=networks, native=True
     )
     exposure = session.working_point(networks)["mas"] if mas is None else mas
     session.require_mas([exposure])

@@ -215,7 +215,8 @@ def write_slices(
         positions=acquisition.positions,
         orientation=acquisition.orientation,
     )
-    simulated = "" if source is None else "simulated "
+    known = np.isfinite(scan.mas)
+    exposure = f"{'' if source is None else 'simulated '}{scan.mas:.4g} mAs, " if known else ""
     return write_series(
         folder,
         hu,
@@ -224,11 +225,11 @@ def write_slices(
         slice_thickness=plan.options.slice_thickness,
         positions=acquisition.positions,
         series_description=(
-            f"{simulated}{scan.mas:.4g} mAs, {plan.options.window}, "
+            f"{exposure}{plan.options.window}, "
             f"{plan.options.slice_thickness:g} mm{', preview' if plan.options.preview else ''}"
         ),
         kvp=scan.kvp,
-        mas=scan.mas,
+        mas=scan.mas if known else None,
         kernel=plan.options.window,
         uid_seed=scan.series_uid,
     )

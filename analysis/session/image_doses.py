@@ -174,6 +174,7 @@ class ImageDoses:
 def open_images(
     path: Path,
     *,
+    series: str = "",
     kvp: float | None,
     image_mas: float | str | None,
     options: SliceOptions,
@@ -186,6 +187,8 @@ def open_images(
     ----------
     path : path
         A DICOM series, or a NIfTI or NRRD file.
+    series : str
+        Which one, where a folder holds several; see `recon.read_images`.
     kvp : float, optional
         In place of the files' own [kV].
     image_mas : float or "noise-free", optional
@@ -211,7 +214,7 @@ def open_images(
                 "this is for projection scans: images keep their own slices and pixels",
                 where=f"--{one.name.replace('_', '-')}",
             )
-    images = read_images(path)
+    images = read_images(path, series=series)
     voltage = images.kvp if kvp is None else kvp
     if voltage is None:
         raise DataError("the files state no tube voltage", where=path, remedy="give --kvp")

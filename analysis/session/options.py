@@ -34,7 +34,12 @@ class StudyOptions:
     """What your own network takes and returns: hu, hu+1024, hu+1000, water (water is 1 and air 0),
     or scale=S,offset=O for (HU + O) / S."""
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for the results; earlier results of the same name are replaced."""
+    """Folder for the results, new or empty; see --overwrite."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in OUT. Files that are of no run stay, and so do
+    networks that were trained there."""
+    series: str = ""
+    """Number, UID or description of the DICOM series to take, where a folder holds several."""
     slice: int | None = None
     """Slice to study, from 0 in order of position; the middle one by default."""
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None
@@ -61,7 +66,7 @@ class StudyOptions:
     def scene(self, images: Path, networks: WeightSet, *, pixels: int | None = None) -> Scene:
         """The slice that was asked for, with the patch placed in it."""
         return open_scene(
-            images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
+            images, series=self.series, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
             native=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
 

@@ -84,6 +84,7 @@ def _positioned(scan: Scan, position: str) -> Scan:
 
 def _digest(scan: Scan) -> str:
     """SHA-256 of the SHA-256 of every file of a scan, in the order of the views."""
+
     def digest(path: str) -> bytes:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").digest()

@@ -163,7 +163,7 @@ def read_images(path: str | Path, *, series: str = "") -> CTImages:
     path : str or Path
         A folder, whose subfolders are not searched; a DICOM, NIfTI or NRRD file.
     series : str, optional
-        Number or UID of the series to read, where a folder holds several.
+        Number, UID or description of the series to read, where a folder holds several.
 
     Returns
     -------

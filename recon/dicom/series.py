@@ -31,7 +31,7 @@ def read_series(path: Path, series: str) -> tuple[list[SliceHeader], list[str]]:
     path : Path
         Folder or file.
     series : str
-        Number or UID of the series that is wanted; "" where there is one.
+        Number, UID or description of the series that is wanted; "" where there is one.
 
     Returns
     -------
@@ -87,14 +87,17 @@ def _chosen(slices: list[SliceHeader], wanted: str, path: Path) -> list[SliceHea
         groups.setdefault(one.series, []).append(one)
     if not wanted and len(groups) == 1:
         return slices
-    fitting = [
-        group for uid, group in groups.items() if wanted and wanted in (uid, _number(group[0]))
-    ]
-    if len(fitting) == 1:
+    asked = " ".join(wanted.split())
+    for name in (lambda one: one.series, _number, lambda one: one.description.casefold()):
+        fitting = [group for group in groups.values() if name(group[0]) == asked.casefold()]
+        if asked and fitting:
+            break
+    if asked and len(fitting) == 1:
         return fitting[0]
     listed = [
-        f"{_number(group[0]) or 'without number'} ({uid}, {len(group)} slices, from "
-        f"{group[0].file.name})"
+        f"{_number(group[0]) or 'without number'}"
+        f"{f' {one.description!r}' if (one := group[0]).description else ''} "
+        f"({uid}, {len(group)} slice{'s' if len(group) > 1 else ''}, from {one.file.name})"
         for uid, group in list(groups.items())[:_LISTED]
     ]
     raise DataError(
@@ -102,9 +105,9 @@ def _chosen(slices: list[SliceHeader], wanted: str, path: Path) -> list[SliceHea
         if wanted
         else "the files are not of one series",
         where=f"{path}, Series Instance UID (0020,000E)",
-        expected="one series, or the number or UID of one",
+        expected="one series, or the number, UID or description of one",
         got=f"{len(groups)} series: {', '.join(listed)}" + (" …" if len(groups) > _LISTED else ""),
-        remedy="choose one (series=), or put each series into a folder of its own",
+        remedy="choose one (--series), or put each series into a folder of its own",
     )
 
 

@@ -29,6 +29,7 @@ LEAST_TILT = math.radians(0.5)
 """Smallest tilt [rad] that is taken for one."""
 
 _NAMED_DICOM = (".dcm", ".ima", ".dicom")
+_LONGEST = 64  # characters of a description
 _IN_HU = ("", "HU", "US")  # US: not specified, as old files have it
 
 
@@ -53,6 +54,7 @@ class SliceHeader:
     patient_position: str
     series: str
     number: str  # of the series
+    description: str  # of the series
     instance: str
     study: str
     frame: str
@@ -182,10 +184,16 @@ def _header(ds: Dataset, file: Path, sop_class: str) -> SliceHeader:
         patient_position=position if position in PATIENT_POSITIONS else "",
         series=own_uid(str(needed("SeriesInstanceUID"))),
         number=str(ds.get("SeriesNumber") or ""),
+        description=_printable(str(ds.get("SeriesDescription") or "")),
         instance=own_uid(str(needed("SOPInstanceUID"))),
         study=own_uid(str(needed("StudyInstanceUID"))),
         frame=own_uid(str(ds.get("FrameOfReferenceUID") or "")),
     )
+
+
+def _printable(text: str) -> str:
+    """A short text without what a terminal would take for commands."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST]).split())
 
 
 def _exposure(ds: Dataset, file: Path) -> tuple[float, float]:

@@ -218,9 +218,7 @@ def _mixed(views: np.ndarray, states: int, most: int) -> np.ndarray:
 
 def _half_fan(g: HelicalScan) -> float:
     """Half the opening of the fan as the focal spot sees it, the smaller side [rad]."""
-    ends = np.abs(g.fan_angles[[0, -1]])
-    t = g.src_iso * np.sin(ends.min())
-    return math.asin(min(t / float(g.source_radius.min()), 1.0))
+    return math.asin(min(g.field_radius / float(g.source_radius.min()), 1.0))
 
 
 def _differences(place: OppositeViews, readings: list[_Reading]) -> list[tuple[np.ndarray, float]]:
