@@ -54,6 +54,7 @@ def recon(
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
     plan = plan_slices(found, options)
+    session.current().note(f"{plan.describe()}; about {session.duration(plan.seconds(found))}")
     position = found.geometry.patient_position
     with run_folder(out) as folder:
         hu = reconstruct_slices(found, plan, progress=True)

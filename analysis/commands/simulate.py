@@ -138,6 +138,11 @@ def _of_scan(
         found, mas, dose_fraction, seed=seed, electronic_noise=asked["electronic_noise"]
     )
     plan = plan_slices(found, options)
+    seconds = plan.seconds(found) * len(levels)
+    at = ", ".join(f"{level.scan.mas:.4g}" for level in levels)
+    session.current().note(
+        f"{plan.describe()}, at {at} mAs each; about {session.duration(seconds)}"
+    )
     with run_folder(out) as folder:
         study = simulate_dose(found, levels, plan, folder, seed=seed, projections=projections)
         write_atomic(folder / "overview.png", doses_figure(study.pictures, plan))
@@ -162,10 +167,15 @@ def _of_images(
 ) -> None:
     import numpy as np
 
+    from analysis import session
     from analysis.projections.slice_figures import doses_figure
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
     levels = found.levels(mas, dose_fraction)
+    at = ", ".join(f"{np.median(level):.4g}" for level in levels.values())
+    session.current().note(
+        f"{len(found.images)} slices, window {found.options.window}, at {at} mAs each"
+    )
     middle = len(found.images) // 2
     pictures, metrics = [("as given", found.images.hu[middle])], []
     with run_folder(out) as folder:

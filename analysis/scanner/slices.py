@@ -32,7 +32,9 @@ _SEAM = 4  # pixels of a patch along its border
 
 
 def load_slices(folder: str | Path, series: str = "") -> CTImages:
-    """CT slices of a folder, or of one series in it, in HU, sorted by position; padding and ringing clipped at -1000 HU.
+    """CT slices of a folder in HU, sorted by position; padding and ringing clipped at -1000 HU.
+
+    ``series`` tells which one, where the folder holds several; see `recon.read_images`.
 
     Raises
     ------

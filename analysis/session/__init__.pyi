@@ -1,3 +1,4 @@
+from .bars import duration as duration
 from .image_doses import open_images as open_images
 from .results import require_out as require_out
 from .results import write_results as write_results

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import arg
 
 from .results import write_results
-from .running import MOST_SAMPLES, require_count, require_device
+from .running import MOST_SAMPLES, current, require_count, require_device
 from .scene import SHIPPED, Scene, models_for, on_device, open_scene, weight_set
 
 if TYPE_CHECKING:
@@ -65,10 +65,18 @@ class StudyOptions:
 
     def scene(self, images: Path, networks: WeightSet, *, pixels: int | None = None) -> Scene:
         """The slice that was asked for, with the patch placed in it."""
-        return open_scene(
-            images, series=self.series, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
+        scene = open_scene(
+            images, series=self.series, number=self.slice, roi=self.roi, kvp=self.kvp,
+            weights=networks, pixels=pixels,
             native=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
+        (row, col), (rows, cols) = scene.patch.roi, scene.patch.grid.shape
+        current().note(
+            f"slice {scene.index} of 0 to {len(scene.images) - 1}, z "
+            f"{scene.images.positions[scene.index, 2]:.1f} mm; patch of {rows} × {cols} pixels of "
+            f"{scene.patch.grid.spacing[0]:.3g} mm about row {row}, column {col}"
+        )
+        return scene
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """What was found for arguments that may be left out."""

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .running import current
-
 from recon import DataError
+
+from .running import current
 
 if TYPE_CHECKING:
     from analysis.projections.slices import SliceOptions, SlicePlan

@@ -5,8 +5,8 @@ smoothly, views of one state of the focal spot among themselves: with p states,
 
     D_k = T_{k-p} - 2 T_k + T_{k+p}
 
-is small. Where view k holds other pixels than its own, both D_{k-p} and D_{k+p}, which reach it from
-either side, stand out, and for no other view do both.
+is small. Where view k holds other pixels than its own, both D_{k-p} and D_{k+p}, which reach it
+from either side, stand out, and for no other view do both.
 """
 
 from __future__ import annotations
@@ -73,15 +73,19 @@ class PixelWatch:
         self._means[view] = parts.ravel()
         self._constant[view] = stored.min() == stored.max()
         self._full[view] = np.count_nonzero(stored == _LARGEST) / stored.size
-        checksum = zlib.crc32(stored)
+        checksum = zlib.crc32(stored.tobytes())
         with self._lock:
             self._looked[view] = True
             other = self._seen.setdefault(checksum, view)
             level = float(p.flat[0])
             if self._constant[view]:
                 if abs(level) > _EMPTY:
-                    self._fault(view, "all pixels of a view are the same",
-                                "line integrals of many rays", f"{level:.4g} everywhere")  # fmt: skip
+                    self._fault(
+                        view,
+                        "all pixels of a view are the same",
+                        "line integrals of many rays",
+                        f"{level:.4g} everywhere",
+                    )
             elif (
                 other != view
                 and np.array_equal(self._means[other], self._means[view])

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..errors import DataError
 
 __all__ = [
+    "DEFLATED",
     "HU_RANGE",
     "MEDIA_CLASS",
     "NATIVE_SYNTAXES",
@@ -25,6 +26,7 @@ __all__ = [
     "read_header",
     "require_native",
     "tag_name",
+    "transfer_syntax",
 ]
 
 NATIVE_SYNTAXES = {
@@ -33,6 +35,7 @@ NATIVE_SYNTAXES = {
 }
 """Transfer syntaxes that are read: uncompressed, little endian."""
 
+DEFLATED = "1.2.840.10008.1.2.1.99"
 PIXEL_DATA = 0x7FE00010
 MEDIA_CLASS = 0x00020002
 
@@ -40,7 +43,7 @@ HU_RANGE = (-32768, 32767)
 """CT numbers that a file can hold (int16, slope 1, intercept 0); others are clipped to it."""
 
 _REFUSED = {
-    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
+    DEFLATED: "Deflated Explicit VR Little Endian",
     "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
 }
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -144,6 +147,17 @@ def read_header(path: str | Path, wanted: Container[int]) -> RawHeader | None:
         where=path,
         expected=f"at most {_LARGEST_HEADER} bytes before (7FE0,0010)",
     )
+
+
+def transfer_syntax(data: bytes) -> tuple[str, int]:
+    """UID of the transfer syntax, and where the data set begins, of the first bytes of a file.
+
+    ("", 0) where they do not say.
+    """
+    if data[128:132] == b"DICM":
+        with contextlib.suppress(_Short):
+            return _meta(data, {})
+    return "", 0
 
 
 def _class_alone(path: str, data: bytes) -> RawHeader:

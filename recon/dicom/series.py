@@ -44,6 +44,8 @@ def read_series(path: Path, series: str) -> tuple[list[SliceHeader], list[str]]:
         If there is no slice, a header is broken or out of reason, or files of several series or of
         different matrices lie together.
     """
+    if not (path.is_dir() or path.is_file()):
+        raise DataError("neither a file nor a folder", where=path, expected="DICOM files")
     found = [Path(file) for file in list_files(path)] if path.is_dir() else [path]
     slices: list[SliceHeader] = []
     kinds: list[str] = []

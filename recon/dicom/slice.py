@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..scan.helix import PATIENT_POSITIONS
 from ..scan.scan import own_uid
 from ..units import AIR_HU
 from .decode import stored_pixels
-from .elements import HU_RANGE
+from .elements import DEFLATED, HU_RANGE, transfer_syntax
 from .folder import no_slice
 from .reason import directions, missing, stated
 
@@ -30,6 +31,9 @@ LEAST_TILT = math.radians(0.5)
 
 _NAMED_DICOM = (".dcm", ".ima", ".dicom")
 _LONGEST = 64  # characters of a description
+_FIRST_BYTES = 4096
+_AT_ONCE = 1 << 20
+_MOST_INFLATED = 1 << 26  # bytes of a deflated file: sixteen times a slice of 1024²
 _IN_HU = ("", "HU", "US")  # US: not specified, as old files have it
 
 
@@ -102,8 +106,28 @@ def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
         )
 
 
+def _require_bounded(file: Path) -> None:
+    """Refuse a small file that inflates to a large one, before it does."""
+    with open(file, "rb") as handle:
+        syntax, start = transfer_syntax(handle.read(_FIRST_BYTES))
+        if syntax != DEFLATED:
+            return
+        handle.seek(start)
+        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while packed := inflater.unconsumed_tail or handle.read(_AT_ONCE):
+            size += len(inflater.decompress(packed, _AT_ONCE))
+            if size > _MOST_INFLATED:
+                raise DataError(
+                    "a deflated file is too large",
+                    where=file,
+                    expected=f"at most {_MOST_INFLATED} bytes",
+                    got="more",
+                )
+
+
 def _read(file: Path, must: bool, *, pixels: bool) -> Dataset | None:
     try:
+        _require_bounded(file)
         with warnings.catch_warnings():  # pydicom's remarks on form concern no value used here
             warnings.simplefilter("ignore")
             return pydicom.dcmread(file, stop_before_pixels=not pixels)
@@ -111,6 +135,8 @@ def _read(file: Path, must: bool, *, pixels: bool) -> Dataset | None:
         if must or file.suffix.lower() in _NAMED_DICOM:
             raise DataError("not a DICOM file", where=file) from None
         return None
+    except DataError:
+        raise
     except Exception as error:  # pydicom's readers raise types of every kind
         raise DataError(
             "DICOM file is truncated or cannot be decoded", where=file, got=error
@@ -168,7 +194,7 @@ def _header(ds: Dataset, file: Path, sop_class: str) -> SliceHeader:
     rows, cols = numbers("PixelSpacing")
     return SliceHeader(
         file=file,
-        matrix=(int(needed("Rows")), int(needed("Columns"))),
+        matrix=(int(numbers("Rows")[0]), int(numbers("Columns")[0])),
         slope=numbers("RescaleSlope")[0],
         intercept=numbers("RescaleIntercept")[0],
         padding=padding + (stated(ds, "PixelPaddingRangeLimit", file) if padding else ()),
@@ -219,6 +245,7 @@ def read_slice_pixels(header: SliceHeader) -> np.ndarray:
     ds = _read(file, True, pixels=True)
     if ds is None or ds.get("PixelData") is None:
         raise missing(file, "PixelData")
+    _require_length(ds, header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stored = stored_pixels(ds, file)
@@ -239,3 +266,21 @@ def read_slice_pixels(header: SliceHeader) -> np.ndarray:
             got=f"{hu.max():g} HU by slope {header.slope:g} and intercept {header.intercept:g}",
         )
     return hu
+
+
+def _require_length(ds: Dataset, header: SliceHeader) -> None:
+    """Refuse uncompressed pixels that are more than the matrix has; what is more may be of others.
+
+    Fewer are found when they are decoded. A byte may be added, since lengths are even.
+    """
+    if UID(str(ds.file_meta.get("TransferSyntaxUID", ""))).is_compressed:
+        return
+    rows, cols = header.matrix
+    expected, found = rows * cols * int(ds.get("BitsAllocated") or 16) // 8, len(ds.PixelData)
+    if found > expected + 1:
+        raise DataError(
+            "pixels do not fit the matrix",
+            where=f"{header.file}, PixelData (7FE0,0010)",
+            expected=f"{rows} × {cols} values, {expected} bytes",
+            got=f"{found} bytes",
+        )

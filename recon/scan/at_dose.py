@@ -53,7 +53,8 @@ def at_dose(
     Raises
     ------
     DataError
-        If the exposure exceeds the scan's or that is not known, or both or neither of the two are given.
+        If the exposure exceeds the scan's, or that is not known; if both or neither of the two are
+        given.
 
     Examples
     --------
