@@ -149,7 +149,7 @@ class ImageDoses:
 
     def record(self, **configuration: Any) -> dict[str, Any]:
         """What run.json says of the run."""
-        from recon.storage import digest_files, versions
+        from recon.storage import versions
 
         own = None if self.own is None else [float(self.own.min()), float(self.own.max())]
         asked = {name: value for name, value in asdict(self.options).items() if name in _OF_IMAGES}
@@ -164,7 +164,7 @@ class ImageDoses:
                 "pixel_mm": list(self.images.spacing),
                 "thickness_mm": self.images.slice_thickness,
             },
-            "inputs": digest_files(self.images.files),
+            "inputs": self.images.inputs(),
             "seconds": round(current().seconds, 1),
             "versions": versions(),
             "notes": list(current().notes),

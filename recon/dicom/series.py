@@ -20,6 +20,7 @@ from .slice import SliceHeader, read_slice_header
 __all__ = ["read_series"]
 
 _ONE_PLACE = 1e-3  # mm
+_GAP = 1.5  # of the usual distance: from there on a slice is missing
 _LISTED = 8  # series that a message names
 
 
@@ -60,7 +61,9 @@ def read_series(path: Path, series: str) -> tuple[list[SliceHeader], list[str]]:
     slices = _chosen(slices, series, path)
     _require_alike(slices, path)
     remarks = [f"passed over what is no slice: {counted(kinds)}"] if kinds else []
-    return _with_thickness(_ordered(slices, path), remarks), remarks
+    ordered = _ordered(slices, path)
+    remarks += _gaps(ordered)
+    return _with_thickness(ordered, remarks), remarks
 
 
 def _nothing(path: Path, found: Sequence[Path], kinds: Sequence[str]) -> DataError:
@@ -159,6 +162,24 @@ def _ordered(slices: Sequence[SliceHeader], path: Path) -> list[SliceHeader]:
                 f"two slices at one place: {one.file.name} and {following.file.name}", where=path
             )
     return ordered
+
+
+def _gaps(ordered: Sequence[SliceHeader]) -> list[str]:
+    """What is to be said of slices that are missing between others."""
+    if len(ordered) < 3:
+        return []
+    places = np.stack([one.position for one in ordered])
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    usual = float(np.median(steps))
+    gaps = np.flatnonzero(steps > _GAP * usual)
+    if not len(gaps):
+        return []
+    where = [f"{places[k, 2]:.1f} and {places[k + 1, 2]:.1f} mm" for k in gaps[:3]]
+    lost = int(np.rint(steps[gaps] / usual - 1).sum())
+    return [
+        f"{lost} slice{'s' if lost > 1 else ''} of {usual:.4g} mm may be missing: between z "
+        f"{', '.join(where)}{' …' if len(gaps) > 3 else ''}"
+    ]
 
 
 def _with_thickness(slices: list[SliceHeader], remarks: list[str]) -> list[SliceHeader]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import warnings
 import zlib
@@ -80,7 +82,7 @@ def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
         None for a file that is not DICOM and need not be, words for a DICOM object that is no
         slice and need not be.
     """
-    ds = _read(file, must, pixels=False)
+    ds = _read(file, must)
     if ds is None:
         return None
     meta = getattr(ds, "file_meta", Dataset())
@@ -125,12 +127,15 @@ def _require_bounded(file: Path) -> None:
                 )
 
 
-def _read(file: Path, must: bool, *, pixels: bool) -> Dataset | None:
+def _read(file: Path, must: bool, content: bytes | None = None) -> Dataset | None:
+    """A file's header, or all of it from its content."""
     try:
         _require_bounded(file)
         with warnings.catch_warnings():  # pydicom's remarks on form concern no value used here
             warnings.simplefilter("ignore")
-            return pydicom.dcmread(file, stop_before_pixels=not pixels)
+            if content is not None:
+                return pydicom.dcmread(io.BytesIO(content))
+            return pydicom.dcmread(file, stop_before_pixels=True)
     except InvalidDicomError:
         if must or file.suffix.lower() in _NAMED_DICOM:
             raise DataError("not a DICOM file", where=file) from None
@@ -232,8 +237,10 @@ def _exposure(ds: Dataset, file: Path) -> tuple[float, float]:
     return (fine[0] / 1000 if fine else in_mas), math.nan
 
 
-def read_slice_pixels(header: SliceHeader) -> np.ndarray:
-    """CT numbers (rows, cols) of the slice, float32 [HU]; padding is air.
+def read_slice_pixels(header: SliceHeader) -> tuple[np.ndarray, str]:
+    """CT numbers (rows, cols) of the slice, float32 [HU], and the SHA-256 of the file they are of.
+
+    Padding is air.
 
     Raises
     ------
@@ -242,7 +249,11 @@ def read_slice_pixels(header: SliceHeader) -> np.ndarray:
         be a CT number.
     """
     file = header.file
-    ds = _read(file, True, pixels=True)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError("file cannot be read", where=file, got=error.strerror) from None
+    ds = _read(file, True, content)
     if ds is None or ds.get("PixelData") is None:
         raise missing(file, "PixelData")
     _require_length(ds, header)
@@ -265,7 +276,7 @@ def read_slice_pixels(header: SliceHeader) -> np.ndarray:
             expected=f"at most {HU_RANGE[1]} HU",
             got=f"{hu.max():g} HU by slope {header.slope:g} and intercept {header.intercept:g}",
         )
-    return hu
+    return hu, hashlib.sha256(content).hexdigest()
 
 
 def _require_length(ds: Dataset, header: SliceHeader) -> None:

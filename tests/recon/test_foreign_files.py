@@ -251,8 +251,13 @@ def test_positions_that_the_scanner_rounded_are_even(tmp_path, step, digits):
 def test_a_slice_that_is_missing_is_not_rounding(tmp_path):
     files = write(tmp_path, scene(slices=12), positions=[0.625 * k for k in range(12)])
     files[5].unlink()
-    with pytest.raises(DataError, match="not evenly spaced"):
+    told = pytest.warns(UserWarning, match=r"1 slice of 0.625 mm may be missing: between z 2.5 and")
+    with told, pytest.raises(DataError, match="not evenly spaced"):
         read_volume(tmp_path, mu_water=0.02)
+    for k in (1, 2, 8):
+        files[k].unlink()
+    with pytest.warns(UserWarning, match=r"4 slices .* 0.0 and 1.9 mm, 2.5 and 3.8 mm, 4.4 and"):
+        assert len(read_images(tmp_path)) == 8
 
 
 @pytest.mark.parametrize(

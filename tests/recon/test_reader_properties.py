@@ -13,6 +13,8 @@ import pydicom
 import pytest
 from ct_files import scene, write
 from ctpd_files import Series, datasets, save
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from recon.ctpd.order import scan_order
@@ -22,14 +24,11 @@ from recon.dicom.elements import read_header
 from recon.dicom.images import read_images
 from recon.errors import DataError
 
-hypothesis = pytest.importorskip("hypothesis")
-given, settings, st = hypothesis.given, hypothesis.settings, hypothesis.strategies
-
 FEW, MANY = 40, 3000
 SECONDS, BYTES = 1.0, 256e6  # of processor, of memory
 PROFILE = {
     "deadline": None, "database": None,
-    "suppress_health_check": list(hypothesis.HealthCheck),
+    "suppress_health_check": list(HealthCheck),
 }  # fmt: skip
 
 NUMBERS = st.one_of(
