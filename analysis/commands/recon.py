@@ -25,9 +25,13 @@ def recon(
     images keep the scanner's axes; position and orientation in the patient follow
     PatientPosition (HFS where the files do not say).
 
+    First some 400 views are asked whether the geometry is true, as `ctxai inspect` does. If it does
+    not fit, the scan is refused; --geometry says to go on, and with what. Pixels are checked while
+    they are read, as by `ctxai verify`.
+
     Example: ctxai recon SCAN --out OUT
 
-    Example: ctxai recon SCAN --out OUT --fov 250 --matrix 512 --centre -40 10 --window bone
+    Example: ctxai recon SCAN --out OUT --fov 250 --matrix 512 --centre -40 10 --window sharp
     --slice-thickness 0.75 --slice-increment 0.5 --z-range -60 20
 
     Example: ctxai recon SCAN --out LOOK --preview --matrix 256 --slice-increment 10
@@ -45,7 +49,7 @@ def recon(
     options.check()
     session.require_device(options.device)
     out = session.require_out(out, overwrite=overwrite)
-    found, audit = session.open_true_scan(scan, options)
+    stated = session.open_scan(scan, position=options.patient_position)
 
     from analysis.projections.figures import exposure_words
     from analysis.projections.noise import slice_metrics
@@ -53,7 +57,10 @@ def recon(
     from analysis.projections.slices import plan_slices, reconstruct_slices, write_slices
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
-    plan = plan_slices(found, options)
+    plan = plan_slices(stated, options)  # refuses what cannot be, before any pixel is read
+    found, audit = session.true_scan(stated, scan, options.geometry)
+    if found is not stated:
+        plan = plan_slices(found, options)
     session.current().note(f"{plan.describe()}; about {session.duration(plan.seconds(found))}")
     position = found.geometry.patient_position
     with run_folder(out) as folder:

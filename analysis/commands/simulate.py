@@ -127,17 +127,19 @@ def _of_scan(
 ) -> None:
     from analysis import session
 
-    found, audit = session.open_true_scan(scan, options)
+    stated = session.open_scan(scan, position=options.patient_position)
 
     from analysis.projections.doses import dose_levels, simulate_dose
     from analysis.projections.slice_figures import doses_figure
     from analysis.projections.slices import plan_slices
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
-    levels = dose_levels(
-        found, mas, dose_fraction, seed=seed, electronic_noise=asked["electronic_noise"]
-    )
-    plan = plan_slices(found, options)
+    noise = {"seed": seed, "electronic_noise": asked["electronic_noise"]}
+    levels = dose_levels(stated, mas, dose_fraction, **noise)
+    plan = plan_slices(stated, options)  # refuses what cannot be, before any pixel is read
+    found, audit = session.true_scan(stated, scan, options.geometry)
+    if found is not stated:
+        plan, levels = plan_slices(found, options), dose_levels(found, mas, dose_fraction, **noise)
     seconds = plan.seconds(found) * len(levels)
     at = ", ".join(f"{level.scan.mas:.4g}" for level in levels)
     session.current().note(

@@ -48,7 +48,8 @@ class SliceOptions:
     slice_increment: Annotated[float, arg(metavar="MM")] = 1.0
     """Distance of the slices [mm]."""
     window: str = "hann"
-    """Window of the ramp filter, or the name of a clinical kernel."""
+    """Window of the ramp filter (ram-lak, shepp-logan, cosine, hann), or a clinical kernel (smooth,
+    medium, sharp)."""
     z_range: Annotated[tuple[float, float] | None, arg(metavar="LO HI")] = None
     """First and last slice on the scanner's axis [mm]; all that the scan covers by default."""
     centre: Annotated[tuple[float, float], arg(metavar="X Y")] = (0.0, 0.0)

@@ -9,8 +9,8 @@ from .running import require_device as require_device
 from .running import require_mas as require_mas
 from .scans import misfit as misfit
 from .scans import open_scan as open_scan
-from .scans import open_true_scan as open_true_scan
 from .scans import scan_record as scan_record
+from .scans import true_scan as true_scan
 from .scene import Scene as Scene
 from .scene import draw_phantom as draw_phantom
 from .scene import has_jacobian as has_jacobian

@@ -14,46 +14,61 @@ from recon import DataError
 from .running import current
 
 if TYPE_CHECKING:
-    from analysis.projections.slices import SliceOptions, SlicePlan
+    from analysis.projections.slices import SlicePlan
     from recon import AuditLine, Scan
 
-__all__ = ["misfit", "open_scan", "open_true_scan", "scan_record"]
+__all__ = ["misfit", "open_scan", "scan_record", "true_scan"]
 
 _THREADS = 4
 
 
-def open_scan(folder: Path) -> Scan:
-    """The scan in a folder, its headers read with a bar; what is odd about it becomes a note."""
+def open_scan(folder: Path, *, position: str = "") -> Scan:
+    """The scan in a folder, its headers read with a bar; what is odd about it becomes a note.
+
+    ``position`` is that of the patient, in place of what the files say.
+    """
     from recon import read_scan
 
     found = read_scan(folder, progress="headers")
+    stated = found.geometry.patient_position
     for note in found.notes:
         current().note(note)
-    return found
+    if not position or position == stated:
+        return found
+    current().note(f"patient position {position} as asked for, {stated or 'none'} stated")
+    return found.changed(geometry=replace(found.geometry, patient_position=position))
 
 
-def open_true_scan(folder: Path, options: SliceOptions) -> tuple[Scan, list[AuditLine]]:
-    """The scan in a folder with a geometry that fits its data, and the audit of what it states.
+def true_scan(found: Scan, folder: Path, choice: str | None) -> tuple[Scan, list[AuditLine]]:
+    """A scan with a geometry that fits its data, and the audit of what it states.
+
+    Parameters
+    ----------
+    found : Scan
+        As it was read.
+    folder : path
+        From where.
+    choice : {"as-stated", "as-fitted"}, optional
+        What to go on with if the geometry as stated does not fit.
 
     Raises
     ------
     DataError
-        If the geometry as stated does not fit the data and the options do not say what then.
+        If it does not fit and nothing was chosen, or if nothing fits.
     """
     from recon import fit_geometry, geometry_audit
 
-    found = _positioned(open_scan(folder), options.patient_position)
     audit = geometry_audit(found)
     if not audit:
         current().note("whether the geometry is true cannot be told: too short for opposite rays")
     if not audit or audit[0].verdict != "does not fit":
         return found, audit
-    if options.geometry == "as-fitted":
+    if choice == "as-fitted":
         found, changed = fit_geometry(found)
         current().note(f"the geometry as stated does not fit the data; taken: {', '.join(changed)}")
         return found, audit
     said = misfit(audit)
-    if options.geometry is None:
+    if choice is None:
         raise DataError(
             "the geometry as stated does not fit the data",
             where=folder,
@@ -71,15 +86,6 @@ def misfit(audit: Sequence[AuditLine]) -> str:
     fitting = [f"{a.name} ({a.detail})" if a.detail else a.name for a in audit[1:]
                if a.verdict == "fits"]  # fmt: skip
     return f"fits: {', '.join(fitting) or 'none of the others'}"
-
-
-def _positioned(scan: Scan, position: str) -> Scan:
-    """A scan of a patient who lay as is said, in place of what the files say."""
-    stated = scan.geometry.patient_position
-    if not position or position == stated:
-        return scan
-    current().note(f"patient position {position} as asked for, {stated or 'none'} stated")
-    return scan.changed(geometry=replace(scan.geometry, patient_position=position))
 
 
 def _digest(scan: Scan) -> str:
