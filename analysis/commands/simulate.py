@@ -38,7 +38,8 @@ def simulate(
     Of a scan: the noise that an exposure adds is drawn for every ray of the detector before
     anything is rebinned, from the quanta that the files state (PhotonStatistics; where they are
     missing, those of the tube model, and a note says so). It depends on the seed and the ray alone,
-    so that the same command gives the same bytes with any number of threads.
+    so that the same command gives the same bytes with any number of threads. A scan whose geometry
+    does not fit its data is refused, as by `ctxai recon`.
 
     Of images: one rotation a slice, about the middle of the image. The slice is projected, its rays
     get the noise that they lack at the lower exposure, and what becomes of that noise in the image

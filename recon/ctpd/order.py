@@ -58,12 +58,13 @@ def scan_order(
     by_height = np.argsort(z, kind="stable")
     height = z[by_height]
     climb = np.unwrap(angles[by_height])
-    half = views // 2
-    rise = height[half:] - height[: views - half]
+    # over an eighth of the views: most of these steps do not contain a gap, where there is one
+    lag = max(views // 8, 1)
+    rise = height[lag:] - height[: views - lag]
     moved = rise > 0
     if not moved.any():
         raise DataError("the table does not move", expected="a helical scan", got=f"z {z[0]:g} mm")
-    slope = np.median((climb[half:] - climb[: views - half])[moved] / rise[moved])
+    slope = np.median((climb[lag:] - climb[: views - lag])[moved] / rise[moved])
     expected = slope * height + np.median(climb - slope * height)
     wrapped = angles[by_height]
     unwrapped = wrapped + 2 * np.pi * np.round((expected - wrapped) / (2 * np.pi))
