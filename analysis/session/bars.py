@@ -42,8 +42,9 @@ def bars_or_lines() -> Iterator[None]:
 def _tell(bar: Any, msg: str | None = None, pos: int | None = None) -> bool:
     """Say how far a bar is, unless that was said just now; in place of drawing it."""
     bar.fp, now = _Nowhere(), time.time()
-    told = getattr(bar, "told", bar.start_t)
-    if bar.disable or now - told < _EVERY:  # a bar that is being closed is disabled
+    if not hasattr(bar, "told"):
+        bar.told = now
+    if bar.disable or now - bar.told < _EVERY:  # a bar that is being closed is disabled
         return True
     bar.told = now
     of = f" of {bar.total}" if bar.total else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ..errors import DataError
 from ..scan.helix import PATIENT_POSITIONS
 from ..scan.scan import own_uid
 from ..units import AIR_HU
-from .decode import stored_pixels
+from .decode import stored_pixels, syntax_of
 from .elements import DEFLATED, HU_RANGE, transfer_syntax
 from .folder import no_slice
 from .reason import directions, missing, stated
@@ -108,6 +109,20 @@ def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
         )
 
 
+class _Bounded(io.BufferedReader):
+    """A file of which no more is asked for than there is, whatever lengths its elements state."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(io.FileIO(file))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as `io.BufferedReader` does, into a buffer that is no larger than what is left."""
+        if size is not None and size > _AT_ONCE:
+            size = min(size, max(self._size - self.tell(), 0))
+        return super().read(size)
+
+
 def _require_bounded(file: Path) -> None:
     """Refuse a small file that inflates to a large one, before it does."""
     with open(file, "rb") as handle:
@@ -135,7 +150,8 @@ def _read(file: Path, must: bool, content: bytes | None = None) -> Dataset | Non
             warnings.simplefilter("ignore")
             if content is not None:
                 return pydicom.dcmread(io.BytesIO(content))
-            return pydicom.dcmread(file, stop_before_pixels=True)
+            with _Bounded(file) as handle:
+                return pydicom.dcmread(handle, stop_before_pixels=True)
     except InvalidDicomError:
         if must or file.suffix.lower() in _NAMED_DICOM:
             raise DataError("not a DICOM file", where=file) from None
@@ -284,7 +300,7 @@ def _require_length(ds: Dataset, header: SliceHeader) -> None:
 
     Fewer are found when they are decoded. A byte may be added, since lengths are even.
     """
-    if UID(str(ds.file_meta.get("TransferSyntaxUID", ""))).is_compressed:
+    if syntax_of(ds, header.file).is_compressed:
         return
     rows, cols = header.matrix
     expected, found = rows * cols * int(ds.get("BitsAllocated") or 16) // 8, len(ds.PixelData)
