@@ -37,6 +37,7 @@ _TOLERANCE = 0.1  # of what redrawn noise does to a layer, about 3 HU at an outp
 def demo(
     *,
     out: Annotated[Path, arg(metavar="DIR")] = Path("ctxai-demo"),
+    overwrite: bool = False,
     retrain: bool = False,
     high_dose: bool = False,
     seed: int = 1,
@@ -55,7 +56,8 @@ def demo(
     slice as DICOM series without noise and at the low dose, OUT/phantom and OUT/mas-010.
 
     Args:
-        out: Folder for the results; earlier results of the same name are replaced.
+        out: Folder for the results, new or empty.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
         retrain: Train all networks again from nothing first, in OUT/weights (one to two hours on
             two cores); a run that was stopped goes on where it was.
         high_dose: Take the slice's scan at 200 mAs, with its noise, as the true anatomy, in
@@ -66,7 +68,7 @@ def demo(
     from analysis import session
 
     session.require_count(seed, "--seed", least=0)
-    out = session.require_out(out)
+    out = session.require_out(out, overwrite=overwrite)
 
     from analysis.data.phantom_pairs import WorkingPoint, scan
     from analysis.scanner.slice_scanner import derived_seed

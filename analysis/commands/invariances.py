@@ -71,7 +71,7 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    session.require_out(options.out)
+    session.require_out(options.out, overwrite=options.overwrite)
     networks = options.networks()
     scene = options.scene(options.images, networks, pixels=options.patch)
     session.tell_departures(scene, [options.mas], networks)

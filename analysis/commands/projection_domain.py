@@ -86,7 +86,10 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    out, networks = session.require_out(options.out), options.networks()
+    out, networks = (
+        session.require_out(options.out, overwrite=options.overwrite),
+        options.networks(),
+    )
 
     from analysis.lesions.lesion import Lesion
 

@@ -46,7 +46,7 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    session.require_out(options.out)
+    session.require_out(options.out, overwrite=options.overwrite)
     networks = options.networks()
     exposures = session.require_mas(options.mas)
     scene = options.scene(options.images, networks, pixels=options.patch)

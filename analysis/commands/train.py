@@ -26,6 +26,7 @@ def train(
     steps: int | None = None,
     slices: int | None = None,
     images: Annotated[Path | None, arg(metavar="DIR")] = None,
+    series: str = "",
     mas: float | None = None,
     seed: int = 1,
 ) -> None:
@@ -70,6 +71,8 @@ def train(
             images of a patient at two doses, as in LDCT-and-Projection-data ('Full Dose Images',
             'Low Dose Images') or as `ctxai simulate` leaves them (mas-010, mas-100). A fifth of the
             patients is held out.
+        series: With --denoiser, number, UID or description of the series to take, where the folder
+            holds several.
         mas: With --denoiser, the exposure of the scans that samplers are trained for, in mAs; 10 by
             default. With --preset, which of several simulated exposures is the low dose; the lowest
             by default.
@@ -97,6 +100,8 @@ def train(
         )  # fmt: skip
     if mas is not None and images is None:
         raise DataError("a low dose of which images", where="--mas", remedy="give --images")
+    if series and (images is None or denoiser is None):
+        raise DataError("a series of which images", where="--series", remedy="give --images")
     if images is not None:
         require_there(images)
     if denoiser is not None:
@@ -119,7 +124,7 @@ def train(
         print(weights.folder / "manifest.json")
         return
     networks = session.weight_set(None)
-    scan = {} if images is None else _scan_of(images, networks, mas=mas, seed=seed)
+    scan = {} if images is None else _scan_of(images, series, networks, mas=mas, seed=seed)
     shape = scan["scene"].used_at if scan else None
     loaded = session.load_named(denoiser, networks, input=input, shape=shape)
     for domain in ("x", "y"):
@@ -130,11 +135,15 @@ def train(
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")
 
 
-def _scan_of(images: Path, networks: WeightSet, *, mas: float | None, seed: int) -> dict[str, Any]:
+def _scan_of(
+    images: Path, series: str, networks: WeightSet, *, mas: float | None, seed: int
+) -> dict[str, Any]:
     """What samplers are trained for, and which slices they learn from, of a series."""
     from analysis import session
 
-    scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=networks, own=True)
+    scene = session.open_scene(
+        images, series=series, number=None, roi=None, kvp=None, weights=networks, own=True
+    )
     exposure = session.working_point(networks)["mas"] if mas is None else mas
     session.require_mas([exposure])
     anatomies = session.learnt_from(scene, seed=seed)

@@ -1,3 +1,4 @@
+from .bars import duration as duration
 from .departures import tell_departures as tell_departures
 from .drawn import draw_phantom as draw_phantom
 from .drawn import write_slice as write_slice
@@ -20,7 +21,9 @@ from .running import current as current
 from .running import require_count as require_count
 from .running import require_device as require_device
 from .running import require_mas as require_mas
+from .scans import misfit as misfit
 from .scans import open_scan as open_scan
 from .scans import scan_record as scan_record
+from .scans import true_scan as true_scan
 from .scene import Scene as Scene
 from .scene import open_scene as open_scene

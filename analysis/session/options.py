@@ -12,7 +12,7 @@ from tyro.conf import arg
 from .models import SHIPPED, Loaded, load_named, models_for, on_device, weight_set
 from .neighbours import require_neighbours
 from .results import write_results
-from .running import MOST_SAMPLES, require_count, require_device
+from .running import MOST_SAMPLES, current, require_count, require_device
 from .scene import Scene, open_scene
 
 if TYPE_CHECKING:
@@ -37,7 +37,12 @@ class StudyOptions:
     or scale=S,offset=O for (HU + O) / S; with slices=3 beside it, as in water,slices=3, a slice and
     its neighbours as channels, of which it returns the middle one."""
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for the results; earlier results of the same name are replaced."""
+    """Folder for the results, new or empty; see --overwrite."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in OUT. Files that are of no run stay, and so do
+    networks that were trained there."""
+    series: str = ""
+    """Number, UID or description of the DICOM series to take, where a folder holds several."""
     slice: int | None = None
     """Slice to study, from 0 in order of position; the middle one by default."""
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None
@@ -63,10 +68,17 @@ class StudyOptions:
 
     def scene(self, images: Path, networks: WeightSet, *, pixels: int | None = None) -> Scene:
         """The slice that was asked for, with the patch placed in it."""
-        return open_scene(
-            images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
-            own=self.denoiser.lower() not in SHIPPED,
+        scene = open_scene(
+            images, series=self.series, number=self.slice, roi=self.roi, kvp=self.kvp,
+            weights=networks, pixels=pixels, own=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
+        (row, col), (rows, cols) = scene.patch.roi, scene.patch.grid.shape
+        current().note(
+            f"slice {scene.index} of 0 to {len(scene.images) - 1}, z "
+            f"{scene.images.positions[scene.index, 2]:.1f} mm; patch of {rows} × {cols} pixels of "
+            f"{scene.patch.grid.spacing[0]:.3g} mm about row {row}, column {col}"
+        )
+        return scene
 
     def load(self, scene: Scene, networks: WeightSet) -> Loaded:
         """The denoiser, tried at the size at which the scene gives it images."""

@@ -126,6 +126,7 @@ def open_scene(
     weights: WeightSet,
     pixels: int | None = None,
     own: bool = False,
+    series: str = "",
 ) -> Scene:
     """Read slices and place the patch; notes what differs from an ideal input.
 
@@ -145,11 +146,13 @@ def open_scene(
         Side of the patch in place of theirs.
     own : bool
         Whether the denoiser is the user's own, for which samplers are trained.
+    series : str
+        Which series, where the folder holds several.
     """
     from analysis.scanner.slices import BODY_HU, load_slices, place_patch
     from recon import mu_water
 
-    images = load_slices(folder)
+    images = load_slices(folder, series)
     count = len(images.hu)
     index = count // 2 if number is None else number
     if not 0 <= index < count:
