@@ -58,7 +58,8 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
 
 def _beyond(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[str]:
     """What lies beyond the scans that the samplers of a set learnt from, if those are many."""
-    learnt, found = weights.manifest["recipe"].get("scans"), []
+    learnt = weights.manifest["recipe"].get("scans")
+    found: list[str] = []
     if learnt is None:  # they learnt from the denoiser's scan alone
         return found
     for what, ours, name, unit in (
