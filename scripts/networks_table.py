@@ -131,7 +131,7 @@ def body() -> np.ndarray:
 def small_set(folder: Path) -> Path:
     """Chen and Yang as they ship, with samplers of small patches that were never trained."""
     torch.manual_seed(0)
-    modules = {name: SHIPPED.load(name)[0] for name in ("chen", "yang")}
+    modules: dict[str, torch.nn.Module] = {n: SHIPPED.load(n)[0] for n in ("chen", "yang")}
     for domain in ("x", "y"):
         modules[vae_name(domain)] = VAE(shape=(PATCH, PATCH), latent=6, widths=(8, 8), scale=200.0)
         for name in ("chen", "yang"):
@@ -160,7 +160,8 @@ def cell(argv: list[str]) -> str:
 
 def table(names: Sequence[str], folder: Path) -> list[list[str]]:
     """A row for each network: its name, and a cell for each command."""
-    recipes.train_for = partial(recipes.train_for, recipe=FEW, progress=False)
+    few = partial(recipes.train_for, recipe=FEW, progress=False)
+    recipes.train_for = few  # type: ignore[assignment]
     weights, images = small_set(folder / "weights"), folder / "images"
     write_series(
         images, body(), spacing=(2.0, 2.0), slice_thickness=1.5, kvp=120.0, mas=150.0, uid_seed=1,
