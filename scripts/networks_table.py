@@ -2,10 +2,10 @@
 """Take networks of many kinds untouched through the studies: the table of docs/networks.md.
 
     python scripts/networks_table.py                     every network, one cell after another
-    python scripts/networks_table.py --only dncnn swin   some of them
+    python scripts/networks_table.py --only DnCNN Swin   some of them
 
 Networks are small, seeded and untrained, as they stand in tests/ctxai/architectures.py, or in the
-other forms in which networks are brought; slices are of 72 × 80 pixels, patches of 16 × 16. Their
+other forms in which networks are brought; slices are of 80 × 80 pixels, patches of 16 × 16. Their
 samplers are trained for two steps: the table is of what runs, what is named as not running and how
 long that takes, not of how good samples are. Prints a row a network as soon as it is known.
 """
@@ -122,8 +122,8 @@ NETWORKS: dict[str, str | Callable[[Path], str]] = {
 
 
 def body() -> np.ndarray:
-    """Three slices of a water ellipse with an insert, (3, 72, 80) [HU]."""
-    y, x = np.mgrid[-71.0:72.0:2.0, -79.0:80.0:2.0]
+    """Three slices of a water ellipse with an insert, (3, 80, 80) [HU]."""
+    y, x = np.mgrid[-79.0:80.0:2.0, -79.0:80.0:2.0]
     hu = np.where((x / 60) ** 2 + (y / 45) ** 2 < 1, 0.0, -1000.0)
     hu = np.where(((x - 8) / 9) ** 2 + ((y + 6) / 5) ** 2 < 1, 120.0, hu)
     return np.stack([hu + 10.0 * k for k in range(3)]).astype(np.float32)
@@ -132,7 +132,7 @@ def body() -> np.ndarray:
 def small_set(folder: Path) -> Path:
     """Chen and Yang as they ship, with samplers of small patches that were never trained."""
     torch.manual_seed(0)
-    modules: dict[str, Any] = {name: SHIPPED.load(name)[0] for name in ("chen", "yang")}
+    modules: dict[str, torch.nn.Module] = {n: SHIPPED.load(n)[0] for n in ("chen", "yang")}
     for domain in ("x", "y"):
         modules[vae_name(domain)] = VAE(shape=(PATCH, PATCH), latent=6, widths=(8, 8), scale=200.0)
         for name in ("chen", "yang"):
@@ -161,11 +161,12 @@ def cell(argv: list[str]) -> str:
 
 def table(names: Sequence[str], folder: Path) -> list[list[str]]:
     """A row for each network: its name, and a cell for each command."""
-    recipes.train_for = partial(recipes.train_for, recipe=FEW, progress=False)
+    few = partial(recipes.train_for, recipe=FEW, progress=False)
+    recipes.train_for = few  # type: ignore[assignment]
     weights, images = small_set(folder / "weights"), folder / "images"
     write_series(
         images, body(), spacing=(2.0, 2.0), slice_thickness=1.5, kvp=120.0, mas=150.0, uid_seed=1,
-        positions=[(-79.0, -71.0, 1.5 * k) for k in range(3)], series_description="body",
+        positions=[(-79.0, -79.0, 1.5 * k) for k in range(3)], series_description="body",
     )  # fmt: skip
     rows = []
     print(f"| network | {' | '.join(COMMANDS)} |\n|---|{'---|' * len(COMMANDS)}")
@@ -179,7 +180,7 @@ def table(names: Sequence[str], folder: Path) -> list[list[str]]:
             row.append(
                 cell(
                     [command, "--images", str(images), "--weights", str(weights), "--denoiser",
-                     spec, "--roi", "36", "42", "--out", str(own), *more]
+                     spec, "--roi", "40", "42", "--out", str(own), *more]
                 )
             )  # fmt: skip
         rows.append(row)

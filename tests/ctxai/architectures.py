@@ -250,9 +250,9 @@ def slices():
 
 
 def of_one_size():
-    """A DnCNN whose places are learnt for slices of 72 × 80 pixels alone."""
+    """A DnCNN whose places are learnt for slices of 80 × 80 pixels alone."""
     net = dncnn().eval()
-    places = torch.linspace(-1.0, 1.0, 72)[:, None].expand(72, 80)
+    places = torch.linspace(-1.0, 1.0, 80)[:, None].expand(80, 80)
     return lambda x: net(x + places)
 
 

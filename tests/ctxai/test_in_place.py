@@ -99,12 +99,15 @@ def test_a_network_that_pools_keeps_its_grid():
     assert (output - WINDOW.of(f(image[None, None]))).square().mean().sqrt() > 0.1
 
 
-@pytest.mark.parametrize(
-    "f", [normalised, placed_by_row, placed_by_column, scaled_by_its_range, of_one_size]
-)
+@pytest.mark.parametrize("f", [normalised, placed_by_row, scaled_by_its_range, of_one_size])
 def test_a_network_that_looks_at_everything_gets_the_whole_slice(f):
     part, off = needed_context(f, scan(), WINDOW)
     assert part.whole and off == 0.0
+
+
+def test_one_that_knows_the_column_gets_all_columns():
+    part, off = needed_context(placed_by_column, scan(), WINDOW)
+    assert part.shape[1] == SIDES[1] and off < 1e-3
 
 
 @pytest.mark.parametrize(
