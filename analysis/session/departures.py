@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .models import working_point
 from .running import current
 
 if TYPE_CHECKING:
-    from ctxai import WeightSet
+    from ctxai import Model, WeightSet
 
     from .scene import Scene
 
-__all__ = ["departures", "tell_departures"]
+__all__ = ["departures", "of_one_scan", "tell_departures", "tell_of_one_scan"]
 
 
 def tell_departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> None:
@@ -53,6 +53,30 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
             f"{' and '.join(f'{value:g}' for value in above)} mAs are no less than the image's own "
             f"{own:g} mAs: it is taken as noise-free there, and gets all the noise of a scan"
         )
+    return found
+
+
+def tell_of_one_scan(scene: Scene, mas: float, models: Mapping[str, Model]) -> None:
+    """Note which samplers of a set learnt from one scan alone that is not that of the study."""
+    for text in of_one_scan(scene, mas, models):
+        current().note(text)
+
+
+def of_one_scan(scene: Scene, mas: float, models: Mapping[str, Model]) -> list[str]:
+    """The same as a list of lines; samplers of the user's own denoiser learnt from this scan."""
+    found: list[str] = []
+    ours = scene.patch.grid.spacing[0], mas * scene.thickness
+    for layer, model in models.items():
+        facts = model.facts
+        if scene.own or "scans" in facts or "spacing_mm" not in facts:
+            continue
+        theirs = facts["spacing_mm"], facts["mas"] * facts["slice_thickness_mm"]
+        if any(abs(one / other - 1.0) > 0.05 for one, other in zip(ours, theirs)):
+            found.append(
+                f"layer {layer}: its sampler ({model.sampler}) learnt from pixels of "
+                f"{theirs[0]:g} mm and {theirs[1]:g} mAs mm alone, here {ours[0]:.3g} mm and "
+                f"{ours[1]:.3g} mAs mm; its samples may be too wide or too narrow"
+            )
     return found
 
 

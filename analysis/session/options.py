@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from .departures import tell_of_one_scan
 from .models import SHIPPED, Loaded, load_named, models_for, on_device, weight_set
 from .neighbours import require_neighbours
 from .results import write_results
@@ -154,6 +155,7 @@ class SamplingOptions(StudyOptions):
             loaded, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
             weights=networks, scene=scene, mas=mas,
         )  # fmt: skip
+        tell_of_one_scan(scene, mas, models)
         return on_device(models, self.device)
 
     def found(self, scene: Scene) -> dict[str, Any]:
