@@ -107,9 +107,8 @@ def simulate(
             images, series=series, kvp=kvp, image_mas=image_mas, options=options,
             electronic_noise=electronic_noise, seed=seed,
         )  # fmt: skip
-        _of_images(
-            found, exposures, dose_fraction, out, asked | {"images": images, "series": series}
-        )
+        asked |= {"images": images, "series": series}
+        _of_images(found, exposures, dose_fraction, out, asked)
     elif scan is not None:
         _of_scan(
             scan, exposures, dose_fraction, out, seed=seed, projections=projections,

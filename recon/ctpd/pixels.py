@@ -34,7 +34,7 @@ _LARGEST = 65535
 _SATURATED = 0.05  # of a view's rays
 _FIRST_LOOK = 192  # views after which the scan as a whole is looked at first
 _AIR = 0.05, 1.5  # line integrals beside the body that are told, and those that may be a body's
-_LEVEL = 0.1  # of the air's level: how far it may vary from view to view
+_LEVEL = 0.1  # of the air's level: how far it may vary, from view to view and to the next part
 _COUNTED = 1.4826 * 0.5**0.5  # median of |a - b| → standard deviation of a and of b
 
 
@@ -176,7 +176,10 @@ class PixelWatch:
             )  # fmt: skip
         columns = self._means[self._looked].reshape(count, *_PARTS).mean(axis=1)
         low, level, high = np.percentile(columns.min(axis=1), (25, 50, 75))
-        if _AIR[0] < abs(level) < _AIR[1] and high - low < _LEVEL * abs(level):
+        # air is flat: beside a body that reaches the fan's edge the next part lies deeper in it
+        beside = np.median(np.maximum(columns[:, 1:], columns[:, :-1]).min(axis=1))
+        flat = max(high - low, beside - level) < _LEVEL * abs(level)
+        if flat and _AIR[0] < abs(level) < _AIR[1]:
             self._warn(
                 "air",
                 f"the air beside the body has a line integral of {level:.2f}, not 0: all rays are "

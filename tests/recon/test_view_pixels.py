@@ -145,9 +145,10 @@ def test_an_offset_of_the_air_beside_the_body_is_told(offset, good):
     assert len(told) == 1
 
 
-def test_a_body_that_fills_the_fan_is_no_offset(tmp_path):
-    wide = water_ball(diameter=420.0)
-    write_scan(small_scan(seed=3, turns=1.0, n_cols=40, phantom=wide), tmp_path / "scan")
+@pytest.mark.parametrize(("diameter", "columns"), [(420.0, 40), (240.0, 92)])
+def test_a_body_that_fills_the_fan_is_no_offset(diameter, columns, tmp_path):
+    wide = water_ball(diameter=diameter)
+    write_scan(small_scan(seed=3, turns=1.0, n_cols=columns, phantom=wide), tmp_path / "scan")
     pass_through(tmp_path / "scan")
 
 
