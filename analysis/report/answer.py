@@ -103,7 +103,8 @@ def _anatomy(change: np.ndarray) -> float:
 
 def _differs(change: np.ndarray) -> str:
     anatomy = _anatomy(change)
-    return say("top_differs", anatomy=anatomy, noise=(rms_hu(change) ** 2 - anatomy**2) ** 0.5)
+    noise = max(rms_hu(change) ** 2 - anatomy**2, 0.0) ** 0.5  # a difference of rounded numbers
+    return say("top_differs", anatomy=anatomy, noise=noise)
 
 
 def _targets(study: Study, window: Window) -> tuple[list[View], int | None]:

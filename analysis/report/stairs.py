@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..projection_domain.pair import DETECTED
 from ..runs.order import capital
@@ -17,6 +18,7 @@ from .wording import say
 
 __all__ = ["Stair", "Staircase", "staircase"]
 
+_DRAWN = ("phantom", "high-dose")  # folders of a slice that was drawn for the run
 _PLACES = ("full", "rays", "image", "output")
 _TOLD = ("images", "phantom", "denoiser", "roi", "weights", "input", "kvp", "full_mas")
 
@@ -94,8 +96,10 @@ def _command(run: Run, study: Study, sample: int | None) -> str:
     """The command that follows the same anatomy, or a lesion, from the rays to the output."""
     asked = dict(run.record.get("configuration", {}))
     if not asked.get("images") and not asked.get("phantom"):
-        drawn = [run.folder / name for name in ("phantom", "high-dose")]
-        asked["images"] = str(next((path for path in drawn if path.exists()), drawn[0]))
+        # the run's folder may still be in the making: it is called by its name to be
+        out = Path(asked.get("out", run.folder))
+        there = [n for n in _DRAWN if (run.folder / n).exists() or (out / n).exists()]
+        asked["images"] = str(out / (there or _DRAWN)[0])
     asked["denoiser"] = asked.get("denoiser") or study.denoiser
     words = ["ctxai", "projection-domain"]
     for name in _TOLD:

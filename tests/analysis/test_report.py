@@ -132,7 +132,7 @@ def test_a_reader_finds_the_answer_and_the_way_back(page):
         "<9", "taken as noise-free",
         "31,000", "less than 0.01 %", "W 400 / L 40 HU", "12.3",
         "How sure", "reduced", "four times smaller",
-        "Pixels were <resampled>", "How to repeat it",
+        "pixels were <resampled>", "How to repeat it",
         "ctxai demo --out OUT", "slice-001.dcm", "no GPU is here", "3.2 s",
     ):  # fmt: skip
         assert words in text, words
