@@ -4,11 +4,11 @@
 For each denoiser and exposure: d' of a lesion (20 HU, radius 3 mm) in the rays, the image and the
 output, for a reader with a tolerance of 1 HU, and the exposure at which the lesion is detected
 (d' = 2.77); the share of anatomies ȳ, sampled for the output at the exposure of the training, that
-are compatible with the output when they are scanned at this one; the power for a lesion of 20 HU and
-3 pixels: the bound of every reader, that of a matched filter by its d', as measured, and of the test
-of compatibility, which does not know the lesion; the share of scans of the ȳ that a reader tells
-from those of y; d' of two high-dose scans of y; and the same three d' of the compatible ȳ that
-differs most from the true anatomy.
+are compatible with the output when they are scanned at this one; the power for a lesion of 20 HU
+and 3 pixels: the bound of every reader, that of a matched filter by its d', as measured, and of the
+test of compatibility, which does not know the lesion; the share of scans of the ȳ that a reader
+tells from those of y; d' of two high-dose scans of y; and the same three d' of the compatible ȳ
+that differs most from the true anatomy.
 
     python scripts/target_domain_study.py --images DIR_OF_DICOM --out OUT
     python scripts/target_domain_study.py --phantom abdomen --out OUT
