@@ -169,9 +169,12 @@ class Exact:
         if image not in self.covariances:
             self.covariances[image] = ImageCovariance.of(self.scanners[image], progress=True)
         if (name, image) not in self.curves:
+            share, noise = (  # of a scan's noise, what redrawn scans of a noisy slice vary by
+                self.scanners[image].added_share(self.mas), self.covariances[image].times(self.mas)
+            )  # fmt: skip
             self.curves[name, image] = exact_curve(
                 f, self.held_out.x[image], self.held_out.redrawn[image][:_EXACT],
-                self.covariances[image].times(self.mas), _TAUS * self.asked.tolerance_hu,
+                lambda v: share * noise(v), _TAUS * self.asked.tolerance_hu,
                 seed=self.asked.seed,
             )  # fmt: skip
         return self.curves[name, image]
