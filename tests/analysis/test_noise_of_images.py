@@ -16,7 +16,7 @@ def scene(folder, weights):
 
 def test_a_phantom_is_noise_free_and_says_so(tiny_weights, tmp_path):
     weights = WeightSet(tiny_weights.folder)
-    point = session.working_point(weights)
+    point = session.working_point(weights) | {"spacing_mm": 5.0}  # an abdomen is 300 mm wide
     folder = session.draw_phantom("abdomen", tmp_path, seed=1, point=point)
     images = read_images(folder)
     assert images.mas is None and math.isnan(images.exposures[0])
