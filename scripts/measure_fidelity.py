@@ -183,9 +183,11 @@ class Exact:
             self.covariances[image] = ImageCovariance.of(alone, progress=True)
         if (name, image) not in self.curves:
             times, weight = self.covariances[image].times(self.mas), placed.weight
+            scans = self.held_out.redrawn[image][:_EXACT]
+            mean = scans.mean(0)  # a slice with noise of its own is not drawn again as a whole
+            scans = mean + (scans - mean) / self.held_out.shares[image] ** 0.5
             self.curves[name, image] = exact_curve(
-                placed.place, placed.place.inside,
-                placed.blend(self.held_out.redrawn[image][:_EXACT]),
+                placed.place, placed.place.inside, placed.blend(scans),
                 lambda v: weight * times(weight * v), _TAUS * self.asked.tolerance_hu,
                 seed=self.asked.seed,
             )  # fmt: skip

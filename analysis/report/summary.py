@@ -230,8 +230,13 @@ def _share_and_power(study: Study) -> str:
         percent=100 * share, noticed=round(power * scans), scans=scans, power=100 * power,
         interval=interval,
     )  # fmt: skip
-    rays = found.get("rays")
-    return said + say("compatible_rays", rays=rays) if rays else said
+    if lesion := study.facts.get("lesion"):
+        said += say("compatible_lesion", lesion=lesion)
+    if rays := found.get("rays"):
+        said += say("compatible_rays", rays=rays)
+    if stick := study.facts.get("yardstick"):
+        said += say("compatible_yardstick", stick=stick)
+    return said
 
 
 def _sure(studies: Sequence[Study]) -> str:

@@ -25,12 +25,13 @@ a lesion: the share of outputs of y with the lesion that this blind test tells f
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from recon import DataError, ImageGrid
@@ -178,10 +179,17 @@ class NullOutputs:
 
 def _smoothed(images: Tensor) -> list[np.ndarray]:
     values = images.double().cpu().numpy()
+    rows, cols = values.shape[-2:]
     return [
-        gaussian_filter(values, (0.0, width, width), mode="reflect") if width else values
+        _smoother(rows, width) @ values @ _smoother(cols, width).T if width else values
         for width in _SMOOTH
     ]
+
+
+@functools.cache
+def _smoother(n: int, width: float) -> np.ndarray:
+    """A Gaussian along one axis, reflected at its ends, as a matrix (n, n)."""
+    return gaussian_filter1d(np.eye(n), width, axis=0, mode="reflect")
 
 
 def _statistics(parts: list[np.ndarray], sd: list[np.ndarray]) -> np.ndarray:

@@ -94,7 +94,10 @@ def test_the_three_powers_stand_together():
 @pytest.mark.slow
 @pytest.mark.parametrize("mas", [10.0, 25.0, 100.0])
 def test_a_lesion_in_chen_s_output_is_noticed_as_d_promises(mas):
-    """20 HU, 3 pixels, in an abdomen: 400 scans with it and as many without."""
+    """20 HU, 3 pixels, in an abdomen: 400 scans with it and as many without.
+
+    Measured .61, .93 and 1 where d' of the output promises .60, .92 and 1.
+    """
     told, rays = lesion_in_a_phantom(mas)
     assert abs(told.told_one.value - bound(told.d[0])) < LIMIT["power of one scan"]
     assert told.d[0] < 1.1 * rays  # no reader does better, but for the sampling error
