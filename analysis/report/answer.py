@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,9 @@ def answer(run: Run) -> Answer:
     tones = {tone(verdict) for study in studies for verdict in verdicts(study)}
     colour = tones.pop() if len(tones) == 1 else "undecided"
     sentence, _, more = _END.sub("\n", headline(studies)).partition("\n")
-    told = {"sentence": sentence, "tone": colour, "more": more.replace("\n", " ")}
+    told: dict[str, Any] = {
+        "sentence": sentence, "tone": colour, "more": more.replace("\n", " "),
+    }  # fmt: skip
     shown = _shown(studies)
     if shown is None:
         return Answer("", **told)

@@ -98,7 +98,7 @@ def edge_letters(orientation: Sequence[float]) -> dict[str, str]:
     >>> edge_letters((1, 0, 0, 0, 1, 0))
     {'left': 'R', 'right': 'L', 'top': 'A', 'bottom': 'P'}
     """
-    found = {}
+    found: dict[str, str] = {}
     for edges, towards in (
         (("left", "right"), orientation[:3]),
         (("top", "bottom"), orientation[3:]),
