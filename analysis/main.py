@@ -29,6 +29,7 @@ COMMANDS = {
     "invariances": "which other low-dose images give the same output, layer by layer",
     "target-domain": "which other anatomies give the same output when they are scanned",
     "projection-domain": "what the scanner could tell apart, and who lost it",
+    "study": "the same of many patients, on many machines: a manifest, one table, one report",
     "phantom": "a synthetic helical scan, as projection files",
     "recon": "slices of a projection scan, as a DICOM series",
     "simulate": "a projection scan, or images, at lower doses",
