@@ -7,6 +7,7 @@ with its traceback; 130 or 143 stopped by SIGINT or SIGTERM, with one line.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import importlib
 import io
@@ -21,6 +22,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads must not spin
 
 __all__ = ["COMMANDS", "main"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a full disk, a quota, a read-only one
 
 COMMANDS = {
     "demo": "the whole study on a random phantom, with the networks that come along",
@@ -82,6 +85,12 @@ def _run(words: list[str]) -> int:
         job(shlex.join(["ctxai", *words]))
     except (DataError, BackendUnavailable) as error:
         return _refuse(" ".join(str(error).split()))
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            traceback.print_exc()
+            return 1
+        where = f" ({error.filename})" if error.filename else ""
+        return _refuse(f"results cannot be written{where}: {error.strerror}; earlier ones are kept")
     except KeyboardInterrupt:
         return _refuse("interrupted", status=130)
     except Exception:

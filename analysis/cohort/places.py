@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from analysis.scanner.slices import BODY_HU, load_slices, place_patch
@@ -11,7 +13,7 @@ __all__ = ["draw_places"]
 
 _WITHIN = 0.1, 0.9  # of the series: its ends may lie outside what is meant
 _BODY = 0.75  # of a patch
-_TRIES = 200  # for each place
+_TRIES = 200  # pixels of a slice
 
 
 def draw_places(path: str, count: int, *, side: float, seed: int) -> list[tuple[int, int, int]]:
@@ -44,16 +46,14 @@ def draw_places(path: str, count: int, *, side: float, seed: int) -> list[tuple[
     random = np.random.default_rng(seed)
     n = len(images.hu)
     first, last = (round(share * (n - 1)) for share in _WITHIN)
-    order: list[int] = []
-    places = []
-    for _ in range(count * _TRIES):
-        if len(places) == count:
+    places: list[tuple[int, int, int]] = []
+    for _ in range(count):  # rounds through the slices, of which the first is mostly enough
+        for index in (first + random.permutation(last - first + 1)).tolist():
+            place = _in_slice(images, index, side, random)
+            if place is not None and place not in places and len(places) < count:
+                places.append(place)
+        if len(places) in (0, count):
             break
-        if not order:
-            order = (first + random.permutation(last - first + 1)).tolist()
-        place = _in_slice(images, order.pop(), side, random)
-        if place is not None and place not in places:
-            places.append(place)
     if len(places) < count:
         raise DataError(
             "too few places in the body", where=path, expected=count, got=len(places),
@@ -65,16 +65,16 @@ def draw_places(path: str, count: int, *, side: float, seed: int) -> list[tuple[
 def _in_slice(
     images: CTImages, index: int, side: float, random: np.random.Generator
 ) -> tuple[int, int, int] | None:
-    """A place in a slice, or none if the pixel that was drawn is not one."""
+    """A place in a slice, or none if none was found."""
     hu, spacing = images.hu[index], images.spacing
     body = np.argwhere(hu > BODY_HU)
-    if not len(body):
-        return None
-    row, col = (int(at) for at in body[random.integers(len(body))])
-    try:
-        place_patch(hu, spacing, shape=(1, 1), to_spacing=(side, side), roi=(row, col))
-    except DataError:
-        return None
     half = [round(side / step / 2) for step in spacing]
-    around = hu[row - half[0] : row + half[0] + 1, col - half[1] : col + half[1] + 1]
-    return (index, row, col) if (around > BODY_HU).mean() >= _BODY else None
+    for pick in random.integers(len(body), size=_TRIES) if len(body) else ():
+        row, col = (int(at) for at in body[pick])
+        around = hu[max(row - half[0], 0) : row + half[0] + 1, max(col - half[1], 0) :]
+        if (around[:, : 2 * half[1] + 1] > BODY_HU).mean() < _BODY:
+            continue
+        with contextlib.suppress(DataError):
+            place_patch(hu, spacing, shape=(1, 1), to_spacing=(side, side), roi=(row, col))
+            return index, row, col
+    return None

@@ -55,7 +55,7 @@ def study(
         out: Folder of the cohort, there already or not.
         dry_run: List the cells, which of them are there, and what the others will take; nothing is
             written.
-        jobs: Processes on this machine, of one thread each.
+        jobs: Processes of this machine, of one thread each.
         shard: Compute every N-th cell, from the I-th on (I from 1 to N), and no tables: for job
             arrays. The command without it makes the tables of what is there.
         scheduler: Let the workers of a Dask scheduler compute: its address, or its file.
