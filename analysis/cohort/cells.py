@@ -131,15 +131,12 @@ def cells_of(
         If a study, an option or a file is not there, an option is none of the study's, or two
         patients have the same images.
     """
-    studies = {str(row["where"]): set[str]() for row in rows}
-    for row in rows:
-        studies[str(row["where"])].add(str(row["study"]))
+    asked = [_kind(row, kinds) for row in rows]
     cells: dict[str, Cell] = {}
     alike: dict[tuple[Any, ...], Cell] = {}
     owners: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for row in rows:
-        kind = _kind(row, kinds)
-        options = _options(row, kind, [kinds[name] for name in sorted(studies[str(row["where"])])])
+    for row, kind in zip(rows, asked, strict=True):
+        options = _options(row, kind, asked)
         content = inputs.digest(_input(row, kind)[1])
         owner, first = owners.setdefault(content, (str(row["patient"]), row))
         if owner != row["patient"]:
@@ -177,8 +174,8 @@ def _input(row: Mapping[str, Any], kind: Kind) -> tuple[str, str]:
 def _options(row: Mapping[str, Any], kind: Kind, beside: Sequence[Kind]) -> dict[str, Any]:
     """The options of a row that its study takes, each of the type of its default.
 
-    An option that the study does not take is refused, unless another study of the same row of the
-    file takes it.
+    An option that the study does not take is left out if another study of the manifest takes it,
+    else refused.
     """
     given = {k: v for k, v in row.items() if k not in (*OF_ROW, "seed", "where")}
     for name in given:

@@ -103,7 +103,7 @@ def results(out):
 
 
 def litter(out):
-    hidden = [path for path in [*out.parent.glob(f".{out.name}*"), *out.rglob(".*")]]
+    hidden = [*out.parent.glob(f".{out.name}*"), *out.rglob(".*")]
     return [str(path) for path in hidden if "samples.zarr" not in str(path)]
 
 
