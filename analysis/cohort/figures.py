@@ -75,9 +75,9 @@ def distributions(
         plain(axes, "mAs" if doses != [-1.0] else "")
         axes.set_xticks(range(len(doses)), ["" if mas < 0 else f"{mas:g}" for mas in doses])
         axes.set_xlim(-0.6, len(doses) - 0.4)
-    figure.tight_layout(rect=(0, 0.06, 1, 1))
+    figure.subplots_adjust(wspace=0.22, hspace=0.45)
     figure.legend(
-        list(handles.values()), list(handles), loc="lower center", fontsize=8.5, frameon=False,
+        list(handles.values()), list(handles), loc="upper center", bbox_to_anchor=(0.5, 0.06), fontsize=8.5, frameon=False,
         ncol=min(4, max(len(handles), 1)), labelcolor=INK,
     )  # fmt: skip
     return written(figure, "png")

@@ -10,11 +10,22 @@ report.html, run.json
 from __future__ import annotations
 
 import datetime
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recon.storage import read_json, run_folder, versions, write_atomic, write_csv, write_json
+from recon import DataError
+from recon.storage import (
+    read_json,
+    run_folder,
+    version,
+    versions,
+    write_atomic,
+    write_csv,
+    write_json,
+)
 
 from .cells import Cell
 from .ledger import Ledger
@@ -42,6 +53,8 @@ def write_results(
 ) -> dict[str, Any]:
     """Write tables, report and record of the cells that are there; returns the record.
 
+    Where they are of these cells already, they stay as they are.
+
     Parameters
     ----------
     ledger : Ledger
@@ -57,6 +70,10 @@ def write_results(
     notes : sequence of str
     """
     there = ledger.present(cells)
+    lines = [_line(cell, there, failures) for cell in cells]
+    state = _state(ledger, lines)
+    if (known := _known(ledger, state)) is not None:
+        return known
     gathered, made_by = Gathered(), Made()
     with run_folder(ledger.out) as folder:
         with TableWriter(folder, "table") as table:
@@ -75,7 +92,7 @@ def write_results(
             numbers = [column for column in _NUMBERS if column in columns]
             with TableWriter(folder, name, columns, numbers=numbers, whole=whole) as table:
                 table.write(rows)
-        write_csv(folder / "cells.csv", [_line(cell, there, failures) for cell in cells])
+        write_csv(folder / "cells.csv", lines)
         failed = len(failures.keys() - there)
         record = {
             "command": command,
@@ -87,6 +104,7 @@ def write_results(
                 "failed": failed,
                 "open": len(cells) - len(there) - failed,
             },
+            "state": state,
             "patients": len({cell.patient for cell in cells}),
             "versions": {k: v for k, v in versions().items() if k not in _OF_MACHINE},
             "notes": [*notes, *made_by.notes()],
@@ -98,6 +116,27 @@ def write_results(
         write_atomic(folder / "report.html", page)
         write_json(folder / "run.json", record)
     return record
+
+
+def _state(ledger: Ledger, lines: Sequence[Mapping[str, Any]]) -> str:
+    """A digest of all that tables and report are made of."""
+    whole = hashlib.sha256(version().encode())
+    for line in lines:
+        path = ledger.folder(line["cell"]) / "run.json"
+        written = os.stat(path).st_mtime_ns if line["state"] == "there" else 0
+        whole.update(f"{sorted(line.items())} {written}\n".encode())
+    return whole.hexdigest()
+
+
+def _known(ledger: Ledger, state: str) -> dict[str, Any] | None:
+    """The record that is there, if it is of that state and all that it is of is there too."""
+    try:
+        record = read_json(ledger.out / "run.json")
+        parts = [*record["parts"], "report.html"]
+        whole = record["state"] == state and all((ledger.out / name).exists() for name in parts)
+    except (DataError, KeyError, TypeError):
+        return None
+    return record if whole else None
 
 
 class Made:

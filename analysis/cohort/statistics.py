@@ -47,7 +47,7 @@ def bootstrap_interval(values: np.ndarray) -> np.ndarray:
     >>> 6 < low < 7.5 and 11.5 < high < 13
     True
     """
-    from scipy import stats
+    from scipy.special import ndtr, stdtrit
 
     values = np.asarray(values, float)
     patients, shape = len(values), values.shape[1:]
@@ -58,8 +58,8 @@ def bootstrap_interval(values: np.ndarray) -> np.ndarray:
     )
     flat = values.reshape(patients, -1)
     means = np.stack([(drawn * column).sum(1) for column in flat.T], 1) / patients
-    student = float(stats.t.ppf((1 + _LEVEL) / 2, patients - 1))
-    tail = float(stats.norm.cdf(-np.sqrt(patients / (patients - 1)) * student))
+    student = float(stdtrit(patients - 1, (1 + _LEVEL) / 2))
+    tail = float(ndtr(-np.sqrt(patients / (patients - 1)) * student))
     return np.quantile(means, [tail, 1 - tail], axis=0).reshape(2, *shape)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +36,7 @@ _LETTERS = str.maketrans({"ȳ": "ybar", "τ": "tau", "Δ": "delta", "σ": "sigma
 _INTERVAL = re.compile(r"95 % interval (?P<low>[-+.\de]+) to (?P<high>[-+.\de]+)")
 
 
+@functools.cache
 def ascii_name(text: str) -> str:
     """A text as an identifier: lower-case ASCII letters, digits, points, + and -.
 
