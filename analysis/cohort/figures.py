@@ -77,8 +77,8 @@ def distributions(
         axes.set_xlim(-0.6, len(doses) - 0.4)
     figure.subplots_adjust(wspace=0.22, hspace=0.45)
     figure.legend(
-        list(handles.values()), list(handles), loc="upper center", bbox_to_anchor=(0.5, 0.06), fontsize=8.5, frameon=False,
-        ncol=min(4, max(len(handles), 1)), labelcolor=INK,
+        list(handles.values()), list(handles), loc="upper center", bbox_to_anchor=(0.5, 0.06),
+        fontsize=8.5, frameon=False, ncol=min(4, max(len(handles), 1)), labelcolor=INK,
     )  # fmt: skip
     return written(figure, "png")
 

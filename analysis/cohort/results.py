@@ -79,10 +79,10 @@ def write_results(
         with TableWriter(folder, "table") as table:
             for cell in cells:
                 if cell.digest in there:
-                    rows = rows_of(cell, ledger)
+                    rows, of_cell = rows_of(cell, ledger)
                     table.write(rows)
                     gathered.add(rows)
-                    made_by.add(ledger, cell)
+                    made_by.add(of_cell)
         summary, pairs = gathered.summary(), differences(gathered)
         for name, columns, rows in (
             ("summary", SUMMARY_COLUMNS, summary),
@@ -145,9 +145,9 @@ class Made:
     def __init__(self) -> None:
         self._found: dict[str, set[str]] = {}
 
-    def add(self, ledger: Ledger, cell: Cell) -> None:
-        """Look at one cell."""
-        for name, value in read_json(ledger.folder(cell.digest) / "run.json")["versions"].items():
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take in the record of a cell."""
+        for name, value in record.get("versions", {}).items():
             self._found.setdefault(name, set()).add(str(value))
 
     def notes(self) -> list[str]:

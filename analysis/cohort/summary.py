@@ -10,7 +10,7 @@ import itertools
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ DIFFERENCE_COLUMNS = (
 """Columns of the differences: of the denoiser minus another, in the same places."""
 
 _DIGITS = 6
+_OF_KEY = ("study", "quantity", "denoiser", "layer", "sampler", "mas")
+_OF_PLACE = ("patient", "series", "slice", "row", "col")
 
 
 @dataclass(frozen=True, order=True)
@@ -43,13 +45,12 @@ class Key:
     denoiser: str
     layer: str
     sampler: str
-    mas: float | None = field(compare=False)
-    sort_mas: float
+    sort_mas: float  # -1 for none
 
     def fields(self) -> dict[str, str]:
         """It as cells of a table."""
         names = ("study", "denoiser", "layer", "sampler", "quantity")
-        mas = "" if self.mas is None else f"{self.mas:g}"
+        mas = "" if self.sort_mas < 0 else f"{self.sort_mas:g}"
         return {name: getattr(self, name) for name in names} | {"mas": mas}
 
 
@@ -78,23 +79,19 @@ class Gathered:
     """Numbers of the table by what they have in common."""
 
     def __init__(self) -> None:
-        self.groups: dict[Key, Group] = {}
         self.patients: dict[str, int] = {}
         self.cells: dict[str, int] = {}
+        self._groups: dict[tuple[str, ...], Group] = {}
         self._places: dict[tuple[str, ...], int] = {}
 
     def add(self, rows: Iterable[dict[str, str]]) -> None:
         """Take in rows of the table."""
         for row in rows:
-            mas = float(row["mas"]) if row["mas"] else None
-            key = Key(
-                row["study"], row["quantity"], row["denoiser"], row["layer"], row["sampler"], mas,
-                -1.0 if mas is None else mas,
-            )  # fmt: skip
-            group = self.groups.get(key)
+            of = tuple([row[name] for name in _OF_KEY])
+            group = self._groups.get(of)
             if group is None:
-                group = self.groups[key] = Group(row["unit"])
-            place = tuple(row[name] for name in ("patient", "series", "slice", "row", "col"))
+                group = self._groups[of] = Group(row["unit"])
+            place = tuple([row[name] for name in _OF_PLACE])
             group.patients.append(self.patients.setdefault(row["patient"], len(self.patients)))
             group.places.append(self._places.setdefault(place, len(self._places)))
             group.cells.append(self.cells.setdefault(row["cell"], len(self.cells)))
@@ -102,7 +99,8 @@ class Gathered:
 
     def sorted(self) -> list[tuple[Key, Group]]:
         """All groups in the order of their keys."""
-        return sorted(self.groups.items(), key=lambda item: item[0])
+        keys = ((Key(*of, float(mas or -1)), group) for (*of, mas), group in self._groups.items())
+        return sorted(keys, key=lambda item: item[0])
 
     def summary(self) -> list[dict[str, str]]:
         """Rows of the means over patients."""

@@ -51,8 +51,8 @@ def ascii_name(text: str) -> str:
     return re.sub(r"[^a-z0-9.+_]+", "-", plain).strip("-")
 
 
-def rows_of(cell: Cell, ledger: Ledger) -> list[dict[str, str]]:
-    """The rows of a cell that is there.
+def rows_of(cell: Cell, ledger: Ledger) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    """The rows of a cell that is there, and its record.
 
     Raises
     ------
@@ -65,15 +65,16 @@ def rows_of(cell: Cell, ledger: Ledger) -> list[dict[str, str]]:
         found = record["configuration"]
         place = [found.get("slice"), *(found.get("roi") or (None, None))]
         with open(folder / "metrics.csv", newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
+            header, *lines = csv.reader(handle)
         first = {
             "patient": cell.patient,
             "series": cell.series,
             **{name: "" if at is None else str(at) for name, at in zip(_WHOLE, place)},
             "study": cell.study,
         }
-        return [{**first, **_number(row), "cell": cell.digest} for row in rows]
-    except (OSError, KeyError, TypeError, AttributeError) as error:
+        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        return [{**first, **_number(row), "cell": cell.digest} for row in rows], record
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             "cell is broken", where=folder, got=f"{type(error).__name__}: {error}",
             remedy="remove that folder, and run the study again",
@@ -82,7 +83,7 @@ def rows_of(cell: Cell, ledger: Ledger) -> list[dict[str, str]]:
 
 def _number(row: dict[str, str]) -> dict[str, str]:
     """What the table says of a row of metrics.csv, of a study of a denoiser or of a scan."""
-    interval = _INTERVAL.search(row["meaning"])
+    interval = _INTERVAL.search(row["meaning"]) if "95 %" in row["meaning"] else None
     return {
         "denoiser": ascii_name(row.get("denoiser", "")),
         "layer": ascii_name(row.get("layer", "")),
