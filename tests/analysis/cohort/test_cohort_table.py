@@ -203,7 +203,7 @@ def synthetic(out, patients, mas, networks=("chen", "yang", "redcnn")):
 
 
 def test_750_cells_that_are_there_take_seconds(tmp_path):
-    """50 patients, 5 exposures and 3 networks: a second, and some once to make tables and report."""
+    """50 patients, 5 exposures, 3 networks: a second, and some once for tables and report."""
     ledger, cells = synthetic(tmp_path / "OUT", 50, (2, 5, 10, 20, 50))
     began = time.process_time()
     record = write(ledger, cells)
