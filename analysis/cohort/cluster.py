@@ -52,7 +52,7 @@ def on_cluster(tasks: Sequence[Task], work: Work, *, scheduler: str) -> Iterator
             futures[client.submit(work, task, key=name, pure=False, resources=resources)] = task[
                 "digest"
             ]
-        for future in as_completed(futures):
+        for future in as_completed(list(futures), loop=client.loop):
             digest = futures.pop(future)
             error = future.exception()
             yield Outcome(digest, one_line(error)) if error is not None else future.result()

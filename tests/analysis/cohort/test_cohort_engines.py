@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.cohort.cluster import on_cluster
 from analysis.cohort.engines import in_processes
 from recon.dicom.write import write_series
 
@@ -66,6 +67,16 @@ def test_a_process_that_dies_takes_its_cell_alone(fake):
     assert said == {
         "a": "", "b": "", "c": "", "bad": "no good", "deadly": "its process was killed, twice",
     }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # of what a cluster leaves behind when it closes
+def test_a_dask_scheduler_gets_the_same_cells(fake):
+    distributed = pytest.importorskip("distributed")
+    how = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**how) as cluster:
+        found = on_cluster(tasks("a", "bad", "b"), fake, scheduler=cluster.scheduler_address)
+        said = {outcome.digest: outcome.error for outcome in found}
+    assert said == {"a": "", "b": "", "bad": "no good"}
 
 
 def environment():
