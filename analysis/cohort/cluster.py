@@ -7,7 +7,7 @@ Cells that ask for a GPU go to workers that were started with `--resources GPU=1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from recon import BackendUnavailable, DataError
@@ -23,7 +23,9 @@ _GPU = {"GPU": 1}
 _PATIENCE = 30  # s, until a scheduler answers
 
 
-def on_cluster(tasks: Sequence[Task], work: Work, *, scheduler: str) -> Iterator[Outcome]:
+def on_cluster(
+    tasks: Sequence[Task], work: Work, *, scheduler: str
+) -> Generator[Outcome, None, None]:
     """Carry out cells on the workers of a Dask scheduler.
 
     Parameters

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
@@ -26,13 +26,13 @@ __all__ = ["here", "in_processes"]
 _TERMINATED = 143
 
 
-def here(tasks: Sequence[Task], work: Work) -> Iterator[Outcome]:
+def here(tasks: Sequence[Task], work: Work) -> Generator[Outcome, None, None]:
     """Carry out all cells in this process, one after the other."""
     for task in tasks:
         yield work(task)
 
 
-def in_processes(tasks: Sequence[Task], work: Work, *, jobs: int) -> Iterator[Outcome]:
+def in_processes(tasks: Sequence[Task], work: Work, *, jobs: int) -> Generator[Outcome, None, None]:
     """Carry out cells in processes of this machine, as they become free.
 
     Parameters
@@ -52,7 +52,7 @@ def in_processes(tasks: Sequence[Task], work: Work, *, jobs: int) -> Iterator[Ou
                 yield Outcome(str(task["digest"]), "its process was killed, twice")
 
 
-def _share(left: list[Task], work: Work, jobs: int) -> Iterator[Outcome]:
+def _share(left: list[Task], work: Work, jobs: int) -> Generator[Outcome, None, list[Task]]:
     """Carry out cells until none is left or a process is lost; returns those that it had then."""
     running: dict[Future[Outcome], Task] = {}
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang

@@ -99,7 +99,10 @@ class Gathered:
 
     def sorted(self) -> list[tuple[Key, Group]]:
         """All groups in the order of their keys."""
-        keys = ((Key(*of, float(mas or -1)), group) for (*of, mas), group in self._groups.items())
+        keys = (
+            (Key(of[0], of[1], of[2], of[3], of[4], float(of[5] or -1)), group)
+            for of, group in self._groups.items()
+        )
         return sorted(keys, key=lambda item: item[0])
 
     def summary(self) -> list[dict[str, str]]:
@@ -135,8 +138,8 @@ def differences(gathered: Gathered) -> list[dict[str, str]]:
                 (key, group)
             )
     pairs = []
-    for _, group in sorted(alike.items()):
-        for (key, one), (other_key, other) in itertools.combinations(group, 2):
+    for _, members in sorted(alike.items()):
+        for (key, one), (other_key, other) in itertools.combinations(members, 2):
             means = _paired(one, other)
             if len(means):
                 pairs.append((key, other_key.denoiser, one.unit, means))
@@ -146,8 +149,8 @@ def differences(gathered: Gathered) -> list[dict[str, str]]:
     for k, (key, *_) in enumerate(pairs):
         families[key.study, key.quantity].append(k)
     adjusted = [0.0] * len(pairs)
-    for members in families.values():
-        for k, value in zip(members, holm([p[k] for k in members]), strict=True):
+    for family in families.values():
+        for k, value in zip(family, holm([p[k] for k in family]), strict=True):
             adjusted[k] = value
     return [
         {

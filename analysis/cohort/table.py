@@ -124,8 +124,11 @@ class TableWriter:
         self._open.enter_context(handle)
         self._csv = csv.writer(handle, lineterminator="\n")
         self._csv.writerow(columns)
-        self._columns, self._kinds = columns, dict.fromkeys(whole, int)
-        self._kinds |= dict.fromkeys(numbers, float)
+        self._columns = columns
+        self._kinds: dict[str, type] = {
+            **dict.fromkeys(whole, int),
+            **dict.fromkeys(numbers, float),
+        }
         self._batch: list[dict[str, str]] = []
         self._parquet = _parquet(folder / f"{name}.parquet", columns, self._kinds)
         if self._parquet is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,7 +133,7 @@ def _compute(
     from .study_cells import run_cell
 
     tasks = [task_of(cell, ledger.folder(cell.digest)) for cell in cells]
-    outcomes: Iterator[Outcome]
+    outcomes: Generator[Outcome, None, None]
     if scheduler is not None:
         outcomes = on_cluster(tasks, run_cell, scheduler=scheduler)
     elif jobs > 1:
