@@ -7,6 +7,7 @@ with its traceback; 130 or 143 stopped by SIGINT or SIGTERM, with one line.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import importlib
 import io
@@ -22,6 +23,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle thread
 
 __all__ = ["COMMANDS", "main"]
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a full disk, a quota, a read-only one
+
 COMMANDS = {
     "demo": "the whole study on a random phantom, with the networks that come along",
     "train": "train the networks from nothing",
@@ -29,6 +32,7 @@ COMMANDS = {
     "invariances": "which other low-dose images give the same output, layer by layer",
     "target-domain": "which other anatomies give the same output when they are scanned",
     "projection-domain": "what the scanner could tell apart, and who lost it",
+    "study": "the same of many patients, on many machines: a manifest, one table, one report",
     "phantom": "a synthetic helical scan, as projection files",
     "recon": "slices of a projection scan, as a DICOM series",
     "simulate": "a projection scan, or images, at lower doses",
@@ -83,6 +87,12 @@ def _run(words: list[str]) -> int:
         job(shlex.join(["ctxai", *words]))
     except (DataError, BackendUnavailable) as error:
         return _refuse(" ".join(str(error).split()))
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            traceback.print_exc()
+            return 1
+        where = f" ({error.filename})" if error.filename else ""
+        return _refuse(f"results cannot be written{where}: {error.strerror}; earlier ones are kept")
     except KeyboardInterrupt:
         return _refuse("interrupted", status=130)
     except MemoryError as error:

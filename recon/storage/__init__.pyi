@@ -3,6 +3,7 @@ from .files import read_json as read_json
 from .files import write_atomic as write_atomic
 from .files import write_csv as write_csv
 from .files import write_json as write_json
+from .hold import Held as Held
 from .hold import holding as holding
 from .parts import require_parts as require_parts
 from .places import require_there as require_there

@@ -17,9 +17,13 @@ from .leftovers import clear
 from .places import place_beside, require_writable
 from .unfinished import remove, unfinished
 
-__all__ = ["holding", "published"]
+__all__ = ["Held", "holding", "published"]
 
 _held: dict[Path, set[str]] = {}  # folder → names that were published while it was held
+
+
+class Held(DataError):
+    """A run folder that another process is writing to."""
 
 
 @contextlib.contextmanager
@@ -31,8 +35,10 @@ def holding(out: str | Path) -> Iterator[Path]:
 
     Raises
     ------
+    Held
+        If another process holds it.
     DataError
-        If another process holds it, or it cannot be written.
+        If it cannot be written.
 
     Examples
     --------
@@ -111,10 +117,10 @@ def _lock(handle: int, out: Path) -> None:
     except BlockingIOError:
         with contextlib.suppress(OSError):
             process = os.pread(handle, 20, 0).decode(errors="replace")
-            raise DataError(
+            raise Held(
                 "another run is writing to this folder", where=out, got=f"process {process}",
                 remedy="wait until it has ended, or name another folder with --out",
             ) from None  # fmt: skip
-        raise DataError("another run is writing to this folder", where=out) from None
+        raise Held("another run is writing to this folder", where=out) from None
     except OSError:
         pass  # a file system without locks
