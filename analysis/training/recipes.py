@@ -76,7 +76,7 @@ def train_all(
     keep : WeightSet, optional
         Networks that are taken over from another set, with their figures, and not trained.
     anew : sequence of str
-        Patterns of the names that are not taken over, such as "flow-*".
+        Patterns of the names that are not taken over, such as ``"flow-*"``.
     names : sequence of str
         Patterns of the names that the set shall hold; all by default.
     device : str

@@ -20,7 +20,7 @@ A = recon.operator(geometry, grid)
 # The line integrals of a thin wire are known exactly. The spectrum of its image is the MTF.
 
 wire = recon.phantom.Ellipse(centre=(0.0, 0.0), axes=(0.1, 0.1), angle=0.0, value=1.0)
-exact = recon.phantom.EllipsePhantom([wire]).sinogram(geometry)
+exact = recon.phantom.EllipsePhantom([wire]).line_integrals(geometry)
 p = torch.from_numpy(np.asarray(exact, dtype=np.float32))
 kernels = {
     "ram-lak": "ram-lak",

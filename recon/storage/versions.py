@@ -8,9 +8,9 @@ from importlib import metadata
 
 __all__ = ["version", "versions"]
 
-_DISTRIBUTION = "ctxai"
+_DISTRIBUTION = "ctxai-invariances"  # `ctxai` on the package index is another program
 _PACKAGES = (
-    _DISTRIBUTION, "torch", "numpy", "scipy", "numba", "astra-toolbox", "pydicom", "zuko",
+    "torch", "numpy", "scipy", "numba", "astra-toolbox", "pydicom", "zuko",
     "safetensors", "zarr",
 )  # fmt: skip
 
@@ -33,7 +33,11 @@ def version() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "ctxai": version(),
+    }
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

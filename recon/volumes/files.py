@@ -211,7 +211,7 @@ def _package(name: str) -> Any:
         raise DataError(
             f"{distribution} is not installed, which reads and writes these files",
             where=suffixes,
-            remedy="pip install 'ctxai[images]', or give a DICOM series",
+            remedy="pip install 'ctxai-invariances[images]', or give a DICOM series",
         ) from None
 
 

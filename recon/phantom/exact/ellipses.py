@@ -172,7 +172,7 @@ class EllipsePhantom:
         return (total / subrays).astype(np.float32)
 
     def raster(self, grid: ImageGrid, supersample: int = 8) -> NDArray[np.float32]:
-        """Image of the phantom: the mean over ``supersample``² points in each pixel.
+        """Image of the phantom: the mean over ``supersample²`` points in each pixel.
 
         Parameters
         ----------
