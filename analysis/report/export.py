@@ -28,7 +28,17 @@ _LOW_DOSE = {"x", "fx", "rescanned", "xprime"}  # at the exposure, as x̄ are; y
 def export_figures(out: str | Path) -> list[Path]:
     """Write the figures of a run's report as ``out/figures/STUDY-NAME.svg`` and ``.png``.
 
-    Returns the files; a run that is missing or broken is a `DataError`.
+    A run that is missing or broken is a `DataError`.
+
+    Parameters
+    ----------
+    out : path
+        The run folder.
+
+    Returns
+    -------
+    list of Path
+        The files.
     """
     run, names = read_run(out), []
     pictures = [(study, picture) for study in run.studies for picture in of_study(study)]
@@ -51,7 +61,17 @@ def export_dicom(out: str | Path) -> list[Path]:
     reference are those of the run's low-dose series, and otherwise to the low-dose slice itself.
     CT numbers are rounded to whole HU, as in every CT series; samples.zarr has them in full.
 
-    Returns the files; a run that is missing or broken is a `DataError`.
+    A run that is missing or broken is a `DataError`.
+
+    Parameters
+    ----------
+    out : path
+        The run folder.
+
+    Returns
+    -------
+    list of Path
+        The files.
     """
     run, names = read_run(out), []
     jobs = [(study, *job) for study in run.studies for job in _images(study)]

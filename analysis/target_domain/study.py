@@ -110,6 +110,11 @@ def target_domain_study(
     progress : bool
         Bars on stderr.
 
+    Returns
+    -------
+    TargetResult
+        Arrays and numbers; `analysis.study_of` writes them down.
+
     Raises
     ------
     DataError

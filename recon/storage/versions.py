@@ -18,6 +18,11 @@ _PACKAGES = (
 def version() -> str:
     """Version of the installed toolbox, as `setup.cfg` states it.
 
+    Returns
+    -------
+    str
+        "unknown" for sources that were never installed.
+
     Examples
     --------
     >>> import recon
