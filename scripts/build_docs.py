@@ -16,6 +16,7 @@ import contextlib
 import csv
 import importlib
 import io
+import itertools
 import os
 import re
 import sys
@@ -25,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["COLUMNS"] = "100"  # the width of the commands' help
 
-from analysis.main import COMMANDS, main as ctxai  # noqa: E402
+from analysis.main import COMMANDS  # noqa: E402
+from analysis.main import main as ctxai  # noqa: E402
 
 DOCS = ROOT / "docs"
 GENERATED = DOCS / "_generated"
@@ -88,7 +90,7 @@ def said_of(name: str, module: str) -> str:
     """First sentence of the string below a constant, or nothing."""
     source = Path(importlib.import_module(module).__file__ or "")
     body = ast.parse(source.read_text(encoding="utf-8")).body
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in itertools.pairwise(body):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         named = any(isinstance(t, ast.Name) and t.id == name for t in targets)
         if named and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):

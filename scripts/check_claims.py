@@ -1,12 +1,12 @@
 """List numbers in README and docs without a command beside them, or without date and commit.
 
-    python scripts/check_claims.py [PAGE ...]      all pages by default; exit status 1 if it lists any
+    python scripts/check_claims.py [PAGE ...]      all pages by default; exit status 1 if any is
 
 A *claim* is a number with the unit of a measurement in a paragraph, a list or a table. A command is
 beside it if it stands in the same block or in an earlier one of the same section, and if the
 scripts and tests that it names exist. On the pages of results each section with claims states
-when they were measured and at which commit. Numbers that were chosen rather than measured are told by a
-comment, `<!-- given: why -->`: at the top of a page for the whole page, else for its section.
+when they were measured and at which commit. Numbers that were chosen rather than measured are told
+by a comment, `<!-- given: why -->`: at the top of a page for the whole page, else for its section.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""README leads somewhere: its example runs as it stands, its links lead to files, it is one page."""
+"""README is one page, its example runs as it stands, and its links lead to files."""
 
 import re
 from pathlib import Path

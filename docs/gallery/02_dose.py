@@ -30,7 +30,8 @@ def scanned(mas, seed=1):
 
 
 # %%
-# The noise of an image falls with the square root of the exposure, until electronic noise adds to it.
+# The noise of an image falls with the square root of the exposure, until electronic noise adds
+# to it.
 
 noise = {}
 for mas in (200, 50, 10, 2):

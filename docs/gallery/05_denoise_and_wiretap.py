@@ -35,7 +35,7 @@ print("error after: ", float((fx - y).square().mean().sqrt()), "HU")
 # %%
 # Its layers: what each gives, and how many pixels of the image it sees.
 
-for tap in taps(f, x):
+for tap in taps(f):
     print(tap)
 
 # %%

@@ -49,7 +49,12 @@ print("they differ by", projected.images.std(0).square().mean().sqrt().item(), "
 
 figure, axes = plt.subplots(2, 4, figsize=(11, 5.6), layout="constrained")
 with torch.no_grad():
-    rows = {"x": x, "plain": plain.images[0], "projected": projected.images[0], "redrawn": redrawn[0]}
+    rows = {
+        "x": x,
+        "plain": plain.images[0],
+        "projected": projected.images[0],
+        "redrawn": redrawn[0],
+    }
     for k, (name, image) in enumerate(rows.items()):
         axes[0, k].imshow(image, cmap="gray", vmin=-160, vmax=240)
         axes[0, k].set_title(name)
