@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     from recon import BackendUnavailable, DataError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         job = _parse(words[0], words[1:])
         if isinstance(job, int):
@@ -83,6 +85,14 @@ def _run(words: list[str]) -> int:
         return _refuse(" ".join(str(error).split()))
     except KeyboardInterrupt:
         return _refuse("interrupted", status=130)
+    except MemoryError as error:
+        return _refuse(f"not enough memory: {error or 'a smaller matrix or fewer slices help'}")
+    except OSError as error:
+        if error.errno is None:  # raised by hand, not by the system
+            traceback.print_exc()
+            return 1
+        where = f" ({error.filename})" if error.filename else ""
+        return _refuse(f"cannot be read or written{where}: {error.strerror}")
     except Exception:
         traceback.print_exc()
         return 1

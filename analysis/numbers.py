@@ -5,17 +5,35 @@ The norm ‖·‖ of an image in HU is the rms over its pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from ctxai import InPlace
 from recon import DataError
 
-__all__ = ["Spread", "apply", "collapse_alarm", "coverage", "ideal_coverage", "rms", "sample_sd"]
+__all__ = [
+    "Outcome",
+    "Share",
+    "Spread",
+    "apply",
+    "collapse_alarm",
+    "coverage",
+    "ideal_coverage",
+    "outcome",
+    "rms",
+    "sample_sd",
+]
 
+Outcome = Literal["met", "missed", "undecided"]
+"""What becomes of a number that should be something."""
+
+_ERRORS = 2.0  # standard errors by which a number may be off: 95 %
 _CHUNK = 64
 _FEW = 0.05  # of the latent: with fewer dimensions in use, samples are nearly all the same
 
@@ -54,6 +72,28 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     if not bool(torch.isfinite(out).all()):
         raise DataError("the denoiser returns values that are not finite")
     return out.reshape(*images.shape[:-2], *out.shape[-2:])
+
+
+def outcome(
+    value: float, low: float = -math.inf, high: float = math.inf, error: float = 0.0
+) -> Outcome:
+    """Whether a number lies in a range, but for its sampling error.
+
+    It is missed if it is off by more than two standard errors, and undecided if number or error
+    are not known.
+
+    Examples
+    --------
+    >>> from analysis.numbers import outcome
+    >>> outcome(0.67, 0.83, 0.83, error=0.02), outcome(0.80, 0.83, 0.83, error=0.02)
+    ('missed', 'met')
+    >>> outcome(0.67, 0.83, 0.83, error=float("nan"))
+    'undecided'
+    """
+    if math.isnan(value) or math.isnan(error):
+        return "undecided"
+    slack = _ERRORS * error
+    return "met" if low - slack <= value <= high + slack else "missed"
 
 
 def rms(difference: Tensor, dims: int = 2) -> Tensor:
@@ -121,6 +161,35 @@ def ideal_coverage(n: int) -> float:
     (0.828, 0.893)
     """
     return 1.0 - 2.0 * (0.05 * (n - 1) + 1.0) / (n + 1)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share that was counted, with its 95 % interval (Clopper and Pearson)."""
+
+    value: float
+    low: float
+    high: float
+    count: int  # of how many
+
+    @property
+    def error(self) -> float:
+        """Its standard error, from the interval."""
+        return (self.high - self.low) / (2.0 * 1.96)
+
+    @classmethod
+    def of(cls, found: int, count: int) -> Share:
+        """The share of some that were found among several.
+
+        Examples
+        --------
+        >>> from analysis.numbers import Share
+        >>> share = Share.of(0, 40)
+        >>> share.value, round(share.high, 3)
+        (0.0, 0.088)
+        """
+        low, high = binomtest(found, count).proportion_ci(0.95)
+        return cls(found / count, float(low), float(high), count)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ from .wiretap.context import needed_context as needed_context
 from .wiretap.in_place import InPlace as InPlace
 from .wiretap.in_place import PlacedTap as PlacedTap
 from .wiretap.in_place import Window as Window
+from .wiretap.neighbours import AmongNeighbours as AmongNeighbours
 from .wiretap.taps import Tap as Tap
 from .wiretap.taps import taps as taps
 from .wiretap.wiretap import Wiretap as Wiretap

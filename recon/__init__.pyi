@@ -31,11 +31,14 @@ from .operator import Operator as Operator
 from .operator import operator as operator
 from .scan.at_dose import at_dose as at_dose
 from .scan.audit import AuditLine as AuditLine
+from .scan.audit import fit_geometry as fit_geometry
 from .scan.audit import geometry_audit as geometry_audit
+from .scan.helix import PATIENT_POSITIONS as PATIENT_POSITIONS
 from .scan.helix import HelicalScan as HelicalScan
 from .scan.lazy_views import LazyViews as LazyViews
 from .scan.scan import LineIntegrals as LineIntegrals
 from .scan.scan import Scan as Scan
+from .scan.scan import derived_uid as derived_uid
 from .scan.scanners import SCANNERS as SCANNERS
 from .scan.scanners import VENDORS as VENDORS
 from .scan.scanners import flash_helical as flash_helical

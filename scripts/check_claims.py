@@ -22,7 +22,7 @@ RESULTS = re.compile(r"(results-(?!history)\w+|samplers)\.md$")
 
 NUMBER = re.compile(
     r"(?<![\w²])[-+−]?(?:\d[\d,]*)?\.?\d+(?:e-?\d+)?(?: (?:to|±) [\d.]+)?"
-    r" ?(?:HU|%|ms|s|min|GB|lp/cm|times)(?![\w²])"
+    r" ?(?:HU|%|ms|s|min|GB|lp/cm)(?![\w²])"
 )
 COMMAND = re.compile(r"`(?:\.venv/bin/)?(?:python3?\s|pytest\s|ctxai\s|scripts/)[^`]*`")
 BLOCK_OF_CODE = re.compile(r"^\s*```.*?^\s*```\s*$", re.MULTILINE | re.DOTALL)

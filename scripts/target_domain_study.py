@@ -4,8 +4,11 @@
 For each denoiser and exposure: d' of a lesion (20 HU, radius 3 mm) in the rays, the image and the
 output, for a reader with a tolerance of 1 HU, and the exposure at which the lesion is detected
 (d' = 2.77); the share of anatomies ȳ, sampled for the output at the exposure of the training, that
-are compatible with the output when they are scanned at this one, beside the power of that test; and
-the same three d' of the compatible ȳ that differs most from the true anatomy.
+are compatible with the output when they are scanned at this one; the power for a lesion of 20 HU
+and 3 pixels: the bound of every reader, that of a matched filter by its d', as measured, and of the
+test of compatibility, which does not know the lesion; the share of scans of the ȳ that a reader
+tells from those of y; d' of two high-dose scans of y; and the same three d' of the compatible ȳ
+that differs most from the true anatomy.
 
     python scripts/target_domain_study.py --images DIR_OF_DICOM --out OUT
     python scripts/target_domain_study.py --phantom abdomen --out OUT
@@ -78,13 +81,14 @@ def study(wanted: argparse.Namespace) -> None:
         if images is None:
             images = session.draw_phantom(wanted.phantom, Path(room), seed=wanted.seed, point=point)
         scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=SHIPPED)
-    full = scene.images.mas or max(exposures)
+    full = scene.images.mas or max(*exposures, point["high_mas"])
     require_exposures(exposures, full)
     grid, curve = scene.patch.grid, sorted({1.0, full, *exposures})
     rows: list[dict[str, Any]] = []
     for denoiser in wanted.denoisers:
-        name, models = session.models_for(denoiser, ["output"], "y", out=out, sampler="flow")
-        model = models["output"]
+        loaded = session.load_named(denoiser, SHIPPED)
+        models = session.models_for(loaded, ["output"], "y", out=out, sampler="flow")
+        name, model = loaded.name, models["output"]
         scanner = scene.scanner(model.wiretap.f, seed=wanted.seed)
         lesion = Pair(scanner, scanner.y + power_lesion(grid).on(grid), progress=True)
         lesion_seen = before_network(lesion, curve)
@@ -114,13 +118,16 @@ def study(wanted: argparse.Namespace) -> None:
                 "lesion_detected_output_mas": threshold(curve, [d[m][2] for m in curve]),
             }
             if studies:
-                found = studies[k].compatibility
+                found, power = studies[k].compatibility, studies[k].lesion
                 row |= {
                     "n": wanted.n,
-                    "compatible": f"{found.compatible_share:.3g}",
-                    "power": f"{found.power:.3g}",
-                    "power_low": f"{found.power_low:.3g}",
-                    "power_high": f"{found.power_high:.3g}",
+                    "compatible": f"{found.share.value:.3g}",
+                    "power_bound": f"{power.bound:.3g}",
+                    "power_expected": f"{power.expected:.3g}",
+                    "power_known": f"{power.known.value:.3g}",
+                    "power_blind": f"{power.blind.value:.3g}",
+                    "told_one": f"{studies[k].telling.told_one.value:.3g}",
+                    "yardstick_d": f"{studies[k].yardstick.two_scans:.3g}",
                 }
             if other:
                 row |= named("ybar", other[mas])

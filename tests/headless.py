@@ -11,6 +11,8 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 
+_CODES = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
+
 
 class Browser:
     """Headless Chromium, spoken to through a pair of pipes; notes what it fetches and complains."""
@@ -95,17 +97,21 @@ class Browser:
 
     def key(self, key, shift=False):
         for kind in ("keyDown", "keyUp"):
+            text = {"Enter": "\r", " ": " "}.get(key, "") if kind == "keyDown" else ""
             self.ask(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, modifiers=8 * shift,
-                windowsVirtualKeyCode={"ArrowLeft": 37, "ArrowRight": 39}.get(key, 0),
+                "Input.dispatchKeyEvent", type=kind, key=key, code={" ": "Space"}.get(key, key),
+                modifiers=8 * shift, text=text, windowsVirtualKeyCode=_CODES.get(key, 0),
             )  # fmt: skip
 
-    def mouse(self, kind, x, y, *, pressed=True, shift=False):
+    def mouse(self, kind, x, y, *, pressed=True, shift=False, clicks=1):
         self.ask(
             "Input.dispatchMouseEvent", type=kind, x=x, y=y, modifiers=8 * shift,
-            button="left" if pressed else "none", clickCount=int(kind != "mouseMoved"),
+            button="left" if pressed else "none", clickCount=clicks * (kind != "mouseMoved"),
             buttons=int(pressed and kind != "mouseReleased"),
         )  # fmt: skip
+
+    def wheel(self, x, y, by):
+        self.ask("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=by)
 
     def focus(self, part):
         self.run(f"document.getElementById('viewer-{part}').focus()")

@@ -36,6 +36,7 @@ def test_no_number_is_without_its_command(claims) -> None:
         ("<!-- given: chosen -->\n\nAt most 3 HU.", []),
         ("Pages 3 and 4 of 64² pixels, v1.2.", []),
         ("```\n3 HU\n```", []),
+        ("Two of 3 times.", []),
     ],
 )
 def test_what_is_missing_is_listed(text: str, found: list[str], claims, tmp_path: Path) -> None:

@@ -37,33 +37,38 @@ _TOLERANCE = 0.1  # of what redrawn noise does to a layer, about 3 HU at an outp
 def demo(
     *,
     out: Annotated[Path, arg(metavar="DIR")] = Path("ctxai-demo"),
+    overwrite: bool = False,
     retrain: bool = False,
+    high_dose: bool = False,
     seed: int = 1,
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None,
 ) -> None:
     """See invariances of two denoisers, from a random patient to a report, in three minutes.
 
-    Draws an abdominal slice, scans it at 200 and at 10 mAs, denoises the low dose with Chen's CNN
-    and Yang's WGAN-VGG, samples which other low-dose images (VAE_x, after several layers, with the
+    Draws an abdominal slice, scans it at 10 mAs, denoises the low dose with Chen's CNN and Yang's
+    WGAN-VGG, samples which other low-dose images (VAE_x, after several layers, with the
     same v) and which other anatomies (VAE_y, scanned again) the network should map to the same
     output, and measures whether they are invariances at all.
 
     Example: ctxai demo --out ctxai-demo
 
     Writes OUT/report.html (open it in a browser), run.json, metrics.csv, samples.zarr, and the
-    slice as DICOM series at both doses, OUT/high-dose and OUT/mas-010.
+    slice as DICOM series without noise and at the low dose, OUT/phantom and OUT/mas-010.
 
     Args:
-        out: Folder for the results; earlier results of the same name are replaced.
+        out: Folder for the results, new or empty.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
         retrain: Train all networks again from nothing first, in OUT/weights (one to two hours on
             two cores); a run that was stopped goes on where it was.
+        high_dose: Take the slice's scan at 200 mAs, with its noise, as the true anatomy, in
+            OUT/high-dose; the slice itself, without noise, by default.
         seed: Seed of the patient, of all noise, and of the training.
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
     """
     from analysis import session
 
     session.require_count(seed, "--seed", least=0)
-    out = session.require_out(out)
+    out = session.require_out(out, overwrite=overwrite)
 
     from analysis.data.phantom_pairs import WorkingPoint, scan
     from analysis.scanner.slice_scanner import derived_seed
@@ -73,20 +78,29 @@ def demo(
 
     weights = train_all(out / "weights", seed=seed) if retrain else SHIPPED
     point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
-    truth = random_slice("abdomen", seed=derived_seed(seed, "demo"), grid=point.grid)[None]
-    images = session.write_slice(
-        out / "high-dose",
-        scan(truth, point.high_mas, seed=derived_seed(seed, "high dose"), point=point)[0],
-        point,
-        series_description=f"Random phantom, {point.high_mas:g} mAs",
-        kernel=point.window,
-        uid_seed=f"demo/{seed}",
-    )
+    truth = random_slice("abdomen", seed=derived_seed(seed, "demo"), grid=point.grid)
+    if high_dose:
+        noise = derived_seed(seed, "high dose")
+        images = session.write_slice(
+            out / "high-dose",
+            scan(truth[None], point.high_mas, seed=noise, point=point)[0],
+            point,
+            mas=point.high_mas,
+            series_description=f"Random phantom, {point.high_mas:g} mAs",
+            kernel=point.window,
+            uid_seed=f"demo/{seed}",
+        )
+    else:
+        images = session.write_slice(
+            out / "phantom", truth, point, series_description="Random phantom, noise-free",
+            uid_seed=f"demo/{seed}/noise-free",
+        )  # fmt: skip
     scene = session.open_scene(images, number=None, roi=roi, kvp=None, weights=weights)
+    session.tell_departures(scene, [point.mas], weights)
     studies = _studies(weights, scene, mas=point.mas, seed=seed)
     session.write_results(
         out, scene, studies, command="demo", seed=seed, networks=weights, retrain=retrain,
-        mas=point.mas,
+        high_dose=high_dose, mas=point.mas,
     )  # fmt: skip
 
 

@@ -12,7 +12,10 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    scan: Positional[Path], *, out: Annotated[Path | None, arg(metavar="DIR")] = None
+    scan: Positional[Path],
+    *,
+    out: Annotated[Path | None, arg(metavar="DIR")] = None,
+    overwrite: bool = False,
 ) -> None:
     """Print geometry, exposure, focal spots, span and quanta of a projection scan, and draw it.
 
@@ -28,12 +31,13 @@ def inspect(
 
     Args:
         scan: Folder of one DICOM-CT-PD series, one file a view.
-        out: Folder for the picture and the numbers; without it they are printed only.
+        out: Folder for the picture and the numbers, new or empty; without it they are printed only.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
     """
     from analysis import session
 
     if out is not None:
-        out = session.require_out(out)
+        out = session.require_out(out, overwrite=overwrite)
 
     found = session.open_scan(scan)
 
@@ -48,8 +52,9 @@ def inspect(
     for line in audit_table(audit):
         print(line)
     if audit and audit[0].verdict == "does not fit":
-        better = ", ".join(a.name for a in audit[1:] if a.verdict == "fits") or "none of the others"
-        session.current().note(f"the geometry as stated does not fit the data; fits: {better}")
+        session.current().note(
+            f"the geometry as stated does not fit the data; {session.misfit(audit)}"
+        )
     if out is None:
         return
 

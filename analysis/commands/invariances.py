@@ -71,14 +71,13 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    session.require_out(options.out)
+    session.require_out(options.out, overwrite=options.overwrite)
     networks = options.networks()
     scene = options.scene(options.images, networks, pixels=options.patch)
     session.tell_departures(scene, [options.mas], networks)
-    differentiable = session.has_jacobian(
-        options.denoiser, networks, input=options.input, shape=scene.used_at
-    )
-    name, models = options.models(options.layers, "x", scene, networks, mas=options.mas)
+    loaded = options.load(scene, networks)
+    differentiable = session.has_jacobian(loaded)
+    models = options.models(loaded, options.layers, "x", scene, networks, mas=options.mas)
     for layer, model in models.items():
         if passing := model.wiretap.passing:
             session.current().note(
@@ -90,14 +89,15 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     from analysis.invariances.study import invariance_study
     from ctxai import InPlace
 
-    f = next(iter(models.values())).wiretap.f
-    scanner = scene.scanner(f, seed=options.seed, device=options.device)
+    scanner = scene.scanner(loaded.f, seed=options.seed, device=options.device)
+    f = session.among_neighbours(loaded.f, scene, scanner, options.mas)
+    models = session.models_among(models, f)
     if differentiable:
         _note_cost(options, models, InPlace(f, scanner.place, scanner.low_dose(options.mas)[0]))
     result = invariance_study(
         models,
         scanner,
-        denoiser=name,
+        denoiser=loaded.name,
         mas=options.mas,
         n=options.n,
         projected=options.projected,

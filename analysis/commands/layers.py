@@ -33,17 +33,15 @@ def layers(
             studies take.
         patch: Side of the patch in pixels; receptive fields are seen up to this size.
         input: What your denoiser takes and returns: hu, hu+1024, hu+1000, water, or
-            scale=S,offset=O.
+            scale=S,offset=O; with slices=3 beside it, neighbouring slices as channels.
         weights: Networks made by `ctxai train`, in place of those that come along.
     """
     from analysis import session
     from ctxai import Wiretap, taps
 
     session.require_count(patch, "--patch", most=4096)
-    f, name, _ = session.load_named(
-        denoiser, session.weight_set(weights), differentiable=False, input=input
-    )
-    found = taps(f, (patch, patch))
+    loaded = session.load_named(denoiser, session.weight_set(weights), input=input)
+    found = taps(loaded.f, (patch, patch))
     rows = [("layer", "z", "sees", "cut", "passes by")]
     for tap in found:
         together = f"; together: {tap.crossing}" if tap.crossing else ""
@@ -62,7 +60,8 @@ def layers(
         cells = (cell.ljust(width) for cell, width in zip(row, widths))
         print("  ".join(cells).rstrip())
     if len(found) == 2:
-        session.current().note(f"{name} has no layers inside: {Wiretap(f, 'input').obstacle}")
+        obstacle = Wiretap(loaded.f, "input").obstacle
+        session.current().note(f"{loaded.name} has no layers inside: {obstacle}")
 
 
 def _seen(field: tuple[int, int] | None, patch: int) -> str:

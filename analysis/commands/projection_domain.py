@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analysis.lesions.lesion import Lesion
     from analysis.runs.store import Study
     from analysis.scanner.slice_scanner import SliceScanner
-    from analysis.session import Scene
+    from analysis.session import Loaded, Scene
     from ctxai import WeightSet
 
 __all__ = ["PairOptions", "projection_domain"]
@@ -86,27 +86,30 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    out, networks = session.require_out(options.out), options.networks()
+    out, networks = (
+        session.require_out(options.out, overwrite=options.overwrite),
+        options.networks(),
+    )
 
     from analysis.lesions.lesion import Lesion
 
     Lesion(contrast=options.contrast, radius=options.radius)  # refuses one that is none
     exposures = session.require_mas(options.mas)
-    f, name, _ = session.load_named(
-        options.denoiser, networks, differentiable=True, input=options.input
-    )
     scene, full = _scene(options, networks, exposures, out)
     session.tell_departures(scene, exposures, networks)
+    loaded = options.load(scene, networks)
+    session.require_jacobian(loaded)
 
     from analysis.projection_domain.pair import Pair
     from analysis.projection_domain.study import projection_study
 
-    scanner = scene.scanner(f, seed=options.seed)
-    ybar, lesion = _other(options, networks, scene, scanner, exposures[0])
+    scanner = scene.scanner(loaded.f, seed=options.seed)
+    f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
+    ybar, lesion = _other(options, loaded, f, networks, scene, scanner)
     results = projection_study(
         f,
         Pair(scanner, ybar, progress=True),
-        denoiser=name,
+        denoiser=loaded.name,
         mas=exposures,
         full_mas=full,
         tolerance_hu=options.tolerance_hu,
@@ -134,7 +137,8 @@ def _scene(
         require_exposures(exposures, full if full is not None else point["high_mas"])
         images = session.draw_phantom(str(options.phantom), out, seed=options.seed, point=point)
     scene = options.scene(images, networks)
-    full = full if full is not None else scene.images.mas
+    if full is None:  # a phantom states none: it has no noise
+        full = scene.images.mas if options.images is not None else point["high_mas"]
     if full is None:
         raise DataError("the files state no exposure", where=images, remedy="give --full-mas")
     require_exposures(exposures, full)
@@ -148,7 +152,12 @@ def _scene(
 
 
 def _other(
-    options: PairOptions, networks: WeightSet, scene: Scene, scanner: SliceScanner, mas: float
+    options: PairOptions,
+    loaded: Loaded,
+    f: Callable[[Tensor], Tensor],
+    networks: WeightSet,
+    scene: Scene,
+    scanner: SliceScanner,
 ) -> tuple[Tensor, Lesion | None]:
     """The anatomy that y is compared with, and the lesion that it adds, if it does."""
     from analysis import session
@@ -159,13 +168,14 @@ def _other(
     if options.other == "lesion":
         lesion = Lesion(contrast=options.contrast, radius=options.radius, place=middle_of(grid))
         return scanner.y + lesion.on(grid), lesion
-    _, models = session.models_for(
-        options.denoiser, ["output"], "y", out=options.out.expanduser(), weights=networks,
-        input=options.input, scene=scene, mas=mas,
+    models = session.models_for(
+        loaded, ["output"], "y", out=options.out.expanduser(), weights=networks, scene=scene,
+        mas=options.mas[0],
     )  # fmt: skip
+    model = session.models_among(models, f)["output"]
     # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
     drawn = sample_targets(
-        models["output"], scanner, mas=mas, n=options.sample + 1, seed=options.seed
+        model, scanner, mas=options.mas[0], n=options.sample + 1, seed=options.seed
     )
     return drawn[options.sample - 1], None
 

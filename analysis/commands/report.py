@@ -16,7 +16,8 @@ def report(out: Positional[Path], *, dicom: bool = False, figures: bool = False)
 
     Args:
         out: Folder of a run of demo, invariances, target-domain or projection-domain.
-        dicom: Also write every image as a derived DICOM series, below OUT/dicom.
+        dicom: Also write all images as derived DICOM series, a stack a kind, and differences and
+            spreads as parametric maps, below OUT/dicom; this needs the package highdicom.
         figures: Also write the figures as SVG and PNG, in OUT/figures.
     """
     from analysis import session
@@ -25,6 +26,11 @@ def report(out: Positional[Path], *, dicom: bool = False, figures: bool = False)
     read_record(out)
     session.require_out(out)
     read_record(out)  # again: a run that was killed while it published may have been published now
+
+    if dicom:
+        from analysis.report.maps import require_highdicom
+
+        require_highdicom()
 
     from analysis.report.page import write_report
 

@@ -19,7 +19,9 @@ def simulate(
     scan: Annotated[Positional[Path | None], arg(metavar="SCAN")] = None,
     *,
     images: Annotated[Path | None, arg(metavar="DIR")] = None,
+    series: str = "",
     out: Annotated[Path, arg(metavar="DIR")],
+    overwrite: bool = False,
     mas: tuple[float, ...] = (),
     dose_fraction: tuple[float, ...] = (),
     seed: int = 1,
@@ -36,7 +38,8 @@ def simulate(
     Of a scan: the noise that an exposure adds is drawn for every ray of the detector before
     anything is rebinned, from the quanta that the files state (PhotonStatistics; where they are
     missing, those of the tube model, and a note says so). It depends on the seed and the ray alone,
-    so that the same command gives the same bytes with any number of threads.
+    so that the same command gives the same bytes with any number of threads. A scan whose geometry
+    does not fit its data is refused, as by `ctxai recon`.
 
     Of images: one rotation a slice, about the middle of the image. The slice is projected, its rays
     get the noise that they lack at the lower exposure, and what becomes of that noise in the image
@@ -60,7 +63,10 @@ def simulate(
         scan: Folder of one DICOM-CT-PD series, one file a view. Or give --images.
         images: High-dose CT images instead of a scan: a folder with one DICOM series, or a NIfTI
             (.nii, .nii.gz) or NRRD (.nrrd) file in HU.
-        out: Folder for the results; earlier results of the same name are replaced.
+        series: Of images: number, UID or description of the DICOM series to take, where a folder
+            holds several.
+        out: Folder for the results, new or empty.
+        overwrite: Replace the results of an earlier run in OUT; files that are of no run stay.
         mas: Exposures to simulate, in mAs a turn; none above the scan's or the images' own.
         dose_fraction: Exposures as parts of the own one, above 0 and at most 1.
         seed: Seed of the noise.
@@ -84,22 +90,26 @@ def simulate(
     for name, value in (("--kvp", kvp), ("--image-mas", image_mas)):
         if images is None and value is not None:
             raise DataError("this is for images: a projection scan states its own", where=name)
+    if images is None and series:
+        raise DataError("this is for images: a folder holds one projection scan", where="--series")
     if images is not None and projections:
         raise DataError("images have no projections to write", where="--projections")
     session.require_count(seed, "--seed", least=0)
     options.check()
     session.require_device(options.device)
-    out = session.require_out(out)
+    out = session.require_out(out, overwrite=overwrite)
     asked = {
         "out": out, "mas": exposures, "dose_fraction": list(dose_fraction),
         "electronic_noise": electronic_noise,
     }  # fmt: skip
     if images is not None:
         found = session.open_images(
-            images, kvp=kvp, image_mas=image_mas, options=options,
+            images, series=series, kvp=kvp, image_mas=image_mas, options=options,
             electronic_noise=electronic_noise, seed=seed,
         )  # fmt: skip
-        _of_images(found, exposures, dose_fraction, out, asked | {"images": images})
+        _of_images(
+            found, exposures, dose_fraction, out, asked | {"images": images, "series": series}
+        )
     elif scan is not None:
         _of_scan(
             scan, exposures, dose_fraction, out, seed=seed, projections=projections,
@@ -120,23 +130,30 @@ def _of_scan(
 ) -> None:
     from analysis import session
 
-    found = session.open_scan(scan)
+    stated = session.open_scan(scan, position=options.patient_position)
 
     from analysis.projections.doses import dose_levels, simulate_dose
     from analysis.projections.slice_figures import doses_figure
     from analysis.projections.slices import plan_slices
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
-    levels = dose_levels(
-        found, mas, dose_fraction, seed=seed, electronic_noise=asked["electronic_noise"]
+    noise = {"seed": seed, "electronic_noise": asked["electronic_noise"]}
+    levels = dose_levels(stated, mas, dose_fraction, **noise)
+    plan = plan_slices(stated, options)  # refuses what cannot be, before any pixel is read
+    found, audit = session.true_scan(stated, scan, options.geometry)
+    if found is not stated:
+        plan, levels = plan_slices(found, options), dose_levels(found, mas, dose_fraction, **noise)
+    seconds = plan.seconds(found) * len(levels)
+    at = ", ".join(f"{level.scan.mas:.4g}" for level in levels)
+    session.current().note(
+        f"{plan.describe()}, at {at} mAs each; about {session.duration(seconds)}"
     )
-    plan = plan_slices(found, options)
     with run_folder(out) as folder:
         study = simulate_dose(found, levels, plan, folder, seed=seed, projections=projections)
         write_atomic(folder / "overview.png", doses_figure(study.pictures, plan))
         write_csv(folder / "metrics.csv", study.metrics)
         record = session.scan_record(
-            found, plan, command="simulate", scan=scan, projections=projections, **asked
+            found, plan, audit, command="simulate", scan=scan, projections=projections, **asked
         )
         write_json(folder / "run.json", {**record, "seed": seed, "exposures": study.levels})
     for level in study.levels:
@@ -155,10 +172,15 @@ def _of_images(
 ) -> None:
     import numpy as np
 
+    from analysis import session
     from analysis.projections.slice_figures import doses_figure
     from recon.storage import run_folder, write_atomic, write_csv, write_json
 
     levels = found.levels(mas, dose_fraction)
+    at = ", ".join(f"{np.median(level):.4g}" for level in levels.values())
+    session.current().note(
+        f"{len(found.images)} slices, window {found.options.window}, at {at} mAs each"
+    )
     middle = len(found.images) // 2
     pictures, metrics = [("as given", found.images.hu[middle])], []
     with run_folder(out) as folder:

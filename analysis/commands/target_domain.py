@@ -46,22 +46,24 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     from analysis import session
 
     options.check()
-    session.require_out(options.out)
+    session.require_out(options.out, overwrite=options.overwrite)
     networks = options.networks()
     exposures = session.require_mas(options.mas)
     scene = options.scene(options.images, networks, pixels=options.patch)
     session.tell_departures(scene, exposures, networks)
-    name, models = options.models(("output",), "y", scene, networks, mas=exposures[0])
+    loaded = options.load(scene, networks)
+    models = options.models(loaded, ("output",), "y", scene, networks, mas=exposures[0])
 
     from analysis.target_domain.study import target_domain_study
 
-    model = models["output"]
-    scanner = scene.scanner(model.wiretap.f, seed=options.seed, device=options.device)
+    scanner = scene.scanner(loaded.f, seed=options.seed, device=options.device)
+    f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
+    model = session.models_among(models, f)["output"]
     results = [
         target_domain_study(
             model,
             scanner,
-            denoiser=name,
+            denoiser=loaded.name,
             mas=mas,
             sampled_at=exposures[0],
             n=options.n,

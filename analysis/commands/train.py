@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from recon import DataError
+
+if TYPE_CHECKING:
+    from ctxai import WeightSet
 
 __all__ = ["train"]
 
@@ -23,6 +26,7 @@ def train(
     steps: int | None = None,
     slices: int | None = None,
     images: Annotated[Path | None, arg(metavar="DIR")] = None,
+    series: str = "",
     mas: float | None = None,
     seed: int = 1,
 ) -> None:
@@ -51,7 +55,7 @@ def train(
         denoiser: Your own denoiser as path/to/module.py:factory, or in another form that the
             studies take.
         input: What your denoiser takes and returns: hu, hu+1024, hu+1000, water, or
-            scale=S,offset=O.
+            scale=S,offset=O; with slices=3 beside it, neighbouring slices as channels.
         layers: Layers of your denoiser: numbers of convolution blocks from 1, dotted module names,
             or output.
         sampler: What your denoiser gets: flow (flow matching in pixel space) or cinn (VAE + cINN);
@@ -67,6 +71,8 @@ def train(
             images of a patient at two doses, as in LDCT-and-Projection-data ('Full Dose Images',
             'Low Dose Images') or as `ctxai simulate` leaves them (mas-010, mas-100). A fifth of the
             patients is held out.
+        series: With --denoiser, number, UID or description of the series to take, where the folder
+            holds several.
         mas: With --denoiser, the exposure of the scans that samplers are trained for, in mAs; 10 by
             default. With --preset, which of several simulated exposures is the low dose; the lowest
             by default.
@@ -94,6 +100,8 @@ def train(
         )  # fmt: skip
     if mas is not None and images is None:
         raise DataError("a low dose of which images", where="--mas", remedy="give --images")
+    if series and (images is None or denoiser is None):
+        raise DataError("a series of which images", where="--series", remedy="give --images")
     if images is not None:
         require_there(images)
     if denoiser is not None:
@@ -115,19 +123,27 @@ def train(
         weights = train_all(out, seed=seed)
         print(weights.folder / "manifest.json")
         return
-    scan = {} if images is None else _scan_of(images, mas=mas, seed=seed)
+    networks = session.weight_set(None)
+    scan = {} if images is None else _scan_of(images, series, networks, mas=mas, seed=seed)
+    shape = scan["scene"].used_at if scan else None
+    loaded = session.load_named(denoiser, networks, input=input, shape=shape)
     for domain in ("x", "y"):
-        session.models_for(denoiser, layers, domain, out=out, sampler=sampler, input=input, **scan)
+        session.models_for(
+            loaded, layers, domain, out=out, sampler=sampler, weights=networks, **scan
+        )
     trained = out / "trained"
     print(trained if trained.exists() else "nothing to train: the samplers of these come along")
 
 
-def _scan_of(images: Path, *, mas: float | None, seed: int) -> dict[str, Any]:
+def _scan_of(
+    images: Path, series: str, networks: WeightSet, *, mas: float | None, seed: int
+) -> dict[str, Any]:
     """What samplers are trained for, and which slices they learn from, of a series."""
     from analysis import session
 
-    networks = session.weight_set(None)
-    scene = session.open_scene(images, number=None, roi=None, kvp=None, weights=networks, own=True)
+    scene = session.open_scene(
+        images, series=series, number=None, roi=None, kvp=None, weights=networks, own=True
+    )
     exposure = session.working_point(networks)["mas"] if mas is None else mas
     session.require_mas([exposure])
     anatomies = session.learnt_from(scene, seed=seed)

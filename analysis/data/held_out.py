@@ -54,16 +54,19 @@ class HeldOut(ScannedPatches):
         The low-dose patches with their surroundings [HU].
     place : Window
         The patches in them.
+    shares : tuple of float
+        Part of the noise's variance that further scans of each vary by.
     """
 
     scans: Tensor
     place: Window
+    shares: tuple[float, ...]
 
     @classmethod
     def alone(cls, x: Tensor, y: Tensor, redrawn: Tensor) -> HeldOut:
         """Patches with nothing around them."""
         shape = tuple(x.shape[1:])
-        return cls(x, y, redrawn, x, Window(0, 0, shape, shape))
+        return cls(x, y, redrawn, x, Window(0, 0, shape, shape), (1.0,) * len(x))
 
 
 def phantom_scanners(
@@ -90,7 +93,10 @@ def phantom_scanners(
         slices, seed=derived_seed(seed, "held out"), point=point, noise_free=True,
         progress=progress,
     )  # fmt: skip
-    series = _Slices(y.numpy(), point.grid.spacing, [point.slice_thickness_mm] * slices, point.kvp)
+    series = _Slices(
+        y.numpy(), point.grid.spacing, [point.slice_thickness_mm] * slices,
+        [float("nan")] * slices, point.kvp,
+    )  # fmt: skip
     return _scanners(series, images, seed=seed, point=point, device=device)
 
 
@@ -113,7 +119,7 @@ def real_scanners(
     found = load_slices(folder)
     if found.kvp is None:
         raise DataError("the files state no tube voltage", where=folder)
-    series = _Slices(found.hu, found.spacing, found.thicknesses, found.kvp)
+    series = _Slices(found.hu, found.spacing, found.thicknesses, found.exposures, found.kvp)
     point = replace(point, spacing_mm=min(found.spacing))
     return _scanners(series, images, seed=seed, point=point, device=device)
 
@@ -131,7 +137,7 @@ def scan_patches(
     Patches with less noise than `least_noise` [HU], the rms over pixels of the standard deviation
     over draws, are passed over.
     """
-    x, y, redrawn, scans, place = [], [], [], [], None
+    x, y, redrawn, scans, shares, place = [], [], [], [], [], None
     for scanner in scanners:
         scan = scanner.low_dose(mas, seed=seed)[0]
         if least_noise:
@@ -140,6 +146,7 @@ def scan_patches(
                 continue
         place = scanner.place
         scans.append(scan)
+        shares.append(scanner.added_share(mas))
         x.append(place.of(scan))
         y.append(scanner.y)
         redrawn.append(place.of(scanner.redraw(draws, seed, mas=mas)))
@@ -148,7 +155,10 @@ def scan_patches(
             "no patch has so much noise", where="least_noise", got=f"{least_noise:g} HU",
             remedy="ask for more patches or for a lower exposure",
         )  # fmt: skip
-    return HeldOut(torch.stack(x), torch.stack(y), torch.stack(redrawn), torch.stack(scans), place)
+    return HeldOut(
+        torch.stack(x), torch.stack(y), torch.stack(redrawn), torch.stack(scans), place,
+        tuple(shares),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,7 @@ class _Slices:
     hu: np.ndarray
     spacing: tuple[float, float]
     thicknesses: Sequence[float] | np.ndarray
+    exposures: Sequence[float] | np.ndarray  # NaN for slices without noise [mAs]
     kvp: float
 
 
@@ -175,6 +186,7 @@ def _scanners(
             slice_thickness=float(series.thicknesses[number]),
             patch_grid=grid,
             context_grid=_around(grid),
+            image_mas=own if np.isfinite(own := float(series.exposures[number])) else None,
             seed=seed,
             image=image,
             device=device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from ctxai import InvarianceModel, NearNull, PlacedModel, near_null, project_to_
 from ..numbers import rms, sample_sd
 from ..scanner.slice_scanner import derived_seed
 from ..training.completeness import completeness
+from .calibration import spread_error
 from .statistics import LatentFigures, deviation_by_scale, latent_figures, noise_power_ratio
 from .verdict import Evidence
 
@@ -35,6 +37,7 @@ class Reference:
     count: int
     tolerance: float  # [HU]
     pulled: int = 0  # of the count
+    sd_error: float = 0.0  # relative standard error of the sd
 
     @property
     def converged(self) -> bool:
@@ -102,7 +105,7 @@ class LayerEvidence:
         """Evidence about one set of samples (n, H, W) [HU]."""
         found = self._near(images[:_DEVIATIONS], draws=1)
         varied = len(images) > 1  # one sample has no spread
-        power, ratio = (), None
+        power, ratio, error = (), None, 0.0
         if varied and len(self.redrawn) > 1:
             power = tuple(noise_power_ratio(images, self.redrawn).tolist())
         reference = self.reference if varied and projected else None
@@ -111,6 +114,7 @@ class LayerEvidence:
             pulled = reference.pulled
         elif reference is not None and reference.sd:
             ratio = float(rms(sample_sd(images))) / reference.sd
+            error = ratio * math.hypot(spread_error(images), reference.sd_error)
         return Evidence(
             energy=float(found.energy.mean()),
             gain=float(found.gain.square().mean().sqrt()),
@@ -121,6 +125,7 @@ class LayerEvidence:
             count=len(found.energy),
             noise_power=power,
             sd_ratio=ratio,
+            sd_ratio_error=error,
             reference_pulled=pulled,
             reference_count=reference.count if reference is not None else 0,
             active=self.active,
@@ -148,5 +153,6 @@ class LayerEvidence:
         )  # fmt: skip
         sd = float(rms(sample_sd(result.x[:, 0])))
         return Reference(
-            sd, float(result.residual.median()), len(starts), tolerance, int(result.pulled.sum())
-        )
+            sd, float(result.residual.median()), len(starts), tolerance,
+            int(result.pulled.sum()), spread_error(result.x[:, 0]),
+        )  # fmt: skip

@@ -22,7 +22,9 @@ __all__ = [
     "latent_figures",
     "miss_relative_to_sd",
     "noise_power_ratio",
+    "parts_by_scale",
     "rank_histogram",
+    "without_noise",
 ]
 
 BANDS = ((0.0, 0.06), (0.06, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.5))
@@ -107,6 +109,43 @@ def deviation_by_scale(deviations: Tensor) -> dict[str, float]:
         name: float(power[(radius >= low) & (radius < high)].sum().sqrt())
         for name, (low, high) in SCALES.items()
     }
+
+
+def parts_by_scale(images: Tensor) -> dict[str, Tensor]:
+    """Images (..., H, W) parted by `SCALES`: three that add up to each.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity.statistics import parts_by_scale
+    >>> parts = parts_by_scale(torch.full((8, 8), 3.0))
+    >>> {name: round(float(part.abs().max()), 3) for name, part in parts.items()}
+    {'noise': 0.0, 'tissue': 0.0, 'organ': 3.0}
+    """
+    rows, cols = images.shape[-2:]
+    radius = torch.hypot(torch.fft.fftfreq(rows)[:, None], torch.fft.fftfreq(cols)[None, :])
+    spectrum = torch.fft.fft2(images.double().cpu())
+    return {
+        name: torch.fft.ifft2(spectrum * ((radius >= low) & (radius < high))).real.to(images)
+        for name, (low, high) in SCALES.items()
+    }
+
+
+def without_noise(images: Tensor) -> Tensor:
+    """Images (..., H, W) without what is finer than tissue, the first of `SCALES`.
+
+    The patch is taken as periodic.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.fidelity.statistics import without_noise
+    >>> checkers = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1.0
+    >>> float(without_noise(checkers + 5.0).sub(5.0).abs().max()) < 1e-5
+    True
+    """
+    parts = parts_by_scale(images)
+    return parts["tissue"] + parts["organ"]
 
 
 def joint_rank(truth: Tensor, samples: Tensor) -> float:

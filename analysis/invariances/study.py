@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ctxai import REDRAWS, Model, PlacedModel, draw
 from recon import DataError
 
+from ..fidelity.calibration import coverage_error
 from ..fidelity.evidence import LayerEvidence
 from ..fidelity.verdict import SampleNumbers, judge_invariances
 from ..numbers import Spread, apply, coverage, rms, sample_sd
@@ -102,7 +103,8 @@ def invariance_study(
     if not differentiable:
         tolerance_hu = tolerance = None
     work = _Work(
-        scanned, scanner.place.of(scans), seam_weight(scanner), Spread.of(distance),
+        scanned, scanner.place.of(scans), seam_weight(scanner),
+        scanner.added_share(mas), Spread.of(distance),
         tolerance_hu, tolerance, differentiable, seed, progress,
     )  # fmt: skip
     return InvarianceResult(
@@ -142,6 +144,7 @@ class _Work:
     scanned: Scanned
     scans: Tensor  # of the same anatomy, in the patch
     weight: Tensor  # of the patch, at its border
+    share: float  # of the noise's variance that scans vary by
     reference: Spread
     tolerance_hu: float | None
     tolerance: float | None
@@ -169,7 +172,7 @@ class _Work:
 
     def _placed(self, model: Model) -> PlacedModel:
         """A sampler with its denoiser in the scan."""
-        return PlacedModel(model.told_of(self.scans), self.scanned.f, self.weight)
+        return PlacedModel(model.told_of(self.scans, self.share), self.scanned.f, self.weight)
 
     def _sets(
         self,
@@ -212,6 +215,7 @@ class _Work:
             Spread.of(distance),
             self.reference,
             covered=coverage(images, scanned.x),
+            covered_error=coverage_error(images),
             tolerance_hu=tolerance if at_output else None,
             feature_ratio=None if at_output else ratio,
             feature_limit=1.0 if at_output else tolerance or 1.0,

@@ -36,6 +36,7 @@ __all__ = [
     "DETECTED",
     "Pair",
     "band_edges",
+    "change_detectability",
     "components",
     "ray_detectability",
     "threshold",
@@ -200,11 +201,16 @@ def ray_detectability(scanner: SliceScanner, ybar: Tensor, mas: float) -> np.nda
         If the ȳ do not lie on the patch's grid.
     """
     _require_on_grid(ybar, (len(ybar), *scanner.patch_grid.shape))
-    found = np.empty(len(ybar))
-    for first in chunks(len(ybar), None, scanner.chunk):
-        part = ybar[first : first + scanner.chunk].to(scanner.y)
-        change = (part.clamp(min=AIR_HU) - scanner.y) * (scanner.mu_water / 1000.0)
-        shift = scanner.patch_operator(change)[..., scanner.crossing]
+    return change_detectability(scanner, ybar.to(scanner.y).clamp(min=AIR_HU) - scanner.y, mas)
+
+
+def change_detectability(scanner: SliceScanner, change: Tensor, mas: float) -> np.ndarray:
+    """Ideal d' of the rays for each of many changes (n, H, W) [HU] of the patch: (n,)."""
+    _require_on_grid(change, (len(change), *scanner.patch_grid.shape))
+    found = np.empty(len(change))
+    for first in chunks(len(change), None, scanner.chunk):
+        part = change[first : first + scanner.chunk].to(scanner.y)
+        shift = scanner.patch_operator(part * (scanner.mu_water / 1000.0))[..., scanner.crossing]
         energy, parts = shift.double().square(), variance_across(scanner, shift)
         found[first : first + len(part)] = _ideal(energy, parts, mas)
     return found

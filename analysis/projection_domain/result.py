@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..fidelity.verdict import Kind, Verdict
 from ..lesions.lesion import Lesion
 from ..runs.scanned import Scanned
 from .readers import HiddenLesion, Reading, Stage, exceeds
+from .yardstick import Yardstick
 
 __all__ = ["PairResult"]
 
@@ -31,6 +33,7 @@ class PairResult:
     tolerance_curve: np.ndarray  # τ [HU], and d' of the whole in image and output, (3, n)
     detected_at_mas: dict[str, str]  # by stage: where the whole is detected, or "<1" or ">full"
     nonlinearity: float
+    yardstick: Yardstick  # d' in the rays of parts of ȳ - y, and of two high-dose scans of y
     readings: list[Reading]  # of human-like observers, if they were asked
     recovery: dict[Stage, float]  # share of the lesion's contrast that its core shows
     hidden: HiddenLesion | None
@@ -69,8 +72,13 @@ class PairResult:
 
     @property
     def human_below_ideal(self) -> bool:
-        """Whether no human-like observer is above the ideal one of the rays."""
-        return not any(exceeds(reading.seen, self.stages[1, 0]) for reading in self.readings)
+        """Whether no human-like observer is above the ideal one of the rays.
+
+        Draws of a y with noise of its own vary by what is added to it alone: the ideal observer of
+        such draws is as much better.
+        """
+        best = float(self.stages[1, 0]) / math.sqrt(self.scanned.scan["added_share"])
+        return not any(exceeds(reading.seen, best) for reading in self.readings)
 
     @property
     def verdict(self) -> Verdict:
@@ -82,4 +90,5 @@ class PairResult:
         }
         who = max(lost, key=lambda kind: lost[kind])
         kind: Kind = who if lost[who] > _LITTLE else "not_lost"
-        return Verdict(kind, self.inequality_holds and self.human_below_ideal)
+        right = self.inequality_holds and self.human_below_ideal
+        return Verdict(kind, right, colour="green" if right else "red")

@@ -24,6 +24,7 @@ from ..runs.scanned import Scanned
 from .pair import Pair, threshold, threshold_of_rays
 from .readers import Reading, Stage, hide_lesion, read_images, recover_contrast
 from .result import PairResult
+from .yardstick import measure_yardstick
 
 __all__ = ["TOLERANCES_HU", "projection_study", "require_exposures"]
 
@@ -172,6 +173,9 @@ def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
         nonlinearity=pair.nonlinearity(f, x),
         readings=readings,
         recovery=recovery,
+        yardstick=measure_yardstick(
+            pair.scanner, (scanned.y.cpu() + pair.change[0])[None], mas, seed=asked["seed"]
+        ),
         hidden=None if lesion is None else hide_lesion(f, pair, x, mas),
         **asked,
     )

@@ -13,7 +13,7 @@ from .noise import metric_rows
 if TYPE_CHECKING:
     from recon import AuditLine, Scan
 
-__all__ = ["audit_table", "scan_figure", "scan_metrics"]
+__all__ = ["audit_table", "exposure_words", "scan_figure", "scan_metrics"]
 
 _ACCENT = "#b3541e"
 _MOST_VIEWS = 2000  # drawn of a scan: more than there are pixels
@@ -35,6 +35,11 @@ def audit_table(audit: Sequence[AuditLine]) -> list[str]:
     ]
 
 
+def exposure_words(scan: Scan) -> str:
+    """Exposure of a scan in words, "not stated" where its files do not."""
+    return f"{scan.mas:.4g} mAs" if np.isfinite(scan.mas) else "not stated"
+
+
 def scan_metrics(scan: Scan, audit: Sequence[AuditLine] = ()) -> list[dict[str, str]]:
     """Numbers of a scan, and of its geometry audit, with their units, a row each."""
     g = scan.geometry
@@ -47,14 +52,17 @@ def scan_metrics(scan: Scan, audit: Sequence[AuditLine] = ()) -> list[dict[str, 
         ("z_first", float(g.z[0]), "mm", "height of the focal centre at the first view"),
         ("z_last", float(g.z[-1]), "mm", "height of the focal centre at the last view"),
         ("focal_spot_states", int(g.states.max()) + 1, "", "states that follow each other"),
-        ("mas", scan.mas, "mAs", "tube current × rotation time, mean of all views"),
-        ("effective_mas", scan.effective_mas, "mAs", "mas over pitch"),
-        ("mas_least", float(scan.exposures.min()), "mAs", "least of the views"),
-        ("mas_most", float(scan.exposures.max()), "mAs", "most of the views"),
         ("quanta_at_centre", float(np.median(centre)), "quanta", "N0, median of the views"),
         ("quanta_at_edge", float(np.median(edge)), "quanta", "N0, median of the views"),
         ("mu_water", scan.mu_water, "1/mm", "attenuation of water"),
     ]
+    if np.isfinite(scan.mas):
+        values += [
+            ("mas", scan.mas, "mAs", "tube current × rotation time, mean of all views"),
+            ("effective_mas", scan.effective_mas, "mAs", "mas over pitch"),
+            ("mas_least", float(scan.exposures.min()), "mAs", "least of the views"),
+            ("mas_most", float(scan.exposures.max()), "mAs", "most of the views"),
+        ]
     if scan.ctdi_vol is not None:
         values.append(("ctdi_vol", scan.ctdi_vol, "mGy", "dose index, as stated"))
     values += [
@@ -102,10 +110,12 @@ def scan_figure(scan: Scan) -> bytes:
     path.set_title(f"{g.focal_spot}, pitch {g.pitch:.3g}, table {g.table_direction}", fontsize=9)
     path.legend(fontsize=7)
 
-    exposure.plot(views, scan.exposures[views], color=INK, lw=1)
-    exposure.axhline(scan.mas, color=_ACCENT, lw=1, ls="--")
-    exposure.set(xlabel="view", ylabel="mAs a turn", ylim=(0, None))
-    exposure.set_title(f"exposure, mean {scan.mas:.4g} mAs", fontsize=9)
+    exposure.set(xlabel="view", ylabel="mAs a turn")
+    exposure.set_title(f"exposure, {exposure_words(scan)}", fontsize=9)
+    if np.isfinite(scan.mas):
+        exposure.plot(views, scan.exposures[views], color=INK, lw=1)
+        exposure.axhline(scan.mas, color=_ACCENT, lw=1, ls="--")
+        exposure.set_ylim(0, None)
 
     image = quanta.imshow(
         scan.photons[views], aspect="auto", cmap="viridis", norm=LogNorm(), interpolation="nearest",

@@ -1,16 +1,19 @@
 """What is in a run, for other programs: images as DICOM series, figures as SVG and PNG.
 
-Stacks of samples are zarr as they are (``samples.zarr``); here each image becomes a CT series of
-its own, placed where it lies in the patient, and each figure of the report a file.
+Stacks of samples are zarr as they are (``samples.zarr``); here each kind of images becomes a CT
+series, placed where it lies in the patient, each difference and spread a parametric map, and each
+figure of the report a file.
 """
 
 from __future__ import annotations
 
+import datetime
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
 from tqdm import tqdm
 
 from recon import CTImages, DataError, read_images, write_series
@@ -18,6 +21,7 @@ from recon.storage import digest_files, run_folder, write_atomic
 
 from ..figures.drawing import FORMS
 from ..runs.store import Run, Study, mas_label, read_run
+from .maps import DIFFERENCES, map_file, maps, require_highdicom
 from .pictures import of_study
 
 __all__ = ["export_dicom", "export_figures", "patch_corner"]
@@ -53,15 +57,17 @@ def export_figures(out: str | Path) -> list[Path]:
 
 
 def export_dicom(out: str | Path) -> list[Path]:
-    """Write every image of a run as a derived DICOM series below ``out/dicom``.
+    """Write the images of a run below ``out/dicom`` as derived DICOM series, one stack a kind.
 
-    One image is one series, ``STUDY/NAME/slice-001.dcm`` or ``STUDY/NAME/SAMPLE/slice-001.dcm``,
-    because samples lie at one and the same place. Each refers to the slice that was studied: to
-    that of the run's input where the files are still there and the same, so that study and frame of
-    reference are those of the run's low-dose series, and otherwise to the low-dose slice itself.
-    CT numbers are rounded to whole HU, as in every CT series; samples.zarr has them in full.
+    All images of one kind, such as the sampled ȳ, are slices of one series ``STUDY/NAME``, numbered
+    as the samples are, at one and the same place in the patient; scans of one sample follow each
+    other. Differences and standard deviations are Parametric Map files, ``STUDY/maps/NAME.dcm``.
+    Each refers to the slice that was studied: to that of the run's input where the files are still
+    there and the same, so that study and frame of reference are those of the run's low-dose series,
+    and otherwise to the low-dose slice itself. CT numbers are rounded to whole HU, as in every CT
+    series; maps and samples.zarr have them in full.
 
-    A run that is missing or broken is a `DataError`.
+    A run that is missing or broken, or a missing highdicom, is a `DataError`.
 
     Parameters
     ----------
@@ -73,29 +79,50 @@ def export_dicom(out: str | Path) -> list[Path]:
     list of Path
         The files.
     """
+    require_highdicom()
     run, names = read_run(out), []
-    jobs = [(study, *job) for study in run.studies for job in _images(study)]
     sources = {study.name: _source(run, study) for study in run.studies}
+    made = datetime.datetime.fromtimestamp((run.folder / "run.json").stat().st_mtime)
+    jobs = [(study, *job) for study in run.studies for job in _stacks(study)]
     with run_folder(out) as folder:
-        for study, array, name, image in tqdm(jobs, desc="DICOM series", unit="image", leave=False):
-            source, patch = sources[study.name], study.facts["patch"]
-            scan = study.facts.get("scan", {})
-            low_dose = array in _LOW_DOSE or array.startswith("layer-")  # x̄ and f(x̄)
-            at = f", {study.mas:g} mAs" if low_dose else ""
-            [path] = write_series(
-                folder / "dicom" / study.name / name,
-                image[None],
-                like=source,
-                spacing=tuple(patch["spacing_mm"]),
-                positions=[patch_corner(study, source)],
-                series_description=f"{study.denoiser}, {name}{at}"[:64],
-                kvp=scan.get("kvp"),
-                mas=study.mas if low_dose else None,
-                kernel=str(scan.get("window", ""))[:16] if low_dose else "",
-                uid_seed=f"{study.name}/{name}",
-            )
-            names.append(path.relative_to(folder))
+        for study, name, images in tqdm(jobs, desc="DICOM series", unit="stack", leave=False):
+            files = _write_stack(folder, study, name, images, sources[study.name])
+            names += [path.relative_to(folder) for path in files]
+        for study in run.studies:
+            place = folder / "dicom" / study.name
+            if not (place / "y").exists():
+                continue
+            below = dcmread(place / "y" / "slice-001.dcm")
+            for name, kind, frames in maps(study):
+                path = place / "maps" / f"{name.replace('/', '-')}.dcm"
+                about = f"{study.denoiser}, {name}"
+                content = map_file(
+                    frames, below, name=about, kind=kind, made=made, uid_seed=study.name
+                )
+                names.append(write_atomic(path, content).relative_to(folder))
     return [Path(out) / name for name in names]
+
+
+def _write_stack(
+    folder: Path, study: Study, name: str, images: np.ndarray, source: CTImages
+) -> list[Path]:
+    """Write one stack of images (n, H, W) [HU] as a series."""
+    scan = study.facts.get("scan", {})
+    low_dose = name in _LOW_DOSE or name.startswith("layer-")  # x̄ and f(x̄)
+    at = f", {study.mas:g} mAs" if low_dose else ""
+    return write_series(
+        folder / "dicom" / study.name / name,
+        images,
+        like=source,
+        spacing=tuple(study.facts["patch"]["spacing_mm"]),
+        slice_thickness=source.slice_thickness,
+        positions=np.tile(patch_corner(study, source), (len(images), 1)),
+        series_description=f"{study.denoiser}, {name}{at}"[:64],
+        kvp=scan.get("kvp"),
+        mas=study.mas if low_dose else None,
+        kernel=str(scan.get("window", ""))[:16] if low_dose else "",
+        uid_seed=f"{study.name}/{name}",
+    )
 
 
 def patch_corner(study: Study, source: CTImages) -> np.ndarray:
@@ -120,18 +147,12 @@ def patch_corner(study: Study, source: CTImages) -> np.ndarray:
     return source.positions[0] + along_x * towards[0] + along_y * towards[1]
 
 
-def _images(study: Study) -> Iterator[tuple[str, str, np.ndarray]]:
-    """All images on the patch's pixels: array, name, and image.
-
-    Samples and noise draws are counted from 1.
-    """
+def _stacks(study: Study) -> Iterator[tuple[str, np.ndarray]]:
+    """All images on the patch's pixels, a stack (n, H, W) a kind; differences are maps instead."""
     shape = tuple(study.facts["patch"]["shape"])
     for name, array in study.arrays.items():
-        if array.ndim < 2 or array.shape[-2:] != shape or name == "slice":
-            continue
-        for index in np.ndindex(array.shape[:-2]):
-            place = "-".join(f"{number + 1:03d}" for number in index)
-            yield name, f"{name}/{place}" if place else name, array[index]
+        if array.ndim >= 2 and array.shape[-2:] == shape and name not in ("slice", *DIFFERENCES):
+            yield name, array.reshape(-1, *shape)
 
 
 def _source(run: Run, study: Study) -> CTImages:

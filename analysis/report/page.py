@@ -1,7 +1,8 @@
 """The report of a run: one HTML file that holds its pictures and needs nothing else.
 
-It is made from run.json, metrics.csv and samples.zarr alone. What was asked, what was done, the
-answer, how sure it is and how to repeat it come first, then the viewer, the pictures, the numbers.
+It is made from run.json, metrics.csv and samples.zarr alone. The answer comes first, in a sentence,
+three images and four bars; then a list of what follows: the viewer, the verdicts and their reasons,
+pictures, numbers, what was done with which networks, and how to repeat it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from markupsafe import Markup
 from recon.storage import write_atomic
 
 from .. import viewer
+from ..runs.order import capital
 from ..runs.store import Run, Study, read_run
 from . import pictures
+from .answer import answer
 from .html import fill, look
+from .networks import networks_used, recipes_used
 from .pair_words import stage_table
 from .summary import side, summary
 
@@ -46,27 +50,38 @@ def write_report(out: str | Path) -> Path:
 
 
 def render(run: Run) -> str:
-    """HTML of a run; the scene of a study is not shown again after a study of the same scan."""
-    shown: list[tuple[Study, list[pictures.Picture]]] = []
-    before = None
+    """HTML of a run; the scene of a study is not shown again for another study of the same scan."""
+    drawn: list[tuple[Study, list[pictures.Picture]]] = []
+    before = set()
     for study in run.studies:
         scan = study.denoiser, study.mas
-        shown.append((study, pictures.of_study(study, scene=scan != before)))
-        before = scan
+        drawn.append((study, pictures.of_study(study, scene=scan not in before)))
+        before.add(scan)
     return fill(
         "page.html",
         record=run.record,
         configuration=json.dumps(run.record.get("configuration", {}), indent=2),
-        scan=run.studies[0].facts["scan"] if run.studies else {},
+        top=answer(run),
         summary=summary(run),
-        studies=shown,
-        viewer=Markup(viewer.section(run.studies)),
+        studies=run.studies,
+        pictures=drawn,
+        networks=networks_used(run),
+        recipes=recipes_used(run),
+        viewer=Markup(viewer.section(run.studies, run.record.get("orientation"))),
         policy=Markup(viewer.policy()),
         style=look() + Markup(viewer.style()),
         share=_share,
         number=_number,
         side=side,
         stage_table=stage_table,
+        name_of=_name,
+    )
+
+
+def _name(study: Study) -> str:
+    """A study in a few words, for headings and tables."""
+    return (
+        f"{capital(study.kind.replace('-', ' '))}: {capital(study.denoiser)} at {study.mas:g} mAs"
     )
 
 

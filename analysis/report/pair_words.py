@@ -62,6 +62,8 @@ def _reasons(result: PairResult) -> list[str]:
         say("pair_stages", result=result, stages=result.stages[:, 0], name=name),
         say("pair_detected", detected=DETECTED, limits=result.detected_at_mas),
         say("pair_tolerances", fine=curve[:, 0], coarse=curve[:, -1], name=name),
+        say("rays_by_scale", d=result.yardstick.median_by_scale),
+        say("yardstick", stick=result.yardstick),
         say("pair_inequality_holds" if result.inequality_holds else "pair_inequality_fails"),
         *_human(result),
         say("pair_nonlinearity", percent=100 * result.nonlinearity),

@@ -27,7 +27,6 @@ from .wording import place, say
 __all__ = ["Picture", "of_study"]
 
 _COLUMNS = 6
-_SCANNED = r"R$^{-1}\mathcal{P}$Rȳ"  # the script P is in the fonts of formulas alone
 
 
 @dataclass(frozen=True)
@@ -113,16 +112,18 @@ def _layer_samples(
         )
         for layer in layers
     ]
-    for layer in layers:
-        change = found(layer, "output")[:_COLUMNS] - study.arrays["fx"]
-        rows.append(Row(f"{place(layer)}:\nf(x̄) - f(x)", list(change), "difference"))
+    changes = [found(layer, "output")[:_COLUMNS] - study.arrays["fx"] for layer in layers]
+    largest = max(1.0, float(np.percentile(np.abs(np.concatenate(changes)), 99.0)))
+    rows += [
+        Row(f"{place(layer)}:\nf(x̄) - f(x)", list(change), "difference", limit=largest)
+        for layer, change in zip(layers, changes, strict=True)
+    ]
     spreads = [sd_hu(found(layer)) for layer in layers]
     limit = max(1.0, float(np.percentile(np.stack(spreads), 99.5)))
     said = [f"{place(la)}: {rms_hu(sd):.1f} HU" for la, sd in zip(layers, spreads, strict=True)]
     spread = [Row("sd of x̄", spreads, "sd", said, limit)]
     which = "projected" if projected else "plain"
     words = {"moved": say(f"moved_{which}"), "layers": ", ".join(layers)}
-    words["window"] = capital(str(window))
     return [
         _picture(f"samples-{which}", "layers", _rows(study, rows, window), **words),
         _picture(f"sd-{which}", "layers_sd", _rows(study, spread, window), **words),
@@ -168,15 +169,12 @@ def _chains(study: Study, window: Window) -> Picture:
     rows = [
         Row("ȳ", list(ybar), captions=numbers),
         Row("ȳ - y", list(change), "difference", captions=distances),
-        Row(f"{_SCANNED},\n{study.mas:g} mAs", list(arrays["rescanned"][shown])),
-        Row(f"x' = f({_SCANNED})", list(xprime), captions=left),
+        Row(f"rescan of ȳ,\n{study.mas:g} mAs", list(arrays["rescanned"][shown])),
+        Row("x' = f(rescan)", list(xprime), captions=left),
         Row("x' - f(x)", list(xprime - arrays["fx"]), "difference"),
     ]
     said = " ".join(filter(None, [order_words(study, len(shown)), p_words(study)]))
-    return _picture(
-        "samples", "targets", _rows(study, rows, window), study=study, said=said,
-        window=capital(str(window)),
-    )  # fmt: skip
+    return _picture("samples", "targets", _rows(study, rows, window), study=study, said=said)
 
 
 def _target_spread(study: Study, window: Window) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from functools import singledispatch
 from typing import Any
@@ -10,13 +11,14 @@ import numpy as np
 
 from ..fidelity.evidence import LayerEvidence
 from ..fidelity.statistics import deviation_by_scale
-from ..fidelity.verdict import Evidence, Verdict
+from ..fidelity.verdict import Check, Evidence, Verdict
 from ..invariances.result import InvarianceResult, SampleSet
 from ..lesions.lesion import FINE_HU
-from ..numbers import Spread, ideal_coverage, rms, sample_sd
+from ..numbers import Share, Spread, ideal_coverage, rms, sample_sd
 from ..observers.ideal import auc
 from ..projection_domain.result import PairResult
-from ..runs.quantities import PARTS, STAGES, VERDICT
+from ..projection_domain.yardstick import Yardstick
+from ..runs.quantities import BY_ID, PARTS, STAGES, VERDICT
 from ..runs.scanned import sampler_text
 from ..runs.store import Study, sample_array
 from ..target_domain.compatibility import ALPHA
@@ -43,7 +45,8 @@ def study_of(result: Any) -> Study:
 
     The target domain: ``ybar`` and ``rescanned`` (n, H, W), ``xprime`` (n, draws, H, W),
     ``distance`` (n, draws), ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p``,
-    ``rays_d`` and ``lesion_likeness`` (n,) [1].
+    ``rays_d``, the same of its parts ``rays_d_noise``, ``rays_d_tissue`` and ``rays_d_organ``,
+    ``telling_d`` and ``lesion_likeness`` (n,) [1].
 
     Two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion,
     ``hiding`` (H, W) [HU]; ``stages`` (4, parts), ``curve`` (4, n), ``tolerance_curve`` (3, n).
@@ -72,7 +75,21 @@ def _add_verdict(
     """Add a verdict as a row, 1 if it holds, else 0; returns its data and its words."""
     told = f"{words.label}: {words.sentence} {'; '.join(words.reasons)}"
     study.add(VERDICT, float(verdict.holds), layer=layer, sampler=sampler, words=told)
-    return {**asdict(verdict), "layer": layer, **data, **asdict(words)}
+    return {
+        **asdict(verdict),
+        "checks": [_plain(check) for check in verdict.checks],
+        "layer": layer,
+        **data,
+        **asdict(words),
+    }
+
+
+def _plain(check: Check) -> dict[str, Any]:
+    """A check as plain values: None for an open end, and for what is not known."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in {**asdict(check), "name": BY_ID[check.id].name}.items()
+    }
 
 
 def _add_spread(study: Study, id: str, spread: Spread, **how: Any) -> None:
@@ -167,7 +184,10 @@ def _add_set(study: Study, layer: str, found: SampleSet) -> None:
         study.add("layer_change", found.layer_ratio, limit=numbers.feature_limit, **how)
     study.add("sample_sd", found.sd, **how)
     _add_scales(study, "sample_sd", found.images, **how)
-    study.add("coverage_of_x", numbers.covered, ideal=ideal_coverage(n), n=n, **how)
+    study.add(
+        "coverage_of_x", numbers.covered, ideal=ideal_coverage(n), n=n, error=numbers.covered_error,
+        **how,
+    )  # fmt: skip
     if found.projected:
         study.add("samples_pulled", found.pulled, **how)
     if numbers.evidence is not None:
@@ -176,7 +196,12 @@ def _add_set(study: Study, layer: str, found: SampleSet) -> None:
         words = sample_words(numbers, found.verdict)
         key = f"{layer}, {'projected' if found.projected else 'plain'}"
         study.facts["verdicts"][key] = _add_verdict(
-            study, found.verdict, words, projected=found.projected, numbers=asdict(numbers), **how
+            study,
+            found.verdict,
+            words,
+            projected=found.projected,
+            numbers=_known(asdict(numbers)),
+            **how,
         )
 
 
@@ -193,7 +218,7 @@ def _add_samples_evidence(study: Study, found: Evidence, **how: Any) -> None:
     for band, power in enumerate(found.noise_power, 1):
         study.add(f"noise_power_band_{band}", power, **how)
     if found.sd_ratio is not None:
-        study.add("relative_sd", found.sd_ratio, **how)
+        study.add("relative_sd", found.sd_ratio, error=found.sd_ratio_error, **how)
 
 
 @study_of.register
@@ -206,14 +231,20 @@ def _targets(result: TargetResult) -> Study:
         "draws": result.distance.shape[1],
         "sampled_at_mas": result.sampled_at_mas,
         "null_groups": len(result.null_distance),
-        "compatibility": found.facts(),
+        "compatibility": _compatibility_facts(result),
+        "telling": _telling_facts(result),
+        "lesion": asdict(result.lesion),
+        "yardstick": _yardstick_facts(result.yardstick),
         **result.facts,
     }
     arrays = {
         "lesion_likeness": result.likeness,
         "compatibility_p": found.p.astype(np.float32),
-        "rays_d": found.rays_d.astype(np.float32),
+        "rays_d": result.yardstick.d.astype(np.float32),
+        "telling_d": result.telling.d.astype(np.float32),
     }
+    for scale, d in result.yardstick.by_scale.items():
+        arrays[f"rays_d_{scale}"] = d.astype(np.float32)
     for name in ("ybar", "rescanned", "xprime", "distance", "null_distance"):
         arrays[name] = getattr(result, name)
     study = result.scanned.study("target-domain", facts, arrays)
@@ -221,9 +252,51 @@ def _targets(result: TargetResult) -> Study:
     _add_compatibility(study, result)
     study.facts["verdict"] = _add_verdict(
         study, result.verdict, target_result_words(result), sampler=result.sampler,
-        numbers=asdict(numbers),
+        numbers=_known(asdict(numbers)),
     )  # fmt: skip
     return study
+
+
+def _known(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Numbers without those that were not measured."""
+    return {
+        name: value
+        for name, value in numbers.items()
+        if not (isinstance(value, float) and math.isnan(value))
+    }
+
+
+def _compatibility_facts(result: TargetResult) -> dict[str, Any]:
+    """The test of the output as plain values."""
+    found = result.compatibility
+    facts = {
+        "alpha": ALPHA, "null_draws": found.null_draws, "draws": found.draws,
+        "compatible_share": found.share.value, "most_different": found.most_different,
+        "level": None if found.level is None else asdict(found.level),
+        "power": found.power.value, "power_low": found.power.low, "power_high": found.power.high,
+        "power_scans": found.power.count,
+    }  # fmt: skip
+    rays = result.yardstick.summary(found.p > ALPHA)
+    return {**facts, "rays": rays} if rays else facts
+
+
+def _telling_facts(result: TargetResult) -> dict[str, Any]:
+    """What a reader of the output can tell of y and ȳ, as plain values."""
+    told = result.telling
+    return {
+        "median_d": float(np.median(told.d)), "largest_d": float(told.d.max()),
+        "bound_one": told.bound_one, "bound_several": told.bound_several,
+        "told_one": asdict(told.told_one),
+        "told_several": None if told.told_several is None else asdict(told.told_several),
+    }  # fmt: skip
+
+
+def _yardstick_facts(stick: Yardstick) -> dict[str, Any]:
+    """What d' in the rays is held against, as plain values."""
+    return {
+        "two_scans": stick.two_scans, "two_scans_sd": stick.two_scans_sd,
+        "high_mas": stick.high_mas, "median_by_scale": stick.median_by_scale,
+    }  # fmt: skip
 
 
 def _add_targets(study: Study, result: TargetResult) -> None:
@@ -234,30 +307,83 @@ def _add_targets(study: Study, result: TargetResult) -> None:
     study.add("target_sd", numbers.sd_hu, **of)
     _add_scales(study, "target_sd", result.ybar, **of)
     study.add("output_sd", float(rms(sample_sd(result.xprime.flatten(0, 1)))), **of)
-    study.add("target_bias", float(rms(result.ybar.mean(0) - result.scanned.y)), **of)
-    study.add("coverage_of_y", numbers.covered, ideal=ideal_coverage(n), n=n, **of)
+    if n > 1:
+        known = numbers.missed > 0  # False for NaN
+        limit = numbers.bias_hu / numbers.missed if known else numbers.sd_hu
+        error = numbers.missed_error * limit
+        study.add("target_bias", numbers.bias_hu, limit=limit, error=error, **of)
+        study.add("target_miss", numbers.missed, error=numbers.missed_error, **of)
+    study.add(
+        "coverage_of_y", numbers.covered, ideal=ideal_coverage(n), n=n,
+        error=numbers.covered_error, **of,
+    )  # fmt: skip
     best = int(result.likeness.argmax())
     study.add("lesion_likeness", float(result.likeness.max()), number=best + 1, **of)
     limits: dict[str, Any] = {"low": null.low, "high": null.high}
     _add_spread(study, "target_distance", numbers.distance, draws=draws, **limits, **of)
     truth: dict[str, Any] = {"sampler": "true y, noise redrawn", "groups": groups, "draws": draws}
     _add_spread(study, "truth_distance", null, **truth)
-    study.add("share_inside", numbers.inside, **of)
+    inside = Share.of(round(numbers.inside * n), n)
+    study.add("share_inside", numbers.inside, error=inside.error, **of)
 
 
 def _add_compatibility(study: Study, result: TargetResult) -> None:
-    """Rows about the test of compatibility, and what the rays tell of the ȳ that pass it."""
-    found, of = result.compatibility, result.sampler
+    """Rows about both tests, the lesion they are judged by, and d' in the rays with its yardstick.
+
+    The first test asks of f(x) and ȳ, the second of ȳ and y.
+    """
+    found, told, lesion, of = result.compatibility, result.telling, result.lesion, result.sampler
     study.add(
-        "compatible_share", found.compatible_share, level=1 - ALPHA, alpha=ALPHA,
-        null=found.null_draws, draws=found.draws, sampler=of,
+        "compatible_share", found.share.value, level=1 - ALPHA, alpha=ALPHA,
+        null=found.null_draws, draws=found.draws, sampler=of, error=found.share.error,
     )  # fmt: skip
+    if found.level is not None:
+        study.add(
+            "test_level", found.level.value, alpha=ALPHA, sampler=of, **_interval(found.level)
+        )
+    how: dict[str, Any] = {"sampler": "y with a lesion"}
+    study.add("test_power", found.power.value, draws=found.draws, **_interval(found.power), **how)
+    study.add("power_bound", lesion.bound, d=lesion.rays_d, **how)
+    error = (lesion.output_high - lesion.output_low) / 3.92
+    study.add("power_expected", lesion.expected, limit=lesion.bound, error=0.4 * error, **how)
+    expected: dict[str, Any] = {"expected": lesion.expected, **_interval(lesion.known), **how}
+    expected["error"] = math.hypot(lesion.known.error, 0.4 * error)  # φ(0) is 0.4
+    study.add("power_known", lesion.known.value, **expected)
+    if (several := lesion.known_several) is not None:
+        expected |= {"expected": lesion.expected_several, **_interval(several)}
+        study.add("power_known_several", several.value, **expected)
+    study.add("lesion_d_rays", lesion.rays_d, layer="projections", **how)
     study.add(
-        "test_power", found.power, sampler="y with a lesion", scans=found.power_scans,
-        draws=found.draws, low=found.power_low, high=found.power_high,
+        "lesion_d_output", lesion.output_d, low=lesion.output_low, high=lesion.output_high,
+        limit=lesion.rays_d, error=error, **how,
     )  # fmt: skip
-    for which, d in found.rays.items():
+    study.add("telling_d_median", float(np.median(told.d)), sampler=of)
+    study.add("telling_d_largest", float(told.d.max()), sampler=of)
+    study.add(
+        "told_one", told.told_one.value, expected=told.bound_one, sampler=of,
+        **_interval(told.told_one),
+    )  # fmt: skip
+    if told.told_several is not None:
+        study.add(
+            "told_several", told.told_several.value, expected=told.bound_several, sampler=of,
+            **_interval(told.told_several),
+        )  # fmt: skip
+    _add_yardstick(study, result.yardstick, of)
+    for which, d in result.yardstick.summary(found.p > ALPHA).items():
         study.add(f"ray_d_{which}", d, layer="projections", sampler=of)
+
+
+def _add_yardstick(study: Study, stick: Yardstick, of: str) -> None:
+    """Rows of d' in the rays: of noise alone, and of ȳ - y by scale."""
+    how: dict[str, Any] = {"layer": "projections", "sampler": of}
+    study.add("yardstick_d", stick.two_scans, high=stick.high_mas, **how)
+    for scale, d in stick.median_by_scale.items():
+        study.add(f"ray_d_{scale}", d, **how)
+
+
+def _interval(share: Share) -> dict[str, Any]:
+    """Fields of a row on a share that was counted."""
+    return {"low": share.low, "high": share.high, "scans": share.count, "error": share.error}
 
 
 @study_of.register
@@ -271,6 +397,7 @@ def _pair(result: PairResult) -> Study:
         "shares_of_reached": result.lost,
         "auc": [auc(d) for d in result.stages[:, 0]],
         "other": other_words(result),
+        "yardstick": _yardstick_facts(result.yardstick),
         **question_and_done(result),
     }
     plain = "nonlinearity inequality_holds detected_at_mas full_mas tolerance_hu draws seed"
@@ -295,11 +422,14 @@ def _add_stages(study: Study, result: PairResult) -> None:
     how: dict[str, Any] = {"sampler": study.facts["other"], "tau": result.tolerance_hu}
     for part, values in zip(PARTS, result.stages.T, strict=True):
         for stage, value in zip(STAGES, values, strict=True):
-            study.add(f"d_{part}_{stage}", value, layer=_LAYERS[stage], **names, **how)
+            study.add(
+                f"d_{part}_{stage}", value, layer=_LAYERS[stage], limit=values[1], **names, **how
+            )
     for who, share in result.shares.items():
         study.add(f"full_dose_share_{who}", share, **how)
     for stage, share in result.lost.items():
         study.add(f"lost_share_{stage}", share, **how)
+    _add_yardstick(study, result.yardstick, study.facts["other"])
     study.add("nonlinearity", result.nonlinearity, **how)
 
 
@@ -314,6 +444,7 @@ def _add_readers(study: Study, result: PairResult) -> None:
             study.add(
                 f"{reading.reader}_{what}_{reading.stage}", value, sampler=of, low=low, high=high,
                 layer=_LAYERS[reading.stage], limit=limit, draws=result.draws,
+                error=(value - low) / 1.96,
             )  # fmt: skip
     for stage, recovered in result.recovery.items():
         study.add(
@@ -322,7 +453,9 @@ def _add_readers(study: Study, result: PairResult) -> None:
         )  # fmt: skip
     if result.hidden is not None:
         hiding = result.hidden.hiding
-        study.add("hidden_lesion_d", hiding.lesion, layer="input", sampler=of, tau=FINE_HU)
+        study.add(
+            "hidden_lesion_d", hiding.lesion, layer="input", sampler=of, tau=FINE_HU, limit=best
+        )
         study.add(
             "hiding_cost", hiding.cost, sampler=of, lesion=hiding.lesion, left=hiding.left,
             tau=result.hidden.tolerance_hu,

@@ -1,8 +1,8 @@
-"""What stands at the top of a report: what was asked and done, the answer, how sure, how again."""
+"""The verdicts of a run: the answer in a sentence, its colour, what was asked and done, reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,15 +13,35 @@ from ..runs.store import Run, Study
 from .html import fill
 from .wording import TEXTS, place, say
 
-__all__ = ["side", "summary", "verdict_lines", "verdicts"]
+__all__ = ["headline", "side", "summary", "tone", "verdict_lines", "verdicts"]
 
+_OPEN = ("off", "undecided")  # verdicts that are told first
 _SAMPLERS = {False: "plain", True: "projected"}
+_TONES = {"green": "good", "amber": "undecided", "red": "bad"}
 
 
 def verdicts(study: Study) -> list[dict[str, Any]]:
     """All verdicts of a study, as data and words."""
     single = [study.facts["verdict"]] if "verdict" in study.facts else []
     return single or list(study.facts.get("verdicts", {}).values())
+
+
+def tone(verdict: Mapping[str, Any]) -> str:
+    """What the colour of a verdict says: good, bad or undecided.
+
+    A run of an earlier version has no colours: it follows from whether the verdict holds.
+
+    Examples
+    --------
+    >>> from analysis.report.summary import tone
+    >>> tone({"holds": True, "spread": "too_wide"}), tone({"holds": False, "spread": "right"})
+    ('undecided', 'bad')
+    """
+    if "colour" in verdict:
+        return _TONES[verdict["colour"]]
+    if not verdict["holds"]:
+        return "bad"
+    return "good" if verdict["spread"] == "right" else "undecided"
 
 
 def _where(study: Study, verdict: dict[str, Any]) -> str:
@@ -61,16 +81,14 @@ def context(studies: Sequence[Study]) -> str:
 
 
 def summary(run: Run) -> Markup:
-    """HTML of the top: a few lines and a table of all verdicts."""
+    """HTML of the verdicts: a few lines and a table of all of them."""
     studies = run.studies
     return fill(
         "summary.html",
         asked=_asked(studies),
         done=_done(studies),
-        headline=_headline(studies),
         compatible=_compatible(studies),
         sure=_sure(studies),
-        command=run.record.get("command", ""),
         caption=say("answers_pairs" if _pairs(studies) else "answers_samples"),
         answers=[_answer(study, verdict) for study in studies for verdict in verdicts(study)],
     )
@@ -86,7 +104,8 @@ def _answer(study: Study, verdict: dict[str, Any]) -> dict[str, Any]:
     if "projected" in verdict:
         words |= {"layer": verdict["layer"], "sampler": _SAMPLERS[verdict["projected"]]}
     of = f"{capital(study.denoiser)}, {_where(study, verdict)}, {study.mas:g} mAs"
-    return {"verdict": verdict, "of": of, "link": f"#{urlencode(words)}"}
+    link = f"#{urlencode(words)}"
+    return {"verdict": verdict, "tone": tone(verdict), "of": of, "link": link}
 
 
 def _each(values: Sequence[Any]) -> list[Any]:
@@ -138,12 +157,31 @@ def _done(studies: Sequence[Study]) -> str:
     return said + say("compared") + (say("scanned_again") if again else "")
 
 
-def _headline(studies: Sequence[Study]) -> str:
+def headline(studies: Sequence[Study]) -> str:
     """The answer in one sentence."""
     told = [s.facts["verdict"]["sentence"] for s in studies if s.kind == "projection-domain"]
     if told:
         return " ".join(told)
-    everything = [verdict for study in studies for verdict in verdicts(study)]
+    judged = [verdict for study in studies for verdict in verdicts(study)]
+    first = _undecided(judged)
+    everything = [verdict for verdict in judged if verdict["kind"] not in _OPEN]
+    return " ".join(filter(None, [*first, _invariances(everything) if everything else ""])) or say(
+        "no_verdict"
+    )
+
+
+def _undecided(judged: Sequence[dict[str, Any]]) -> list[str]:
+    """Sentences on the sets that are off, before anything else, and on those left undecided."""
+    said = []
+    for kind in _OPEN:
+        if found := [verdict for verdict in judged if verdict["kind"] == kind]:
+            why = _and(_each([verdict["reasons"][0] for verdict in found]))
+            said.append(say(f"headline_{kind}", count=len(found), total=len(judged), why=why))
+    return said
+
+
+def _invariances(everything: Sequence[dict[str, Any]]) -> str:
+    """How many sets of samples are invariances, of those that something is decided of."""
     found = [verdict for verdict in everything if verdict["kind"] != "injective"]
     good = [verdict for verdict in found if verdict["holds"]]
     flaws = {
@@ -151,8 +189,6 @@ def _headline(studies: Sequence[Study]) -> str:
         for spread in ("too_narrow", "too_wide")
         if (number := sum(verdict["spread"] == spread for verdict in good))
     }
-    if not everything:
-        return say("no_verdict")
     if not found:
         return say("nothing")
     if len(everything) == 1:

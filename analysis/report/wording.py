@@ -9,15 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..fidelity.verdict import Evidence, SampleNumbers, TargetNumbers, Verdict
 from ..numbers import collapse_alarm, ideal_coverage
-from ..runs.quantities import read_table
-from ..target_domain.compatibility import Compatibility
+from ..runs.quantities import BY_ID, read_table
+from ..target_domain.compatibility import ALPHA
 from ..target_domain.study import TargetResult
 
 __all__ = [
     "TEXTS",
     "Words",
+    "check_words",
     "label",
     "place",
     "sample_words",
@@ -123,8 +126,10 @@ def target_words(numbers: TargetNumbers, verdict: Verdict) -> Words:
     ]
     if numbers.n > 1:
         reasons.append(say("coverage_of_y", numbers=numbers, ideal=ideal_coverage(numbers.n)))
-    if verdict.kind == "targets":
-        return Words(label(verdict), say("targets"), reasons)
+    if verdict.kind in ("targets", "undecided", "off"):
+        why = check_words(verdict)
+        said = say("targets") if verdict.kind == "targets" else say(verdict.kind, why=why[0])
+        return Words(label(verdict), said, [*why, *reasons])
     few = "few" if numbers.inside > 0 else "none"
     return Words(label(verdict), say("no_targets", few=few), reasons)
 
@@ -134,13 +139,31 @@ def target_result_words(result: TargetResult) -> Words:
     said = target_words(result.numbers, result.verdict)
     if result.facts["weights"].get("noise_free"):
         said.reasons.append(say("noise_free"))
-    said.reasons.extend(_compatibility(result.compatibility))
+    said.reasons.extend(_tests(result))
     if result.sampled_at_mas != result.scanned.mas:
         said.reasons.append(say("drawn_elsewhere", result=result))
     return said
 
 
-def _compatibility(found: Compatibility) -> list[str]:
-    little = "" if found.telling else say("test_says_little")
-    said = [say("test_power", found=found, little=little)]
-    return [*said, say("rays_of_compatible", rays=found.rays)] if found.rays else said
+def check_words(verdict: Verdict) -> list[str]:
+    """What keeps a verdict from being green, a clause for each check, the gravest first."""
+    return [
+        say(
+            f"check_{check.id}" if f"check_{check.id}" in TEXTS else "check", check=check,
+            name=BY_ID[check.id].name, low=check.low, high=check.high,
+        )
+        for check in verdict.reasons
+    ]  # fmt: skip
+
+
+def _tests(result: TargetResult) -> list[str]:
+    """What both tests say, the lesion that they are judged by, and d' in the rays."""
+    found, lesion, stick = result.compatibility, result.lesion, result.yardstick
+    said = [
+        say("compatible_of", found=found),
+        say("lesion_power", lesion=lesion),
+        say("telling", told=result.telling, median=float(np.median(result.telling.d))),
+    ]
+    if rays := stick.summary(found.p > ALPHA):
+        said.append(say("rays_of_compatible", rays=rays, stick=stick))
+    return [*said, say("rays_by_scale", d=stick.median_by_scale)]

@@ -18,8 +18,12 @@ _SHARES["is left"] = "left"
 
 
 def row_of_any_version(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of metrics.csv with an identifier, empty where its words are not those of today."""
-    return row if "id" in row else {**row, "id": _IDS.get(row["quantity"], "")}
+    """A row of metrics.csv with an identifier, empty where its words are not those of today.
+
+    What became of its number is empty where the row does not say so.
+    """
+    found = row if "id" in row else {**row, "id": _IDS.get(row["quantity"], "")}
+    return {"outcome": "", **found}
 
 
 def facts_of_any_version(facts: dict[str, Any]) -> dict[str, Any]:

@@ -69,10 +69,8 @@ def p_words(study: Study) -> str:
     """A sentence on what p is; nothing where the ȳ were not tested."""
     if "compatibility" not in study.facts:
         return ""
-    return (
-        "p is that of the test of compatibility: an anatomy is compatible with the output where "
-        f"the test does not rule it out, p above {study.facts['compatibility']['alpha']:g}."
-    )
+    alpha = study.facts["compatibility"]["alpha"]
+    return f"Compatible: the test does not rule it out, p above {alpha:g}."
 
 
 def _first(study: Study) -> list[int]:

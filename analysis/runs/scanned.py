@@ -74,6 +74,7 @@ class Scanned:
             name: array.cpu().numpy() if isinstance(array, Tensor) else array
             for name, array in arrays.items()
         }
-        study.add("scan_error", float(rms(self.x - self.y)), layer="input")
-        study.add("output_error", float(rms(self.fx - self.y)))
+        noise = float(rms(self.x - self.y))
+        study.add("scan_error", noise, layer="input")
+        study.add("output_error", float(rms(self.fx - self.y)), limit=noise)
         return study

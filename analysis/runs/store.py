@@ -24,7 +24,7 @@ __all__ = ["METRIC_COLUMNS", "Run", "Study", "mas_label", "read_run", "sample_ar
 
 METRIC_COLUMNS = (
     "study", "quantity", "denoiser", "layer", "sampler", "mas", "value", "unit", "should_be",
-    "meaning", "id",
+    "meaning", "id", "outcome",
 )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ class Study:
         layer: str = "output",
         sampler: str = "",
         reference: bool = False,
+        error: float = 0.0,
         **fields: Any,
     ) -> None:
         """Add one number as a row of metrics.csv, in the words of the table of quantities.
@@ -102,6 +103,8 @@ class Study:
             Where it was taken, and of which samples.
         reference : bool
             The row is no result but what results are held against.
+        error : float
+            Standard error of the value; NaN if it should have one that is not known.
         fields
             What the texts of the quantity name in braces.
         """
@@ -113,8 +116,9 @@ class Study:
                 "sampler": sampler,
                 "mas": f"{self.mas:g}",
                 "value": f"{value:.5g}",
-                **BY_ID[id].texts(reference=reference, **fields),
+                **BY_ID[id].texts(reference=reference, error=error, **fields),
                 "id": id,
+                "outcome": "" if reference else BY_ID[id].outcome(value, error=error, **fields),
             }
         )
 

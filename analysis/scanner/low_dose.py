@@ -17,6 +17,8 @@ of R⁻¹; the image's own noise and sharpness are not touched by a second R⁻�
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -35,9 +37,9 @@ from recon import (
     sample_transmission,
 )
 
-from .slice_scanner import chunks, derived_seed
+from .slice_scanner import chunks, missing_seed
 
-__all__ = ["low_dose_slices", "thinned_slices"]
+__all__ = ["low_dose_slices", "scanned_slices", "thinned_slices"]
 
 _CHUNK = 16
 
@@ -192,9 +194,61 @@ def thinned_slices(
                 photons=photons,
                 dose_fraction=float(wanted[i] / own[i]),
                 electronic_noise=electronic_noise,
-                seed=derived_seed(seed, f"what {own[i]:g} mAs lack"),
+                seed=missing_seed(seed, own[i]),
                 image=i,
             )
             missing[k] = thinned - p[k]
         out[part] += A.fbp(missing, window=window).numpy() * np.float32(1000.0 / water)
+    return out
+
+
+def scanned_slices(
+    hu: np.ndarray,
+    spacing: tuple[float, float],
+    *,
+    image_mas: float | np.ndarray,
+    mas: float,
+    slice_thickness: float | np.ndarray,
+    seed: int,
+    **how: Any,
+) -> np.ndarray:
+    """Slices at an exposure, each with what it lacks of its noise: as studies scan them.
+
+    Slices of a higher exposure of their own are thinned (`thinned_slices`); those whose own is not
+    above it, or not known, are taken as noise-free (`low_dose_slices`).
+
+    Parameters
+    ----------
+    hu : array, (n, rows, cols)
+        [HU].
+    spacing : (sy, sx)
+        [mm].
+    image_mas : float or array, (n,)
+        Exposure of the slices [mAs]; NaN where it is not known.
+    mas : float
+        Exposure to simulate [mAs].
+    slice_thickness : float or array, (n,)
+        [mm].
+    seed, how
+        As for both.
+
+    Returns
+    -------
+    array, (n, rows, cols)
+        [HU].
+    """
+    own, thickness = (
+        np.broadcast_to(np.asarray(values, np.float64), len(hu))
+        for values in (image_mas, slice_thickness)
+    )
+    noisy = mas < own  # False for NaN
+    if not noisy.any():
+        return low_dose_slices(hu, spacing, mas=mas, slice_thickness=thickness, seed=seed, **how)
+    highest = np.where(noisy, own, mas)  # at their own exposure slices come back as they are
+    out = thinned_slices(
+        hu, spacing, image_mas=highest, mas=mas, slice_thickness=thickness, seed=seed, **how
+    )
+    if not noisy.all():
+        whole = low_dose_slices(hu, spacing, mas=mas, slice_thickness=thickness, seed=seed, **how)
+        out[~noisy] = whole[~noisy]
     return out

@@ -6,6 +6,16 @@ the slice whose patch is exchanged for another anatomy ȳ projects to ``R y + R(
 second term from the patch's own small grid. Noise (𝒫) is drawn on the rays that cross the patch
 and its surroundings, and on 32 columns beside them, and FBP (R⁻¹) reconstructs the grid of both.
 Noise is keyed by (seed, image, draw, view, ray), so every image can be had again.
+
+A slice without noise gets all the noise of a scan, ``x = R⁻¹𝒫R y``. A slice that was measured has
+the noise of its own exposure already, and has been through R⁻¹: it gets what it lacks at a lower
+one, 𝒫_a being `recon.insert_noise` (thinning; see :mod:`analysis.scanner.low_dose`),
+
+    x = y + R⁻¹(𝒫_a R y - R y) = R⁻¹𝒫_a R y + (y - R⁻¹R y),
+
+so that x has the noise of a scan at the lower exposure, and no more. The term in brackets, what a
+second R⁻¹R would take from y, stays for every anatomy that is put in y's place, as y's own noise
+does: y and ȳ are treated alike, and ȳ = y gives the scans of y.
 """
 
 from __future__ import annotations
@@ -25,6 +35,7 @@ from recon import (
     ImageGrid,
     flash_axial,
     hu_to_mu,
+    insert_noise,
     mu_to_hu,
     mu_water,
     operator,
@@ -37,7 +48,7 @@ from .columns import crossing_columns
 from .slices import patch_weight, resample_to
 from .surroundings import window_in
 
-__all__ = ["SliceScanner", "chunks", "derived_seed", "seam_weight"]
+__all__ = ["SliceScanner", "chunks", "derived_seed", "missing_seed", "seam_weight"]
 
 _CHUNK = 16  # fills the lanes of a CPU
 _CHUNK_ON_GPU = 128  # images at once, about 6 GB
@@ -56,11 +67,16 @@ def derived_seed(seed: int, purpose: str) -> int:
     return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
+def missing_seed(seed: int, image_mas: float) -> int:
+    """Seed of the noise that images of an exposure [mAs] lack, apart from that of other images."""
+    return derived_seed(seed, f"what {image_mas:g} mAs lack")
+
+
 class SliceScanner:
     """Low-dose images of a patch of a slice, and of the slice with another patch in its place.
 
     One axial rotation of 1152 views with a Flash's arc and an aperture equal to the slice
-    thickness. The slice, and every anatomy put into it, is taken as noise-free.
+    thickness. A slice is noise-free, or has the noise of an exposure that is stated.
 
     Parameters
     ----------
@@ -81,6 +97,9 @@ class SliceScanner:
         Apodisation of the FBP.
     electronic_noise : float
         [quanta].
+    image_mas : float, optional
+        Exposure whose noise the slice has [mAs]; noise-free by default. At this exposure and above
+        there is nothing that could be added: the slice is taken as noise-free there.
     seed : int
         Seed of the noise, where a method is not given another.
     image : int
@@ -113,6 +132,7 @@ class SliceScanner:
         context_grid: ImageGrid | None = None,
         window: str = "hann",
         electronic_noise: float = ELECTRONIC_NOISE,
+        image_mas: float | None = None,
         seed: int,
         image: int = 0,
         geometry: FanBeam | None = None,
@@ -123,6 +143,11 @@ class SliceScanner:
             raise DataError("not one slice", expected="(rows, cols)", got=y_hu.shape)
         self.hu = y_hu
         self.spacing = (float(spacing[0]), float(spacing[1]))
+        if image_mas is not None and not 0.0 < image_mas < float("inf"):
+            raise DataError(
+                "exposure is not positive", where="image_mas", expected="> 0", got=image_mas
+            )
+        self.image_mas = None if image_mas is None else float(image_mas)
         self.kvp, self.slice_thickness = float(kvp), float(slice_thickness)
         self.patch_grid = patch_grid
         self.context_grid = patch_grid if context_grid is None else context_grid
@@ -152,6 +177,23 @@ class SliceScanner:
             self.patch_operator((patch_mu - level) * on_patch)
             - self.slice_operator((mu - level) * on_slice)
         )
+        self._kept: Tensor | None = None  # y - R⁻¹R y of a slice that has noise
+        if self.image_mas is not None:
+            around = resample_to(y_hu, self.spacing, self.context_grid)
+            self._kept = torch.from_numpy(around).to(self.device) - self._fbp(self.p)
+
+    def has_noise(self, mas: float) -> bool:
+        """Whether the slice has a part of the noise of a scan at an exposure [mAs]."""
+        return self.image_mas is not None and mas < self.image_mas
+
+    def added_share(self, mas: float) -> float:
+        """Part of a scan's noise variance that is added to the slice at an exposure [mAs].
+
+        Draws vary by that part alone. Of quantum noise; of electronic noise it is a little more.
+        """
+        if self.image_mas is None or mas >= self.image_mas:
+            return 1.0
+        return 1.0 - mas / self.image_mas
 
     def photons(self, mas: float) -> np.ndarray:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""
@@ -162,20 +204,34 @@ class SliceScanner:
     def draw_noise(self, p: Tensor, mas: float, *, seed: int, image: int, draw: int) -> Tensor:
         """𝒫 p of the columns that matter to the patch, keyed as told above.
 
-        (..., views, all columns) in, (..., views, these columns) out.
+        (..., views, all columns) in, (..., views, these columns) out: all the noise of a scan at
+        the exposure, or what a slice with noise of its own lacks of it.
         """
-        return sample_transmission(
-            p[..., self.crossing].contiguous(),
-            photons=self.photons(mas)[self.crossing],
-            electronic_noise=self.electronic_noise,
-            seed=seed,
-            first_ray=self.crossing.start,
-            image=image,
-            draw=draw,
+        rays = p[..., self.crossing].contiguous()
+        how: dict[str, Any] = {
+            "electronic_noise": self.electronic_noise,
+            "first_ray": self.crossing.start,
+            "image": image,
+            "draw": draw,
+        }
+        if self.image_mas is None or not self.has_noise(mas):
+            photons = self.photons(mas)[self.crossing]
+            return sample_transmission(rays, photons=photons, seed=seed, **how)
+        return insert_noise(
+            rays,
+            photons=self.photons(self.image_mas)[self.crossing],
+            dose_fraction=mas / self.image_mas,
+            seed=missing_seed(seed, self.image_mas),
+            **how,
         )
 
-    def _reconstructed(self, p: Tensor) -> Tensor:
+    def _fbp(self, p: Tensor) -> Tensor:
         return mu_to_hu(self.context_operator.fbp(p, window=self.window), self.mu_water)
+
+    def _reconstructed(self, p: Tensor, mas: float) -> Tensor:
+        """R⁻¹ of rays at an exposure, with what y has of its own."""
+        hu = self._fbp(p)
+        return hu + self._kept if self._kept is not None and self.has_noise(mas) else hu
 
     def low_dose(
         self,
@@ -187,6 +243,8 @@ class SliceScanner:
         progress: str | None = None,
     ) -> Tensor:
         """R⁻¹𝒫R y, several independent draws of the noise: x, in its surroundings.
+
+        Of a slice with noise of its own, y and the noise that it lacks.
 
         Parameters
         ----------
@@ -212,7 +270,7 @@ class SliceScanner:
             noisy = self.p.repeat(len(part), 1, 1)
             for k, scan in enumerate(noisy, first_draw + first):
                 scan[:, at] = self.draw_noise(self.p, mas, seed=seed, image=self.image, draw=k)
-            part[:] = self._reconstructed(noisy)
+            part[:] = self._reconstructed(noisy, mas)
         return out
 
     def rescan(
@@ -227,7 +285,8 @@ class SliceScanner:
         """R⁻¹𝒫R of the slice with its patch exchanged for each ȳ, several draws of the noise.
 
         ``p = R y + R(max(ȳ, -1000) - y)``, exact by linearity; along the patch's border, four
-        pixels wide, some of the slice's finer detail remains. Noise is independent between the ȳ
+        pixels wide, some of the slice's finer detail remains. Of a slice with noise of its own,
+        what it lacks is added, and ``y - R⁻¹R y`` stays. Noise is independent between the ȳ
         and between draws; draw k of the first ȳ is that of draw k of :meth:`low_dose`.
 
         Parameters
@@ -261,7 +320,26 @@ class SliceScanner:
                 noisy[..., at] = self.draw_noise(
                     p, mas, seed=seed, image=self.image + first, draw=k
                 )
-                out[first : first + self.chunk, k] = self._reconstructed(noisy)
+                out[first : first + self.chunk, k] = self._reconstructed(noisy, mas)
+        return out
+
+    def without_noise(self) -> Tensor:
+        """R⁻¹R y on the context's grid, (rows, cols) [HU]."""
+        return self._fbp(self.p)
+
+    def signals(self, ybar: Tensor) -> Tensor:
+        """What ȳ in y's place adds to a scan but for the noise: R⁻¹R(max(ȳ, -1000) - y).
+
+        (n, H, W) in, (n, rows, cols) on the context's grid out [HU].
+        """
+        out = torch.empty(len(ybar), *self.context_grid.shape, device=self.device)
+        for first in chunks(len(ybar), None, self.chunk):
+            part = ybar[first : first + self.chunk].to(self.device)
+            change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
+            rays = torch.zeros(len(part), *self.p.shape, device=self.device)
+            rays[:] = self.patch_operator(change)
+            added = self.context_operator.fbp(rays, window=self.window)
+            out[first : first + len(part)] = added * (1000.0 / self.mu_water)
         return out
 
     def redraw(self, n: int, seed: int, *, mas: float) -> Tensor:
@@ -276,6 +354,8 @@ class SliceScanner:
         photons = self.photons(mas)
         return {
             "mas": float(mas),
+            "image_mas": self.image_mas,
+            "added_share": self.added_share(mas),
             "kvp": self.kvp,
             "slice_thickness_mm": self.slice_thickness,
             "mu_water_per_mm": self.mu_water,

@@ -31,15 +31,17 @@ BODY_HU = -300.0
 _SEAM = 4  # pixels of a patch along its border
 
 
-def load_slices(folder: str | Path) -> CTImages:
+def load_slices(folder: str | Path, series: str = "") -> CTImages:
     """CT slices of a folder in HU, sorted by position; padding and ringing clipped at -1000 HU.
+
+    ``series`` tells which one, where the folder holds several; see `recon.read_images`.
 
     Raises
     ------
     DataError
         If there is no such folder, no CT image in it, or a file that cannot be read.
     """
-    images = read_images(folder)
+    images = read_images(folder, series=series)
     np.maximum(images.hu, np.float32(AIR_HU), out=images.hu)
     return images
 

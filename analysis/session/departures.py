@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .models import working_point
 from .running import current
 
 if TYPE_CHECKING:
-    from ctxai import WeightSet
+    from ctxai import Model, WeightSet
 
     from .scene import Scene
 
-__all__ = ["departures", "tell_departures"]
+__all__ = ["departures", "of_one_scan", "tell_departures", "tell_of_one_scan"]
 
 
 def tell_departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> None:
@@ -28,7 +28,7 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
     Samplers of a user's own denoiser are trained for the scan at the first exposure. A denoiser of
     the set was trained at one scan, its samplers at many.
     """
-    images, found = scene.images, []
+    found: list[str] = []
     trained_for = scene.point(mas[0], weights)
     point = working_point(weights) if trained_for is None else trained_for.facts
     whose = "the denoiser was" if trained_for is None else "the samplers are"
@@ -42,17 +42,50 @@ def departures(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[s
             found.append(f"{what} {ours:.4g} {unit}: {whose} trained at {theirs:.4g} {unit}")
     if trained_for is None:
         found += _beyond(scene, mas, weights)
-    if images.mas is not None and any(value > images.mas for value in mas):
+    own = scene.image_mas
+    if own is None:
         found.append(
-            f"an exposure above the image's own {images.mas:g} mAs: the image is taken as "
-            "noise-free all the same"
+            "the image states no exposure: it is taken as noise-free, and gets all the noise of a "
+            "scan"
+        )
+    elif above := [value for value in mas if value >= own]:
+        found.append(
+            f"{' and '.join(f'{value:g}' for value in above)} mAs are no less than the image's own "
+            f"{own:g} mAs: it is taken as noise-free there, and gets all the noise of a scan"
         )
     return found
 
 
+def tell_of_one_scan(scene: Scene, mas: float, models: Mapping[str, Model]) -> None:
+    """Note which samplers of a set learnt from one scan alone that is not that of the study."""
+    for text in of_one_scan(scene, mas, models):
+        current().note(text)
+
+
+def of_one_scan(scene: Scene, mas: float, models: Mapping[str, Model]) -> list[str]:
+    """The same as a list of lines; samplers of the user's own denoiser learnt from this scan."""
+    found: list[str] = []
+    ours = scene.patch.grid.spacing[0], mas * scene.thickness
+    for layer, model in models.items():
+        facts = model.facts
+        if scene.own or "scans" in facts or "spacing_mm" not in facts:
+            continue
+        theirs = facts["spacing_mm"], facts["mas"] * facts["slice_thickness_mm"]
+        if any(abs(one / other - 1.0) > 0.05 for one, other in zip(ours, theirs)):
+            found.append(
+                f"layer {layer}: its sampler ({model.sampler}) learnt from pixels of "
+                f"{theirs[0]:g} mm and {theirs[1]:g} mAs mm alone, here {ours[0]:.3g} mm and "
+                f"{ours[1]:.3g} mAs mm; its samples may be too wide or too narrow"
+            )
+    return found
+
+
 def _beyond(scene: Scene, mas: Sequence[float], weights: WeightSet) -> list[str]:
-    """What lies beyond the scans that the samplers of a set learnt from."""
-    learnt, found = weights.manifest["recipe"]["scans"], []
+    """What lies beyond the scans that the samplers of a set learnt from, if those are many."""
+    learnt = weights.manifest["recipe"].get("scans")
+    found: list[str] = []
+    if learnt is None:  # they learnt from the denoiser's scan alone
+        return found
     for what, ours, name, unit in (
         ("pixels of", scene.patch.grid.spacing[0], "spacing_mm", "mm"),
         ("tube voltage", scene.kvp, "kvp", "kV"),

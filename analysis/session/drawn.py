@@ -14,7 +14,7 @@ __all__ = ["draw_phantom", "write_slice"]
 
 
 def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
-    """A random slice of the working point's grid, as a series of one image."""
+    """A random slice of the working point's grid, without noise, as a series of one image."""
     from analysis.data.phantom_pairs import WorkingPoint
     from recon.phantom import random_slice
 
@@ -23,13 +23,18 @@ def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
         out / "phantom",
         random_slice(anatomy, seed=seed, grid=where.grid),
         where,
-        series_description=f"Random {anatomy}",
+        series_description=f"Random {anatomy}, noise-free",
         uid_seed=f"projection-domain/{anatomy}/{seed}",
     )
 
 
-def write_slice(folder: Path, hu: np.ndarray, point: WorkingPoint, **how: Any) -> Path:
-    """A slice on the grid of a working point as a series of one image at its high dose."""
+def write_slice(
+    folder: Path, hu: np.ndarray, point: WorkingPoint, *, mas: float | None = None, **how: Any
+) -> Path:
+    """A slice on the grid of a working point as a series of one image.
+
+    It states the exposure [mAs] whose noise it has; one without noise states none.
+    """
     from recon import write_series
     from recon.storage import run_folder
 
@@ -41,7 +46,7 @@ def write_slice(folder: Path, hu: np.ndarray, point: WorkingPoint, **how: Any) -
             slice_thickness=point.slice_thickness_mm,
             positions=[(point.grid.x[0], point.grid.y[0], 0.0)],
             kvp=point.kvp,
-            mas=point.high_mas,
+            mas=mas,
             **how,
         )
     return folder

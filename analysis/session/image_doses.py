@@ -149,7 +149,7 @@ class ImageDoses:
 
     def record(self, **configuration: Any) -> dict[str, Any]:
         """What run.json says of the run."""
-        from recon.storage import digest_files, versions
+        from recon.storage import versions
 
         own = None if self.own is None else [float(self.own.min()), float(self.own.max())]
         asked = {name: value for name, value in asdict(self.options).items() if name in _OF_IMAGES}
@@ -164,7 +164,7 @@ class ImageDoses:
                 "pixel_mm": list(self.images.spacing),
                 "thickness_mm": self.images.slice_thickness,
             },
-            "inputs": digest_files(self.images.files),
+            "inputs": self.images.inputs(),
             "seconds": round(current().seconds, 1),
             "versions": versions(),
             "notes": list(current().notes),
@@ -174,6 +174,7 @@ class ImageDoses:
 def open_images(
     path: Path,
     *,
+    series: str = "",
     kvp: float | None,
     image_mas: float | str | None,
     options: SliceOptions,
@@ -186,6 +187,8 @@ def open_images(
     ----------
     path : path
         A DICOM series, or a NIfTI or NRRD file.
+    series : str
+        Which one, where a folder holds several; see `recon.read_images`.
     kvp : float, optional
         In place of the files' own [kV].
     image_mas : float or "noise-free", optional
@@ -211,7 +214,7 @@ def open_images(
                 "this is for projection scans: images keep their own slices and pixels",
                 where=f"--{one.name.replace('_', '-')}",
             )
-    images = read_images(path)
+    images = read_images(path, series=series)
     voltage = images.kvp if kvp is None else kvp
     if voltage is None:
         raise DataError("the files state no tube voltage", where=path, remedy="give --kvp")

@@ -25,7 +25,8 @@ def learnt_from(scene: Scene, *, seed: int) -> Callable[[WorkingPoint], tuple[Te
     """Slices of a series that samplers learn low-dose images from, beside phantoms.
 
     The middle fifth of the series, where the slice of a study lies by default, is held out; of the
-    rest 32 slices at most are taken, and scanned as a study scans them.
+    rest 32 slices at most are taken, and scanned as a study scans them: those that state an
+    exposure above that of the scan have its noise, and get what is missing.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def learnt_from(scene: Scene, *, seed: int) -> Callable[[WorkingPoint], tuple[Te
         import numpy as np
         import torch
 
-        from analysis.data.phantom_pairs import scan
+        from analysis.scanner.low_dose import scanned_slices
         from analysis.scanner.slice_scanner import derived_seed
         from analysis.scanner.slices import resample
         from recon import AIR_HU
@@ -54,7 +55,12 @@ def learnt_from(scene: Scene, *, seed: int) -> Callable[[WorkingPoint], tuple[Te
         y = resample(scene.images.hu[taken], scene.images.spacing, point.grid.spacing)
         around = [((point.matrix - n) // 2, -(-(point.matrix - n) // 2)) for n in y.shape[1:]]
         y = np.pad(y, [(0, 0), *around], constant_values=AIR_HU)
-        x = scan(y, point.mas, seed=derived_seed(seed, "learnt from"), point=point)
+        x = scanned_slices(
+            y, point.grid.spacing, image_mas=scene.images.exposures[taken], mas=point.mas,
+            kvp=point.kvp, slice_thickness=point.slice_thickness_mm, window=point.window,
+            electronic_noise=point.electronic_noise, seed=derived_seed(seed, "learnt from"),
+            progress=f"scans at {point.mas:g} mAs",
+        )  # fmt: skip
         return torch.from_numpy(x), torch.from_numpy(y)
 
     return scans

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHIPPED",
+    "Loaded",
     "has_jacobian",
     "load_named",
     "models_for",
     "on_device",
+    "require_jacobian",
     "sampler_for",
     "weight_set",
     "working_point",
@@ -45,35 +48,68 @@ def working_point(weights: WeightSet) -> dict[str, Any]:
     return dict(weights.manifest["recipe"]["working_point"])
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A denoiser that was loaded, and tried if it is a user's own.
+
+    Attributes
+    ----------
+    f : callable
+        HU to HU, (B, 1, H, W) to the same shape.
+    spec : str
+        As it was named.
+    name, digest : str
+        What it is called, and the key of its samplers.
+    shape : (rows, cols)
+        Of the images that it was tried on.
+    shipped : bool
+        Whether a set of weights has samplers for it, whatever a user's own is called.
+    """
+
+    f: Callable[[Tensor], Tensor]
+    spec: str
+    name: str
+    digest: str
+    shape: tuple[int, int]
+    shipped: bool
+
+
 def load_named(
     denoiser: str,
     weights: WeightSet,
     *,
-    differentiable: bool,
     input: str = "hu",
     shape: Callable[[Callable[[Tensor], Tensor]], tuple[int, int]] | None = None,
-) -> tuple[Callable[[Tensor], Tensor], str, str]:
-    """A denoiser of the set, or of the user's own, which may have to be differentiable.
+) -> Loaded:
+    """A denoiser of the set, or of the user's own.
 
     The user's own is tried at the shape of the images that it will be given, as a function of it;
-    that of the set's training by default. Returns f, its name and its digest.
+    that of the set's training by default.
     """
-    from ctxai import NoJacobian, load_denoiser, require_differentiable
+    from ctxai import load_denoiser
 
-    if (name := denoiser.lower()) in SHIPPED and input == "hu":
-        return weights.load(name)[0], name, weights.manifest["sha256"][name]
     side = int(working_point(weights)["patch"])
+    if (name := denoiser.lower()) in SHIPPED and input == "hu":
+        digest = weights.manifest["sha256"][name]
+        return Loaded(weights.load(name)[0], denoiser, name, digest, (side, side), True)
     at = (side, side) if shape is None else shape
     f, name, digest = load_denoiser(denoiser, input=input, shape=at)
-    if differentiable:
-        try:
-            require_differentiable(f, denoiser, at(f) if callable(at) else at)
-        except NoJacobian as error:
-            raise NoJacobian(f"{error}; anatomies (target-domain) need no derivative") from error
-    return f, name, digest
+    return Loaded(f, denoiser, name, digest, at(f) if callable(at) else at, False)
 
 
-def has_jacobian(denoiser: str, weights: WeightSet, **how: Any) -> bool:
+def require_jacobian(loaded: Loaded) -> None:
+    """Refuse a denoiser whose derivative is not there, or is not that of its answers."""
+    from ctxai import NoJacobian, require_differentiable
+
+    if loaded.shipped:
+        return
+    try:
+        require_differentiable(loaded.f, loaded.spec, loaded.shape)
+    except NoJacobian as error:
+        raise NoJacobian(f"{error}; anatomies (target-domain) need no derivative") from error
+
+
+def has_jacobian(loaded: Loaded) -> bool:
     """Whether samples of a denoiser can be projected and its near-null space be found.
 
     Notes what is left out if not; a derivative that is not that of the answers is refused.
@@ -81,7 +117,7 @@ def has_jacobian(denoiser: str, weights: WeightSet, **how: Any) -> bool:
     from ctxai import NoJacobian
 
     try:
-        load_named(denoiser, weights, differentiable=True, **how)
+        require_jacobian(loaded)
     except NoJacobian as error:
         current().note(
             f"samples are not projected, and the near-null space is not looked at: {error}"
@@ -91,7 +127,7 @@ def has_jacobian(denoiser: str, weights: WeightSet, **how: Any) -> bool:
 
 
 def models_for(
-    denoiser: str,
+    loaded: Loaded,
     layers: Sequence[str],
     domain: str,
     *,
@@ -101,14 +137,13 @@ def models_for(
     scene: Scene | None = None,
     mas: float | None = None,
     anatomies: Callable[[WorkingPoint], tuple[Tensor, Tensor]] | None = None,
-    input: str = "hu",
-) -> tuple[str, dict[str, Model]]:
-    """Name of a denoiser and a model for each of its layers, trained first if none comes along.
+) -> dict[str, Model]:
+    """A model for each of a denoiser's layers, trained first if none comes along.
 
     Parameters
     ----------
-    denoiser : str
-        As `ctxai.load_denoiser` takes it.
+    loaded : Loaded
+        The denoiser.
     layers : sequence of str
         Names or numbers of layers.
     domain : {"x", "y"}
@@ -127,16 +162,11 @@ def models_for(
         Exposure of that scan [mAs]; the training's by default.
     anatomies : callable, optional
         Scans of further slices that they learn from; see `train_for`.
-    input : str
-        What the user's own network takes, as `ctxai.load_denoiser` takes it.
     """
     from ctxai import Wiretap, sampler_name
 
     weights = weight_set(None) if weights is None else weights
-    f, name, digest = load_named(
-        denoiser, weights, differentiable=False, input=input,
-        shape=None if scene is None else scene.used_at,
-    )  # fmt: skip
+    f, name, digest = loaded.f, loaded.name, loaded.digest
     shape = None if scene is None else scene.patch.grid.shape
     trained_at = working_point(weights)
     mas = trained_at["mas"] if mas is None else mas
@@ -146,11 +176,10 @@ def models_for(
         raise DataError("no layer to sample", where="--layers")
     models: dict[str, Model] = {}
     missing: dict[str, list[str]] = {}
-    ours = denoiser.lower() in SHIPPED  # not a user's own, whatever that is called
     for layer in wanted:
-        found = weights.best_sampler(name, layer, domain) if ours else None
+        found = weights.best_sampler(name, layer, domain) if loaded.shipped else None
         kind = sampler or found or sampler_for(Wiretap(f, layer), trained_at)
-        if ours and sampler_name(kind, name, layer, domain) in weights:
+        if loaded.shipped and sampler_name(kind, name, layer, domain) in weights:
             models[layer] = weights.load_model(name, layer, domain, f=f, sampler=kind, shape=shape)
         else:
             missing.setdefault(kind, []).append(layer)
@@ -170,7 +199,7 @@ def models_for(
             point=point,
             anatomies=anatomies,
         )
-    return name, {layer: models[layer] for layer in wanted}
+    return {layer: models[layer] for layer in wanted}
 
 
 def sampler_for(wiretap: Wiretap, point: dict[str, Any]) -> str:

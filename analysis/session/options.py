@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from .models import SHIPPED, models_for, on_device, weight_set
+from .departures import tell_of_one_scan
+from .models import SHIPPED, Loaded, load_named, models_for, on_device, weight_set
+from .neighbours import require_neighbours
 from .results import write_results
-from .running import MOST_SAMPLES, require_count, require_device
+from .running import MOST_SAMPLES, current, require_count, require_device
 from .scene import Scene, open_scene
 
 if TYPE_CHECKING:
@@ -33,9 +35,15 @@ class StudyOptions:
     own, or after a layer without a sampler yet, is trained first and kept in OUT/trained."""
     input: str = "hu"
     """What your own network takes and returns: hu, hu+1024, hu+1000, water (water is 1 and air 0),
-    or scale=S,offset=O for (HU + O) / S."""
+    or scale=S,offset=O for (HU + O) / S; with slices=3 beside it, as in water,slices=3, a slice and
+    its neighbours as channels, of which it returns the middle one."""
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for the results; earlier results of the same name are replaced."""
+    """Folder for the results, new or empty; see --overwrite."""
+    overwrite: bool = False
+    """Replace the results of an earlier run in OUT. Files that are of no run stay, and so do
+    networks that were trained there."""
+    series: str = ""
+    """Number, UID or description of the DICOM series to take, where a folder holds several."""
     slice: int | None = None
     """Slice to study, from 0 in order of position; the middle one by default."""
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None
@@ -61,10 +69,23 @@ class StudyOptions:
 
     def scene(self, images: Path, networks: WeightSet, *, pixels: int | None = None) -> Scene:
         """The slice that was asked for, with the patch placed in it."""
-        return open_scene(
-            images, number=self.slice, roi=self.roi, kvp=self.kvp, weights=networks, pixels=pixels,
-            own=self.denoiser.lower() not in SHIPPED,
+        scene = open_scene(
+            images, series=self.series, number=self.slice, roi=self.roi, kvp=self.kvp,
+            weights=networks, pixels=pixels, own=self.denoiser.lower() not in SHIPPED,
         )  # fmt: skip
+        (row, col), (rows, cols) = scene.patch.roi, scene.patch.grid.shape
+        current().note(
+            f"slice {scene.index} of 0 to {len(scene.images) - 1}, z "
+            f"{scene.images.positions[scene.index, 2]:.1f} mm; patch of {rows} × {cols} pixels of "
+            f"{scene.patch.grid.spacing[0]:.3g} mm about row {row}, column {col}"
+        )
+        return scene
+
+    def load(self, scene: Scene, networks: WeightSet) -> Loaded:
+        """The denoiser, tried at the size at which the scene gives it images."""
+        loaded = load_named(self.denoiser, networks, input=self.input, shape=scene.used_at)
+        require_neighbours(loaded.f, scene)
+        return loaded
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """What was found for arguments that may be left out."""
@@ -118,22 +139,24 @@ class SamplingOptions(StudyOptions):
 
     def models(
         self,
+        loaded: Loaded,
         layers: tuple[str, ...],
         domain: str,
         scene: Scene,
         networks: WeightSet,
         *,
         mas: float,
-    ) -> tuple[str, dict[str, Model]]:
-        """Name of the denoiser, and a model for each of its layers, on the device.
+    ) -> dict[str, Model]:
+        """A model for each layer of the denoiser, on the device.
 
         What has to be trained for it is trained for the scan at an exposure [mAs].
         """
-        name, models = models_for(
-            self.denoiser, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
-            weights=networks, input=self.input, scene=scene, mas=mas,
+        models = models_for(
+            loaded, layers, domain, out=self.out.expanduser(), sampler=self.sampler,
+            weights=networks, scene=scene, mas=mas,
         )  # fmt: skip
-        return name, on_device(models, self.device)
+        tell_of_one_scan(scene, mas, models)
+        return on_device(models, self.device)
 
     def found(self, scene: Scene) -> dict[str, Any]:
         """The same with the patch that was placed."""

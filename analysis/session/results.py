@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recon import DataError
+
 from .running import current
 from .scene import Scene
 
@@ -16,18 +18,38 @@ if TYPE_CHECKING:
 __all__ = ["require_out", "write_results"]
 
 
-def require_out(out: Path) -> Path:
+_KEPT = ("trained", "weights")  # networks, which later runs take again
+
+
+def require_out(out: Path, *, overwrite: bool = True) -> Path:
     """An output folder, there already or not, that is this command's alone until it ends.
+
+    Without ``overwrite``, nothing may be in it but networks that were trained for an earlier run.
+    With it, what an earlier run has on record is replaced when the new results are published.
 
     Raises
     ------
     DataError
-        If it cannot be written, or another process writes to it.
+        If it cannot be written, another process writes to it, or there is something in it.
     """
     from recon.storage import holding, require_writable
 
     out = require_writable(out)
     current().kept.enter_context(holding(out))
+    if overwrite or not out.is_dir():
+        return out
+    found = sorted(
+        item.name for item in out.iterdir() if item.name[0] != "." and item.name not in _KEPT
+    )
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise DataError(
+            "folder is not empty",
+            where=out,
+            expected="a new folder for the results",
+            got=f"{', '.join(found[:3])}{more}",
+            remedy="name another one, or replace the results of an earlier run with --overwrite",
+        )
     return out
 
 
@@ -64,6 +86,7 @@ def write_results(
         "configuration": {"command": command, **configuration},
         "seed": seed,
         "inputs": scene.inputs(),
+        "orientation": list(scene.images.orientation),
         "weights": {name: networks.manifest[name] for name in ("recipe", "sha256")},
         "notes": current().notes,
     }
@@ -83,15 +106,16 @@ def write_results(
 def _write_low_dose(folder: Path, scene: Scene, mas: float, *, seed: int) -> None:
     """All slices at an exposure [mAs], as a DICOM series."""
     from analysis.runs.store import mas_label
-    from analysis.scanner.low_dose import low_dose_slices
+    from analysis.scanner.low_dose import scanned_slices
     from recon import write_series
 
     images = scene.images
     write_series(
         folder / mas_label(mas),
-        low_dose_slices(
+        scanned_slices(
             images.hu,
             images.spacing,
+            image_mas=images.exposures,
             mas=mas,
             kvp=scene.kvp,
             slice_thickness=images.thicknesses,

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from recon import BackendUnavailable, DataError
 
+from .bars import bars_or_lines
+
 __all__ = ["MOST_SAMPLES", "current", "require_count", "require_device", "require_mas", "running"]
 
 MOST_SAMPLES = 100_000
@@ -53,7 +55,7 @@ def running(command: str) -> Iterator[Running]:
         warnings.filterwarnings("always", category=UserWarning)
         warnings.showwarning = lambda message, *_, **__: run.note(str(message))
         try:
-            with run.kept:
+            with run.kept, bars_or_lines():
                 yield run
         finally:
             _stack.pop()

@@ -44,6 +44,12 @@ class Scene:
         return self.images.hu[self.index]
 
     @property
+    def image_mas(self) -> float | None:
+        """Exposure whose noise the slice under study has [mAs]; None if it counts as noise-free."""
+        own = float(self.images.exposures[self.index])
+        return own if math.isfinite(own) else None
+
+    @property
     def thickness(self) -> float:
         """Thickness of the slice under study [mm]."""
         return float(self.images.thicknesses[self.index])
@@ -98,6 +104,7 @@ class Scene:
             slice_thickness=self.thickness,
             patch_grid=self.patch.grid,
             context_grid=around.grid,
+            image_mas=self.image_mas,
             seed=seed,
             image=self.index,
             device=device,
@@ -119,6 +126,7 @@ def open_scene(
     weights: WeightSet,
     pixels: int | None = None,
     own: bool = False,
+    series: str = "",
 ) -> Scene:
     """Read slices and place the patch; notes what differs from an ideal input.
 
@@ -138,11 +146,13 @@ def open_scene(
         Side of the patch in place of theirs.
     own : bool
         Whether the denoiser is the user's own, for which samplers are trained.
+    series : str
+        Which series, where the folder holds several.
     """
     from analysis.scanner.slices import BODY_HU, load_slices, place_patch
     from recon import mu_water
 
-    images = load_slices(folder)
+    images = load_slices(folder, series)
     count = len(images.hu)
     index = count // 2 if number is None else number
     if not 0 <= index < count:

@@ -3,13 +3,17 @@
 A sampler trained on targets, flow matching or VAE_y with a cINN, proposes high-dose anatomies ȳ
 that should give the same output as x. Whether they do is decided by the scanner: each is put into
 the slice, scanned at the exposure of x with several draws of the noise, and denoised. Its distance
-to f(x) is judged beside that of the true anatomy, scanned as often. Every ȳ is taken as noise-free.
-The same ȳ can be scanned at other exposures than that of the scan they were drawn for: there the
-scanner may tell them from y.
+to f(x) is judged beside that of the true anatomy, scanned as often. A y that is a real image has
+the noise of its dose; y and ȳ then get the noise that it lacks.
+
+Two questions are asked of each ȳ: could f(x) have come from it (:mod:`.compatibility`), and could
+a reader of f's output tell it from y by new scans (:mod:`.telling`). The same ȳ can be scanned at
+other exposures than that of the scan they were drawn for: there the scanner may tell them from y.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +23,12 @@ from torch import Tensor
 from ctxai import REDRAWS, InPlace, Model, PlacedModel
 from recon import DataError
 
+from ..fidelity.calibration import coverage_error, miss_and_error
 from ..fidelity.verdict import TargetNumbers, Verdict, judge_targets
 from ..lesions.lesion import match_lesions
 from ..numbers import Spread, apply, coverage, rms, sample_sd
 from ..projection_domain.pair import ray_detectability
+from ..projection_domain.yardstick import Yardstick, measure_yardstick
 from ..runs.scanned import Scanned
 from ..scanner.slice_scanner import SliceScanner, derived_seed, seam_weight
 from .compatibility import (
@@ -33,6 +39,7 @@ from .compatibility import (
     compatibility,
     power_lesion,
 )
+from .telling import LesionPower, Telling, known_differences, tell
 
 __all__ = ["TargetResult", "sample_targets", "target_domain_study"]
 
@@ -53,7 +60,10 @@ class TargetResult:
     likeness: Tensor  # correlation of ȳ - y with a lesion, (n,)
     numbers: TargetNumbers
     verdict: Verdict
-    compatibility: Compatibility
+    compatibility: Compatibility  # could f(x) have come from ȳ?
+    telling: Telling  # could a reader of f's output tell ȳ from y?
+    lesion: LesionPower  # how often a lesion of 20 HU is noticed: by which both are judged
+    yardstick: Yardstick  # d' in the rays, and what it is held against
     facts: dict[str, Any]  # for run.json: seed, weights
 
 
@@ -64,7 +74,8 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
     same for every n above it, but for the rounding of 16 bits.
     """
     place = InPlace(model.wiretap.f, scanner.place, scanner.low_dose(mas, seed=seed)[0])
-    told = model.told_of(scanner.place.of(scanner.redraw(REDRAWS, seed, mas=mas)))
+    again = scanner.place.of(scanner.redraw(REDRAWS, seed, mas=mas))
+    told = model.told_of(again, scanner.added_share(mas))
     weight = seam_weight(scanner)
     v = torch.randn(n, model.latent, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -128,28 +139,47 @@ def target_domain_study(
     scanned = Scanned.of(scanner, model.wiretap.f, denoiser=denoiser, mas=mas, seed=seed)
     sampled_at = mas if sampled_at is None else float(sampled_at)
     ybar = sample_targets(model, scanner, mas=sampled_at, n=n, seed=seed)
+    lesion = (scanner.y + power_lesion(scanner.patch_grid).on(scanner.patch_grid).to(scanner.y))[
+        None
+    ]
     rescanned, with_lesion, again = _scan(
-        scanner, scanned, ybar, draws=draws, null_groups=null_groups, seed=seed, progress=progress
+        scanner, scanned, ybar, lesion, draws=draws, null_groups=null_groups, seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    xprime, null_outputs, lesion_outputs = (
+        apply(scanned.f, images) for images in (rescanned, again, with_lesion)
     )
-    xprime, null_outputs = (apply(scanned.f, images) for images in (rescanned, again))
     distance = rms(xprime - scanned.fx)
     null = rms(null_outputs[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
     by_group = Spread.of(null.mean(1))
+    null_outputs = null_outputs[:NULL_DRAWS]
+    found = compatibility(
+        NullOutputs(scanned.fx, null_outputs, seed=seed),
+        xprime=xprime, ybar=ybar, y=scanned.y, with_lesion=lesion_outputs,
+    )  # fmt: skip
+    differences = known_differences(
+        scanned.f, again, torch.cat([scanner.signals(lesion), scanner.signals(ybar)])
+    )
+    known = tell(null_outputs, differences[:1], lesion_outputs[None])
+    rays_d = float(ray_detectability(scanner, lesion, mas)[0])
+    rays_d /= math.sqrt(scanner.added_share(mas))
+    power = LesionPower.of(known, rays_d, found.power)
+    like_y = _with_noise_of(scanner, ybar, model, seed=seed)
+    missed, missed_error = miss_and_error(like_y, scanned.y)
     numbers = TargetNumbers(
         Spread.of(distance.mean(1)),
         by_group,
         inside=float((distance.mean(1) <= by_group.high).double().mean()),
         sd_hu=float(rms(sample_sd(ybar))),
-        covered=coverage(ybar, scanned.y),
+        covered=coverage(like_y, scanned.y),
         n=n,
-    )
-    found = compatibility(
-        NullOutputs(scanned.fx, null_outputs[:NULL_DRAWS], seed=seed),
-        xprime=xprime,
-        ybar=ybar,
-        y=scanned.y,
-        with_lesion=apply(scanned.f, with_lesion),
-        rays_d=ray_detectability(scanner, ybar, mas),
+        covered_error=coverage_error(like_y),
+        bias_hu=float(rms(ybar.mean(0) - scanned.y)),
+        missed=missed,
+        missed_error=missed_error,
+        compatible=found.share,
+        level=found.level,
+        blind=found.power,
     )
     return TargetResult(
         scanned,
@@ -165,14 +195,30 @@ def target_domain_study(
         numbers=numbers,
         verdict=judge_targets(numbers),
         compatibility=found,
+        telling=tell(null_outputs, differences[1:], xprime),
+        lesion=power,
+        yardstick=measure_yardstick(scanner, ybar, mas, seed=seed),
         facts={"seed": seed, "weights": dict(model.facts)},
     )
+
+
+def _with_noise_of(scanner: SliceScanner, ybar: Tensor, model: Model, *, seed: int) -> Tensor:
+    """The ȳ as y would be among them: with the noise of y's exposure, if y has it and they do not.
+
+    A y with noise cannot lie among anatomies without any.
+    """
+    if scanner.image_mas is None or not model.facts.get("noise_free"):
+        return ybar
+    seed = derived_seed(seed, "noise of y")
+    scans = scanner.place.of(scanner.low_dose(scanner.image_mas, draws=len(ybar), seed=seed))
+    return ybar + seam_weight(scanner) * (scans - scanner.place.of(scanner.without_noise()))
 
 
 def _scan(
     scanner: SliceScanner,
     scanned: Scanned,
     ybar: Tensor,
+    lesion: Tensor,
     *,
     draws: int,
     null_groups: int,
@@ -180,21 +226,20 @@ def _scan(
     progress: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scan every ȳ, y with a lesion, and the true y again, with fresh noise."""
-    y, mas = scanned.y, scanned.mas
+    mas = scanned.mas
 
     def label(what: str) -> str | None:
         return f"{scanned.denoiser}: scanning {what} at {mas:g} mAs" if progress else None
 
-    lesion = y + power_lesion(scanner.patch_grid).on(scanner.patch_grid).to(y)
-    lesions = lesion.expand(POWER_SCANS, *y.shape)
     rescanned, with_lesion = (
         scanner.rescan(
-            images, mas, draws=draws, seed=derived_seed(seed, purpose), progress=label(what)
+            images, mas, draws=count, seed=derived_seed(seed, purpose), progress=label(what)
         )
-        for images, purpose, what in (
-            (ybar, "rescan", f"{len(ybar)} ȳ"), (lesions, "lesion", "y with a lesion"),
+        for images, count, purpose, what in (
+            (ybar, draws, "rescan", f"{len(ybar)} ȳ"),
+            (lesion.expand(POWER_SCANS, -1, -1), 1, "lesion", "y with a lesion"),
         )
-    )  # fmt: skip
+    )
     null_draws, null_seed = max(NULL_DRAWS, null_groups * draws), derived_seed(seed, "null")
     again = scanner.low_dose(mas, draws=null_draws, seed=null_seed, progress=label("y again"))
-    return rescanned, with_lesion, again
+    return rescanned, with_lesion[:, 0], again

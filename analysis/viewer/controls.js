@@ -49,8 +49,24 @@ function listen(tile) {
     touch();
   });
   tile.frame.addEventListener("pointercancel", () => { drag = null; });
+  tile.frame.addEventListener("dblclick", () => enlarge(view.large ? "" : tile.label));
   tile.frame.addEventListener("contextmenu", (event) => event.preventDefault());
 }
+
+let turned = 0; // of the wheel, since the last step
+
+/** The wheel steps through the samples; beyond the first and the last one it moves the page. */
+part("tiles").addEventListener("wheel", (event) => {
+  if (event.ctrlKey || event.shiftKey || !event.deltaY) return;
+  const slider = part("sample"), way = Math.sign(event.deltaY);
+  if (+slider.max === 0 || +slider.value === (way > 0 ? +slider.max : 0)) return;
+  event.preventDefault();
+  const pixels = event.deltaMode ? 50 : Math.abs(event.deltaY);
+  turned = Math.sign(turned) === way ? turned + way * pixels : way * pixels;
+  if (Math.abs(turned) < 50) return;
+  turned = 0;
+  step("sample", way);
+}, { passive: false });
 
 /** Change the window of a tile's look: right is wider, up is brighter. */
 function rewindow(tile, before, dx, dy) {
@@ -150,7 +166,11 @@ const KEYS = {
   ArrowDown: () => step("layer", 1), ArrowUp: () => step("layer", -1),
   m: () => step("mas", 1), n: () => step("mas", -1),
   w: () => tool("window"), r: () => tool("region"),
-  Escape: () => { view.region = null; view.pinned = false; view.probe = null; measure(); },
+  Escape: () => {
+    if (view.large) return enlarge("");
+    view.region = null; view.pinned = false; view.probe = null;
+    measure();
+  },
 };
 Object.keys(PRESETS).forEach((_, k) => { KEYS[k + 1] = () => preset(k); });
 const MOVES = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
@@ -163,6 +183,9 @@ root.addEventListener("keydown", (event) => {
     const [dr, dc] = view.probe ? MOVES[event.key] : [0, 0];
     [view.probe, view.pinned] = [[within(r + dr, 0, rows() - 1), within(c + dc, 0, cols() - 1)], true];
     measure();
+  } else if (event.key === "Enter" && tiles.some((tile) => tile.frame === event.target)) {
+    const tile = tiles.find((one) => one.frame === event.target);
+    enlarge(view.large ? "" : tile.label);
   } else if (KEYS[event.key] && event.target.type !== "radio") {
     KEYS[event.key]();
   } else return;
@@ -202,7 +225,11 @@ Object.keys(PRESETS).forEach((name, k) => {
 });
 for (const radio of root.querySelectorAll("input[name=tool]"))
   radio.addEventListener("change", () => tool(radio.value));
-part("whole").addEventListener("click", () => { KEYS.Escape(); touch(); });
+part("whole").addEventListener("click", () => {
+  view.region = null; view.pinned = false; view.probe = null;
+  measure();
+  touch();
+});
 window.addEventListener("hashchange", () => {
   if (!location.hash.includes("=")) return; // a place in the page, not a view
   recall();

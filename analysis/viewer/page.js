@@ -5,6 +5,7 @@ const part = (name) => document.getElementById(`viewer-${name}`);
 const known = JSON.parse(part("data").textContent);
 const PRESETS = {
   "soft tissue": [40, 400], lung: [-600, 1500], bone: [450, 1800], narrow: [40, 150],
+  brain: [40, 80],
 };
 
 const view = {
@@ -12,6 +13,7 @@ const view = {
   sample: 0, // its number in the run, from 1; 0 is the first that is shown
   ...known.view, // level, width, difference and spread: the windows to start with [HU]
   probe: null, pinned: false, region: null, tool: "window",
+  large: "", // label of the tile that is shown alone
 };
 const stacks = new Map(); // key → promise of an inflated stack
 let tiles = [], shownSet = null, turnNumber = 0, touched = false;
@@ -68,6 +70,16 @@ function fill(name, options, sets) {
 
 // ---- tiles --------------------------------------------------------------------------------
 
+/** What lies at the four edges of an axial image, in the patient: R, L, A, P, H or F. */
+function letters() {
+  return Object.entries(known.letters).map(([edge, letter]) => {
+    const made = document.createElement("span");
+    made.className = `letter ${edge}`;
+    made.textContent = letter;
+    return made;
+  });
+}
+
 /** Build the tiles of a set: a column of two each. */
 function build(set) {
   tiles = [];
@@ -84,10 +96,11 @@ function build(set) {
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", what.label);
       frame.className = `frame ${what.look}`;
+      frame.tabIndex = 0; // so that Enter enlarges it
       frame.style.aspectRatio = what.look === "slice" ?
         `${wide * set.slice_spacing[1]} / ${high * set.slice_spacing[0]}` :
         `${wide * set.spacing[1]} / ${high * set.spacing[0]}`;
-      frame.append(canvas, marks);
+      frame.append(canvas, marks, ...letters());
       const name = document.createElement("span");
       name.textContent = what.label;
       caption.append(name, value);
@@ -108,6 +121,19 @@ function build(set) {
   tiles[0].frame.append(bar);
   part("tiles").style.setProperty("--columns", columns.length);
   part("tiles").replaceChildren(...columns);
+  enlarge(view.large);
+}
+
+/** Show one tile alone, as large as the window allows, by its label; "" shows all of them. */
+function enlarge(label) {
+  const large = tiles.find((tile) => tile.label === label);
+  view.large = large ? label : "";
+  part("tiles").classList.toggle("alone", Boolean(large));
+  for (const tile of tiles) {
+    tile.frame.parentElement.classList.toggle("large", tile === large);
+    tile.frame.closest(".column").classList.toggle("holds", Boolean(large) &&
+      tile.frame.closest(".column") === large.frame.closest(".column"));
+  }
 }
 
 /** Values of a tile for the sample at a place of the slider. */

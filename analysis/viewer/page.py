@@ -17,9 +17,9 @@ from ..runs.store import Study
 from .pack import Packer
 from .sets import MOST_SAMPLES, image_sets
 
-__all__ = ["policy", "script", "section", "style"]
+__all__ = ["edge_letters", "policy", "script", "section", "style"]
 
-_SCRIPTS = ("numbers.js", "picture.js", "page.js", "controls.js")
+_SCRIPTS = ("blink.js", "numbers.js", "picture.js", "page.js", "controls.js")
 
 HEAVIEST = 3_700_000
 """Characters of images in a page, so that it stays below 8 MB with its pictures."""
@@ -50,12 +50,20 @@ def policy() -> str:
     )
 
 
-def section(studies: Sequence[Study], *, heaviest: int = HEAVIEST) -> str:
+def section(
+    studies: Sequence[Study],
+    orientation: Sequence[float] | None = None,
+    *,
+    heaviest: int = HEAVIEST,
+) -> str:
     """HTML of the viewer with the images of all studies, or nothing if there are none.
 
     Parameters
     ----------
     studies : sequence of Study
+    orientation : six floats, optional
+        Direction of rows and columns in the patient, as DICOM has it; without it the images have no
+        letters at their edges.
     heaviest : int
         Characters that the images may take; above it, fewer samples are shown of each set.
     """
@@ -66,12 +74,39 @@ def section(studies: Sequence[Study], *, heaviest: int = HEAVIEST) -> str:
     weight = sum(len(stack["data"]) for stack in stacks.values())
     if weight > heaviest:
         sets, stacks = _packed(shown, max(1, int(MOST_SAMPLES * heaviest / weight)))
-    data = {"sets": sets, "stacks": stacks, "view": _first_view(shown[0])}
+    first = next((study for study in shown if study.kind == "target-domain"), shown[0])
+    data = {"sets": sets, "stacks": stacks, "view": _first_view(first)}
+    data["letters"] = edge_letters(orientation) if orientation else {}
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return (
         f"{_read('frame.html')}<script type='application/json' id='viewer-data'>{text}</script>\n"
         f"<script>{script()}</script>\n"
     )
+
+
+def edge_letters(orientation: Sequence[float]) -> dict[str, str]:
+    """What of the patient lies at the edges of an image, by the main axis of rows and columns.
+
+    Parameters
+    ----------
+    orientation : six floats
+        Image Orientation (Patient): where columns lead, and where rows lead.
+
+    Examples
+    --------
+    >>> from analysis.viewer.page import edge_letters
+    >>> edge_letters((1, 0, 0, 0, 1, 0))
+    {'left': 'R', 'right': 'L', 'top': 'A', 'bottom': 'P'}
+    """
+    found = {}
+    for edges, towards in (
+        (("left", "right"), orientation[:3]),
+        (("top", "bottom"), orientation[3:]),
+    ):
+        axis = int(np.argmax(np.abs(towards)))
+        ends = ("RL", "AP", "FH")[axis]  # towards the patient's left, back and head
+        found |= dict(zip(edges, ends if towards[axis] > 0 else ends[::-1]))
+    return found
 
 
 def _packed(studies: Sequence[Study], most: int) -> tuple[list[Any], dict[str, Any]]:
@@ -80,12 +115,14 @@ def _packed(studies: Sequence[Study], most: int) -> tuple[list[Any], dict[str, A
     return [one for study in studies for one in image_sets(study, packer, most=most)], packer.stacks
 
 
-def _first_view(study: Study) -> dict[str, float]:
-    """Windows to start with [HU]: the tissue's, and twice the rms of the noise."""
+def _first_view(study: Study) -> dict[str, Any]:
+    """What to start with: the study, the tissue's window, twice the rms of the noise [HU]."""
     arrays = study.arrays
     window = fit_window(arrays["y"])
     noise = rms_hu(arrays["x"] - arrays["y"])
     reach = max(10.0, float(np.ceil(noise / 10) * 20))
     if "change" in arrays:  # two anatomies: their difference is what is looked at
         reach = max(10.0, float(np.ceil(np.abs(arrays["change"]).max() / 10) * 10))
-    return {"level": window.level, "width": window.width, "difference": reach, "spread": reach / 2}
+    windows = {"level": window.level, "width": window.width}
+    windows |= {"difference": reach, "spread": reach / 2}
+    return {"kind": study.kind, "denoiser": study.denoiser, "mas": study.mas, **windows}

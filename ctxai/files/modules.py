@@ -17,7 +17,7 @@ from recon.errors import DataError
 
 from .tensors import load_tensors, save_tensors
 
-__all__ = ["CLASSES", "first_misfit", "load_module", "save_module"]
+__all__ = ["CLASSES", "load_fitting", "load_module", "save_module"]
 
 CLASSES = {
     "Chen": "ctxai.denoisers",
@@ -119,35 +119,61 @@ def load_module(path: str | Path, *, digest: str | None = None) -> tuple[nn.Modu
             got=error,
             remedy="the file is from another version: train it again",
         ) from None
-    if wrong := first_misfit(module, tensors):
-        key, expected, got = wrong
-        raise DataError(
-            f"tensor {key!r} does not fit {record['class']}",
-            where=path,
-            expected=expected,
-            got=got,
-            remedy="the file is from another version: train it again",
-        )
-    module.load_state_dict(tensors)
+    remedy = "the file is from another version: train it again"
+    load_fitting(module, tensors, record["class"], path, remedy=remedy)
     return module.eval(), record["facts"]
 
 
-def first_misfit(
-    module: nn.Module, tensors: Mapping[str, torch.Tensor]
-) -> tuple[str, object, object] | None:
-    """First tensor, by name, that a network has not, misses or has in another shape.
+def load_fitting(
+    module: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    name: str,
+    path: str | Path,
+    *,
+    remedy: str | None = None,
+) -> None:
+    """Give a network its tensors, if they are its own: by name and shape, all and no other.
 
-    Returns
-    -------
-    (name, expected, got) or None
-        Shapes, or "no such tensor"; None if all fit.
+    Parameters
+    ----------
+    module : Module
+    tensors : mapping
+        A state dict.
+    name : str
+        What the network is called.
+    path : path
+        Where the tensors come from.
+    remedy : str, optional
+        What to do about a file that does not hold them.
+
+    Raises
+    ------
+    DataError
+        With the first tensor, by name, that the network has not, misses or has in another shape.
 
     Examples
     --------
     >>> from torch import nn, zeros
-    >>> first_misfit(nn.Linear(2, 1), {"bias": zeros(1), "weight": zeros(1, 3)})
-    ('weight', (1, 2), (1, 3))
+    >>> from recon import DataError
+    >>> try:
+    ...     load_fitting(nn.Linear(2, 1), {"bias": zeros(1), "weight": zeros(1, 3)}, "mine", "a.pt")
+    ... except DataError as error:
+    ...     print(error)
+    the file does not hold mine: tensor 'weight' (a.pt): expected (1, 2), got (1, 3)
     """
+    if wrong := _first_misfit(module, tensors):
+        key, expected, got = wrong
+        raise DataError(
+            f"the file does not hold {name}: tensor {key!r}", where=path, expected=expected,
+            got=got, remedy=remedy,
+        )  # fmt: skip
+    module.load_state_dict(tensors)
+
+
+def _first_misfit(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor]
+) -> tuple[str, object, object] | None:
+    """Name of a tensor that does not fit, and the shapes expected and got, or "no such tensor"."""
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     got = {key: tuple(value.shape) for key, value in tensors.items()}
     if wanted == got:

@@ -100,14 +100,19 @@ class _Trained(ABC):
         """What the last network is told of the noise beside z, if anything."""
         return () if self.noise is None else (self.noise,)
 
-    def told_of(self, scans: Tensor) -> Self:
-        """The sampler, told of the noise of scans ``(n, rows, cols)`` of one anatomy, 2 or more.
+    def told_of(self, scans: Tensor, share: float = 1.0) -> Self:
+        """The sampler, told of the noise of a scan; one that learnt from one kind is told nothing.
 
-        One that learnt from scans of a single kind is told nothing.
+        Parameters
+        ----------
+        scans : Tensor
+            Further scans ``(n, rows, cols)`` of the same anatomy, 2 or more.
+        share : float
+            Part of the noise's variance that they vary by: the image may hold some of its own.
         """
         if "scans" not in self.facts:
             return self
-        noise = (scans - scans.mean(0)) * math.sqrt(len(scans) / (len(scans) - 1))
+        noise = (scans - scans.mean(0)) * math.sqrt(len(scans) / (len(scans) - 1) / share)
         return replace(self, noise=describe_noise(noise[None]))  # type: ignore[type-var]
 
     def represent(self, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import nn
 
 from recon.errors import DataError
 
-from ..files.modules import first_misfit
+from ..files.modules import load_fitting
 from ..files.tensors import require_finite
 
 __all__ = ["exported_program", "give_weights", "torch_script"]
@@ -108,15 +108,7 @@ def give_weights(f: Any, path: Path, where: str) -> None:
         )
     tensors = _tensors(path)
     require_finite(tensors, path)
-    if wrong := first_misfit(f, tensors):
-        key, expected, got = wrong
-        raise DataError(
-            f"the weights are of another network: tensor {key!r}",
-            where=path,
-            expected=expected,
-            got=got,
-        )
-    f.load_state_dict(tensors)
+    load_fitting(f, tensors, where, path)
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:

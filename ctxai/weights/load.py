@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from recon.errors import DataError
 from ..denoisers import Chen, RedCNN, Yang
 from ..files.modules import load_module
 from ..files.tensors import digest_tensors
+from ..wiretap.neighbours import AmongNeighbours
 from .convention import Convention, convention_of
 from .fingerprint import fingerprint
 from .formats import exported_program, give_weights, torch_script
 from .in_hu import in_hu
 from .named import Named, named, require_denoiser
 from .onnx_file import OnnxDenoiser
-from .own_denoiser import Denoiser, in_evaluation_mode, usable
+from .own_denoiser import Denoiser, in_evaluation_mode, one_by_one, slices_taken, usable
 from .published import load_ldct_benchmark
 from .sets import SHIPPED
 from .units import require_hu
@@ -61,7 +63,9 @@ def load_denoiser(
         ``"file.onnx"``.
     input : str
         What a user's own network takes, and returns: "hu", "hu+1024", "hu+1000", "water"
-        (water is 1 and air 0), or "scale=S,offset=O" for (HU + O) / S.
+        (water is 1 and air 0), or "scale=S,offset=O" for (HU + O) / S; with "slices=3" a slice and
+        its neighbours as channels, of which it returns the one in the middle. f is then an
+        :class:`~ctxai.AmongNeighbours`, in which each image is its own neighbour.
     shape : (rows, cols), or a function of f
         Of the images that it will be given: a user's own network is tried at that size.
 
@@ -113,12 +117,26 @@ def _own(
 ) -> tuple[Denoiser, str, str]:
     """A user's own network, tried before it is used."""
     network = in_evaluation_mode(_brought(found), spec)
-    f = in_hu(network, convention)
+    if convention.slices == 1 and (slices := slices_taken(in_hu(network, convention))) > 1:
+        convention = convention.of_slices(slices)
+        warnings.warn(
+            f"{spec}: takes {slices} channels and returns one: it is given the slice between its "
+            f"neighbours (--input {convention.name})",
+            stacklevel=2,
+        )
+    f = _of_one_slice(in_hu(network, convention), convention)
     if callable(shape):
         shape = shape(f)
-    f = usable(f, spec, shape)
-    require_hu(network, convention, spec, shape)
-    return f, found.name, fingerprint(f, shape)
+    tried = usable(f, spec, shape)
+    if isinstance(f, AmongNeighbours) and tried is not f:
+        tried = AmongNeighbours(one_by_one(f.network), f.slices)
+    require_hu(_of_one_slice(network, convention), convention, spec, shape)
+    return tried, found.name, fingerprint(tried, shape)
+
+
+def _of_one_slice(network: Denoiser, convention: Convention) -> Denoiser:
+    """A network as a function of one slice, which is its own neighbour if there are to be any."""
+    return network if convention.slices == 1 else AmongNeighbours(network, convention.slices)
 
 
 def _brought(found: Named) -> Denoiser:

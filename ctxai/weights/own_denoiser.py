@@ -16,7 +16,7 @@ from recon.errors import DataError
 
 from .trial_images import trial_images
 
-__all__ = ["Denoiser", "in_evaluation_mode", "usable"]
+__all__ = ["Denoiser", "in_evaluation_mode", "one_by_one", "slices_taken", "usable"]
 
 Denoiser = Callable[[Tensor], Tensor]
 
@@ -100,7 +100,7 @@ def usable(f: Denoiser, where: str, shape: tuple[int, int] = (64, 64)) -> Denois
         warnings.warn(
             f"{where}: takes one image at a time, and is given one after the other", stacklevel=2
         )
-        return lambda x: torch.cat([f(image) for image in x.split(1)])
+        return one_by_one(f)
     for size in (2, 3):
         given = images[:size].clone()
         outputs = _tried(f, given, where, f"{size} images")
@@ -121,6 +121,32 @@ def usable(f: Denoiser, where: str, shape: tuple[int, int] = (64, 64)) -> Denois
                 "numbers off",
             )
     return f
+
+
+def one_by_one(f: Denoiser) -> Denoiser:
+    """A network that takes one image at a time, as a function of a batch."""
+    return lambda x: torch.cat([f(image) for image in x.split(1)])
+
+
+@torch.no_grad()
+def slices_taken(f: Denoiser) -> int:
+    """How many slices a network wants to see as channels: 1, or 3 to 9 of which it gives one.
+
+    Asked of the first size that it takes with any of these.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from ctxai.weights.own_denoiser import slices_taken
+    >>> slices_taken(nn.Conv2d(5, 1, 3, padding=1)), slices_taken(nn.Conv2d(1, 1, 3, padding=1))
+    (5, 1)
+    """
+    for size in _SIZES:
+        for channels in (1, *_CHANNELS):
+            answer = _answer(f, (1, channels, size, size))
+            if answer is not None and (channels == 1 or answer.shape == (1, 1, size, size)):
+                return channels
+    return 1
 
 
 def _require_the_same(f: Denoiser, x: Tensor, answer: Tensor, where: str) -> None:
@@ -181,12 +207,12 @@ def _tried(f: Denoiser, x: Tensor, where: str, what: str) -> Tensor:
 def _what_it_wants(f: Denoiser, shape: tuple[int, ...]) -> tuple[str | None, str | None]:
     """Whether f works with more channels or another size: what to say, and what to do."""
     for channels in _CHANNELS:
-        if _works(f, (1, channels, *shape[2:])):
+        answer = _answer(f, (1, channels, *shape[2:]))
+        if answer is not None:
             return (
-                f"the denoiser takes {channels} channels, as of neighbouring slices",
-                "let the factory return a function of the slice alone, such as one that repeats "
-                f"it, lambda x: net(x.expand(-1, {channels}, -1, -1))[:, -1:], which is another "
-                "function than that of real neighbours",
+                f"the denoiser takes {channels} channels, as of neighbouring slices, and returns "
+                f"{' × '.join(map(str, answer.shape[1:]))}, not the slice in the middle alone",
+                f"let the factory return lambda x: net(x)[:, {channels // 2}:{channels // 2 + 1}]",
             )
     if sizes := list(_working_sizes(f)):
         text = " and ".join(f"{size} × {size}" for size in sizes)
@@ -198,15 +224,16 @@ def _what_it_wants(f: Denoiser, shape: tuple[int, ...]) -> tuple[str | None, str
 
 
 def _working_sizes(f: Denoiser) -> Iterator[int]:
-    return (size for size in _SIZES if _works(f, (1, 1, size, size)))
+    return (size for size in _SIZES if _answer(f, (1, 1, size, size)) is not None)
 
 
-def _works(f: Denoiser, shape: tuple[int, ...]) -> bool:
+def _answer(f: Denoiser, shape: tuple[int, ...]) -> Tensor | None:
+    """What f makes of zeros of a shape, or None if it does not take them."""
     try:
-        f(torch.zeros(shape))
+        answer = f(torch.zeros(shape))
     except (Exception, SystemExit):  # whatever the user's own code may raise
-        return False
-    return True
+        return None
+    return answer if isinstance(answer, Tensor) else None
 
 
 def _one_line(error: BaseException) -> str:

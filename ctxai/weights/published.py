@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from recon.errors import DataError
 
 from ..denoisers import Chen, RedCNN, Yang
-from ..files.modules import first_misfit
+from ..files.modules import load_fitting
 from ..files.tensors import require_finite
 from .named import PUBLISHED
 
@@ -93,13 +93,5 @@ def load_ldct_benchmark(method: str, path: str | Path) -> Chen | RedCNN | Yang:
         raise DataError("weights cannot be read", where=path, got=error) from None
     require_finite(tensors, path)
     f = METHODS[method](offset=BENCHMARK_OFFSET_HU, scale=BENCHMARK_SCALE_HU)
-    if wrong := first_misfit(f, tensors):
-        key, expected, got = wrong
-        raise DataError(
-            f"the file does not hold {method}: tensor {key!r}",
-            where=path,
-            expected=expected,
-            got=got,
-        )
-    f.load_state_dict(tensors)
+    load_fitting(f, tensors, method, path)
     return f.eval().requires_grad_(False)

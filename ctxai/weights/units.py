@@ -122,7 +122,7 @@ def require_hu(
     Parameters
     ----------
     network : callable
-        As the user brings it, in its own unit.
+        As the user brings it, in its own unit, of one slice.
     convention : Convention
         As it was declared.
     where : str
@@ -207,7 +207,8 @@ def _better(
 ) -> tuple[Convention, Answers] | None:
     """The plainest convention in use that fits as well as any, if its error is below a limit."""
     fits = []
-    for convention in LIKELY:
+    for likely in LIKELY:
+        convention = likely.of_slices(declared.slices)
         if convention == declared:
             continue
         try:

@@ -29,8 +29,9 @@ def needed_context(
 
     Parts are tried that reach equally far around the window, up to 128 pixels, and begin at
     multiples of 1, 2, 4, ... pixels of the slice, as a network that pools needs it. A network that
-    looks at everything, such as one that normalises by the image's mean, gets the whole slice; one
-    that takes no image of the slice's size gets the smallest square around the window that it does.
+    looks at everything, such as one that normalises by the image's mean or range, gets the whole
+    slice; one that takes no image of the slice's size gets the smallest square around the window
+    that it does.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def needed_context(
     (22, 21)
     """
     best, least = Window(0, 0, window.image, window.image), 0.0
-    tried = (image, image.flip(0, 1) - 20.0)  # a part can have the mean of one slice by chance
+    tried = (image, _unlike(image))  # a part can have the mean of one slice by chance
     wanted = [_output(f, slice_, best) for slice_ in tried]
     if wanted[0] is None:
         return _square(f, image, window), float("nan")
@@ -93,6 +94,14 @@ def needed_context(
                 low = middle + 1
         best, least = parts[high], found
     return best, least
+
+
+def _unlike(image: Tensor) -> Tensor:
+    """Another slice, whose largest and smallest values lie in corners that no part has both of."""
+    other = image.flip(0, 1) - 20.0
+    highest, lowest = other.max() + 500.0, other.min() - 50.0
+    other[0, 0], other[-1, -1] = highest, lowest
+    return other
 
 
 def _output(f: Callable[[Tensor], Tensor], image: Tensor, part: Window) -> Tensor | None:

@@ -339,16 +339,19 @@ class _Single(nn.Module):
 def _prefix(f: Callable[[torch.Tensor], torch.Tensor]) -> str:
     """What stands before the names of a network's own modules in a trace of `_Single`.
 
-    A module that only changes the unit of another one says by ``names_of`` which that is.
+    A module that only changes what another one is given says by ``names_of`` which that is.
     """
-    inner = getattr(f, "names_of", "")
-    return f"f.{inner}." if inner else "f."
+    prefix = "f."
+    while inner := getattr(f, "names_of", ""):
+        prefix, f = f"{prefix}{inner}.", getattr(f, inner)
+    return prefix
 
 
 def _named(f: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     """The network whose modules give the layers their names."""
-    inner = getattr(f, "names_of", "")
-    return getattr(f, inner) if inner else f
+    while inner := getattr(f, "names_of", ""):
+        f = getattr(f, inner)
+    return f
 
 
 class _Tracer(fx.Tracer):

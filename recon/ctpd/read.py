@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..dicom.elements import read_header
+from ..dicom.elements import read_header, require_native
 from ..dicom.folder import counted, is_companion, list_files
 from ..errors import DataError
 from ..scan.helix import PATIENT_POSITIONS, SHIFTS, HelicalScan
 from ..scan.scan import CORRECTIONS, Scan, own_uid, quanta_from_tube
 from .gate import check_focal_spot, check_frame, check_same_series, check_unique
 from .order import check_steps, scan_order
+from .pixels import PixelWatch
 from .tags import OLD, WANTED, View, no_view
 from .view_files import ViewFiles
 
@@ -27,6 +28,7 @@ __all__ = ["read_scan"]
 _THREADS = 4  # they wait for the disk; the walk through a header takes 50 µs
 _FILES_AT_ONCE = 128
 _EXPOSURE_TOLERANCE = 0.05
+_ASSUMED_MAS = 200.0  # of the quanta that noise is compared with, where nothing is stated
 _PER_VIEW = ("angle", "z", *SHIFTS, "slope", "intercept")
 
 
@@ -127,16 +129,26 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         angles, table["z"], paths, views_per_rotation=int(first.number("views_per_rotation"))
     )
     shifts = np.stack([table[name] for name in SHIFTS], axis=1)
-    check_focal_spot(shifts, first.text("focal_spot").upper(), paths)
+    shifts = check_focal_spot(shifts, first.text("focal_spot").upper(), paths)
     notes: list[str] = []
     if kinds := [kind for kind in passed.values() if kind]:
         notes.append(f"passed over what is no view: {counted(kinds)}")
     geometry = _geometry(first, angles, table["z"], shifts, notes)
     exposures = _exposures(table, paths)
+    known = bool(np.isfinite(exposures).all())
+    if not known:
+        notes.append(
+            "the exposure is not stated, neither tube current and rotation time nor (0018,1152): "
+            "images need none, lower doses cannot be simulated"
+        )
     kvp, old = first.number("kvp"), first.dialect == OLD
     if views.photons is None:
-        notes.append("PhotonStatistics (7033,1065) is missing: quanta are those of the tube model")
-        photons = quanta_from_tube(geometry, exposures, kvp=kvp)
+        at = "" if known else f" at {_ASSUMED_MAS:g} mAs"
+        notes.append(
+            f"PhotonStatistics (7033,1065) is missing: quanta are those of the tube model{at}"
+        )
+        taken = exposures if known else np.full(len(exposures), _ASSUMED_MAS)
+        photons = quanta_from_tube(geometry, taken, kvp=kvp)
     else:
         photons = views.photons[np.array(kept)[order]]
     return Scan(
@@ -147,6 +159,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
             table["intercept"],
             (geometry.n_rows, geometry.n_cols),
             transposed,
+            PixelWatch(paths, int(geometry.states.max()) + 1, photons),
         ),
         geometry=geometry,
         photons=photons,
@@ -161,6 +174,7 @@ def read_scan(folder: str | Path, *, progress: str = "") -> Scan:
         ctdi_vol=first.number_or("ctdi_vol", None),
         corrections=tuple(n for n in CORRECTIONS if first.text(n, optional=True) == "YES"),
         notes=tuple(notes),
+        files=tuple(paths),
     )
 
 
@@ -186,7 +200,10 @@ def _open(path: str) -> View | str:
     """One view; or, in words, what the file holds that is none and may lie beside them."""
     header = read_header(path, WANTED)
     if header is not None:
-        return no_view(header) or View(header)
+        kind = no_view(header)
+        if not kind:
+            require_native(header)
+        return kind or View(header)
     if is_companion(path):
         return ""
     empty = os.path.getsize(path) == 0
@@ -251,21 +268,25 @@ def _rotation_time(view: View) -> float | None:
 
 
 def _mas(view: View) -> tuple[float, float]:
-    """MAs per rotation, and what (0018,1152) states beside it (NaN: nothing)."""
+    """MAs per rotation, and what (0018,1152) states beside it; NaN for what is not stated."""
     stated = _first(view, ("exposure_uas", 1e3), ("exposure", 1.0))
     current = _first(view, ("current_ua", 1e3), ("current", 1.0))
     time = _rotation_time(view)
     if current is not None and time is not None:
         return current * time, math.nan if stated is None else stated
-    if stated is None:
-        name = "current" if current is None else "rotation_time"
-        raise view.refusal(
-            name, "the exposure is not known", "tube current and rotation time", "nothing"
-        )
-    return stated, math.nan
+    return math.nan if stated is None else stated, math.nan
 
 
 def _exposures(table: np.ndarray, paths: list[str]) -> np.ndarray:
+    silent = np.isnan(table["mas"])
+    if silent.any() and not silent.all():
+        raise DataError(
+            "only some views state their exposure",
+            where=f"{paths[int(np.argmax(silent))]}, XRayTubeCurrent (0018,1151)",
+            expected="tube current and rotation time in all views or in none",
+            got="nothing",
+            remedy="the view may be of another scan",
+        )
     wrong = np.abs(table["stated_mas"] - table["mas"]) > _EXPOSURE_TOLERANCE * table["mas"]
     if wrong.any():
         k = int(np.argmax(wrong))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..scan.lazy_views import LazyViews
+from .pixels import PixelWatch
 
 __all__ = ["ViewFiles"]
 
@@ -19,7 +20,8 @@ _THREADS = 8
 class ViewFiles(LazyViews):
     """Line integrals that lie in one file a view: ``[i:j]`` reads those files.
 
-    A line integral is stored · slope + intercept.
+    A line integral is stored · slope + intercept. Pixels are looked at while they are read; a view
+    whose pixels are not its own is a `DataError`.
     """
 
     paths: list[str]  # in scan order
@@ -28,6 +30,7 @@ class ViewFiles(LazyViews):
     intercepts: np.ndarray  # (views,)
     frame: tuple[int, int]  # rows and columns of the detector
     transposed: bool  # whether a file holds (columns, rows)
+    watch: PixelWatch
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,6 +54,7 @@ class ViewFiles(LazyViews):
         out = np.empty((stop - start, *self.frame), dtype=np.float32)
         with ThreadPoolExecutor(min(_THREADS, stop - start)) as pool:
             list(pool.map(self._read, range(start, stop), out))
+        self.watch.judge(start, stop)
         return out
 
     def _read(self, view: int, out: np.ndarray) -> None:
@@ -73,3 +77,4 @@ class ViewFiles(LazyViews):
         pixels = stored.reshape(cols, rows).T if self.transposed else stored.reshape(rows, cols)
         # in float64: the product needs more digits than a float32 has
         out[...] = pixels * self.slopes[view] + self.intercepts[view]
+        self.watch.look(view, stored, out)

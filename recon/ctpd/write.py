@@ -189,10 +189,11 @@ def _file(uid: str, view: int, scan: Scan, common: dict[int, bytes], pixels: np.
         "photons": scan.photons[view],
     }
     if scan.rotation_time is not None:
+        values["timestamp"] = view * scan.rotation_time * 1e3 / g.views_per_rotation
+    if math.isfinite(mas) and scan.rotation_time is not None:
         values["current"] = str(max(round(mas / scan.rotation_time), 1))
         values["current_ua"] = _decimal(mas / scan.rotation_time * 1e3)
-        values["timestamp"] = view * scan.rotation_time * 1e3 / g.views_per_rotation
-    else:
+    elif math.isfinite(mas):
         values["exposure_uas"] = str(max(round(mas * 1e3), 1))
     elements = {**common, **dict(_element(name, value) for name, value in values.items())}
     body = b"".join(elements[tag] for tag in sorted(elements))

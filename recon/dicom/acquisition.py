@@ -6,6 +6,7 @@ Image Position and Image Orientation say where these point in the patient (`pati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,11 +86,10 @@ def scan_acquisition(
         return points @ turned.T + 0.0
 
     rows, cols = grid.shape
+    known = math.isfinite(scan.mas)
+    effective = f"; effective exposure {scan.effective_mas:.4g} mAs" if known else ""
     attributes: dict[str, Any] = {
-        "DerivationDescription": (
-            "Reconstructed from projections; no diagnostic use; effective exposure "
-            f"{scan.effective_mas:.4g} mAs"
-        ),
+        "DerivationDescription": (f"Reconstructed from projections; no diagnostic use{effective}"),
         "ScanOptions": "HELICAL",
         "DistanceSourceToDetector": decimal(g.src_det),
         "DistanceSourceToPatient": decimal(g.src_iso),
@@ -108,11 +108,12 @@ def scan_acquisition(
     if len(heights) > 1:
         attributes["SpacingBetweenSlices"] = decimal(float(np.abs(np.diff(heights)).mean()))
     if scan.rotation_time is not None:
-        current = scan.mas / scan.rotation_time
         attributes["RevolutionTime"] = scan.rotation_time
         attributes["TableSpeed"] = abs(g.feed) / scan.rotation_time
         attributes["ExposureTime"] = max(round(scan.rotation_time * 1e3), 1)
         attributes["ExposureTimeInuS"] = decimal(scan.rotation_time * 1e6)
+    if known and scan.rotation_time is not None:
+        current = scan.mas / scan.rotation_time
         attributes["XRayTubeCurrentInuA"] = decimal(current * 1e3)
         if abs(round(current) - current) <= _ROUNDING * current:
             attributes["XRayTubeCurrent"] = round(current)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,30 @@ from pydicom.uid import UID
 
 from ..errors import DataError
 
-__all__ = ["stored_pixels"]
+__all__ = ["stored_pixels", "syntax_of"]
 
 _PACKAGES = "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+
+
+def syntax_of(ds: Dataset, file: Path) -> UID:
+    """Transfer syntax of a slice.
+
+    Raises
+    ------
+    DataError
+        If it is none that the standard has.
+    """
+    syntax = UID(str(ds.file_meta.get("TransferSyntaxUID", "")))
+    with contextlib.suppress(ValueError):  # of a private UID nobody knows
+        if syntax.is_transfer_syntax:
+            return syntax
+    raise DataError(
+        "transfer syntax is not known",
+        where=f"{file}, (0002,0010)",
+        expected="one of the standard's",
+        got=str(syntax)[:64] if syntax.is_valid else "no UID",
+        remedy="convert the file to Explicit VR Little Endian",
+    )
 
 
 def stored_pixels(ds: Dataset, file: Path) -> np.ndarray:
@@ -24,7 +46,7 @@ def stored_pixels(ds: Dataset, file: Path) -> np.ndarray:
     DataError
         If no package that is installed decodes them, or what is there is no image.
     """
-    syntax = UID(str(ds.file_meta.get("TransferSyntaxUID", "")))
+    syntax = syntax_of(ds, file)
     if syntax.is_compressed:
         _require_decoder(syntax, file)
     try:

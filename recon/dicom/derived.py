@@ -5,6 +5,7 @@ The attributes come from a short list of technical ones, so that no identity can
 
 from __future__ import annotations
 
+import hashlib
 import io
 
 import numpy as np
@@ -14,7 +15,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from ..scan.scan import own_uid
 
-__all__ = ["decimal", "derived_slice", "encoded", "file_content", "image_reference"]
+__all__ = ["decimal", "derived_slice", "encoded", "file_content", "identify", "image_reference"]
+
+_NO_DATE, _NO_TIME = "20000101", "000000"  # of nobody's study
 
 
 def derived_slice(
@@ -31,9 +34,8 @@ def derived_slice(
     ds.DerivationDescription = "Simulated or processed; no diagnostic use"
     # required to be there, allowed to be empty
     for keyword in (
-        "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
-        "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "SeriesNumber",
-        "AcquisitionNumber", "PositionReferenceIndicator",
+        "AccessionNumber", "ReferringPhysicianName", "PatientName", "PatientBirthDate",
+        "PatientSex", "AcquisitionNumber", "PositionReferenceIndicator", "Laterality",
     ):  # fmt: skip
         setattr(ds, keyword, None)
     ds.PatientIdentityRemoved = "YES"
@@ -55,6 +57,17 @@ def derived_slice(
     ds.PixelData = pixels.tobytes()
     ds["PixelData"].VR = "OW"
     return ds
+
+
+def identify(ds: Dataset, study: str, series: str) -> None:
+    """Give a slice identifiers of our own, without which archives do not take it.
+
+    They are digests of the UIDs of study and series: the same for the same study, nobody's.
+    """
+    name = hashlib.sha256(study.encode()).hexdigest()[:10]
+    ds.PatientID, ds.StudyID = f"ctxai-{name}", name
+    ds.StudyDate, ds.StudyTime = _NO_DATE, _NO_TIME
+    ds.SeriesNumber = 1 + int(hashlib.sha256(series.encode()).hexdigest()[:6], 16) % 9999
 
 
 def image_reference(instance_uid: str) -> Dataset:

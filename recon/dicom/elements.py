@@ -17,13 +17,16 @@ from pathlib import Path
 from ..errors import DataError
 
 __all__ = [
+    "DEFLATED",
     "HU_RANGE",
     "MEDIA_CLASS",
     "NATIVE_SYNTAXES",
     "PIXEL_DATA",
     "RawHeader",
     "read_header",
+    "require_native",
     "tag_name",
+    "transfer_syntax",
 ]
 
 NATIVE_SYNTAXES = {
@@ -32,6 +35,7 @@ NATIVE_SYNTAXES = {
 }
 """Transfer syntaxes that are read: uncompressed, little endian."""
 
+DEFLATED = "1.2.840.10008.1.2.1.99"
 PIXEL_DATA = 0x7FE00010
 MEDIA_CLASS = 0x00020002
 
@@ -39,7 +43,7 @@ HU_RANGE = (-32768, 32767)
 """CT numbers that a file can hold (int16, slope 1, intercept 0); others are clipped to it."""
 
 _REFUSED = {
-    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
+    DEFLATED: "Deflated Explicit VR Little Endian",
     "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
 }
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -61,6 +65,8 @@ class RawHeader:
     values: dict[int, bytes]  # tag → the value's bytes
     vrs: dict[int, str]  # tag → its VR; without an entry the file does not say (implicit VR)
     pixels: tuple[int, int]  # offset and length of the pixel data [bytes]; (0, 0): none
+    syntax: str = ""  # UID of the transfer syntax; "" where it is not stated
+    encapsulated: bool = False  # whether the pixels are in fragments, compressed as a rule
 
 
 class _Short(Exception):
@@ -91,13 +97,14 @@ def read_header(path: str | Path, wanted: Container[int]) -> RawHeader | None:
     Returns
     -------
     RawHeader or None
-        None if the file is not DICOM at all (no ``DICM`` at byte 128).
+        None if the file is not DICOM at all (no ``DICM`` at byte 128). Of a file that is deflated,
+        big endian or states no transfer syntax only the class (0002,0002) is known; what is needed
+        to read pixels as they lie, `require_native` tells.
 
     Raises
     ------
     DataError
-        If the file is compressed, deflated or big endian (said before anything is decompressed),
-        or ends before its elements do.
+        If the file ends before its elements do.
 
     Examples
     --------
@@ -124,6 +131,9 @@ def read_header(path: str | Path, wanted: Container[int]) -> RawHeader | None:
                 data += more
     except OSError as error:
         raise DataError("file cannot be read", where=path, got=error.strerror) from None
+    with contextlib.suppress(_Short):
+        if (known := _class_alone(path, data)).syntax not in NATIVE_SYNTAXES:
+            return known
     if size <= _LARGEST_HEADER:
         raise DataError(
             "DICOM file is truncated or its lengths are wrong",
@@ -139,10 +149,40 @@ def read_header(path: str | Path, wanted: Container[int]) -> RawHeader | None:
     )
 
 
+def transfer_syntax(data: bytes) -> tuple[str, int]:
+    """UID of the transfer syntax, and where the data set begins, of the first bytes of a file.
+
+    ("", 0) where they do not say.
+    """
+    if data[128:132] == b"DICM":
+        with contextlib.suppress(_Short):
+            return _meta(data, {})
+    return "", 0
+
+
+def _class_alone(path: str, data: bytes) -> RawHeader:
+    """What is known of a file whose elements are not read."""
+    values: dict[int, bytes] = {}
+    syntax, _ = _meta(data, values)
+    return RawHeader(path, values, {}, (0, 0), syntax)
+
+
 def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeader:
+    known = _class_alone(path, data)
+    if known.syntax in NATIVE_SYNTAXES:
+        return _elements(path, data, size, wanted)
+    if known.syntax in _REFUSED or not known.syntax:
+        return known
+    try:  # compressed files are in explicit VR
+        return _elements(path, data, size, wanted)
+    except DataError:
+        return known
+
+
+def _elements(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeader:
     values: dict[int, bytes] = {}
     vrs: dict[int, str] = {}
-    syntax, position = _meta(path, data, values)
+    syntax, position = _meta(data, values)
     explicit = syntax != "1.2.840.10008.1.2"
     while position < size:
         if explicit:
@@ -155,15 +195,10 @@ def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeade
             tag, vr = group << 16 | number, ""
         if tag == PIXEL_DATA:
             if length == _UNDEFINED:
-                raise DataError(
-                    "pixel data are encapsulated",
-                    where=f"{path}, {tag_name(tag)}",
-                    expected="uncompressed pixels",
-                    remedy="decompress the series, for instance with gdcmconv --raw",
-                )
+                return RawHeader(path, values, vrs, (start, 0), syntax, True)
             if start + length > size:
                 raise _truncated(path, tag, length, size - start)
-            return RawHeader(path, values, vrs, (start, length))
+            return RawHeader(path, values, vrs, (start, length), syntax)
         if length == _UNDEFINED:
             if vr not in ("SQ", "UN", ""):
                 raise DataError(
@@ -187,7 +222,30 @@ def _walk(path: str, data: bytes, size: int, wanted: Container[int]) -> RawHeade
             values[tag] = data[start:position]
             if vr:
                 vrs[tag] = vr
-    return RawHeader(path, values, vrs, (0, 0))
+    return RawHeader(path, values, vrs, (0, 0), syntax)
+
+
+def require_native(header: RawHeader) -> None:
+    """Refuse a file whose pixels do not lie in it as they are: compressed, deflated, big endian.
+
+    Said before anything is decompressed.
+    """
+    syntax = header.syntax
+    if syntax not in NATIVE_SYNTAXES:
+        raise DataError(
+            "transfer syntax is not read" if syntax else "transfer syntax is missing",
+            where=f"{header.path}, (0002,0010)",
+            expected=" or ".join(NATIVE_SYNTAXES.values()),
+            got=_REFUSED.get(syntax, syntax[:64]) or "nothing",
+            remedy="decompress the series, for instance with gdcmconv --raw",
+        )
+    if header.encapsulated:
+        raise DataError(
+            "pixel data are encapsulated",
+            where=f"{header.path}, {tag_name(PIXEL_DATA)}",
+            expected="uncompressed pixels",
+            remedy="decompress the series, for instance with gdcmconv --raw",
+        )
 
 
 def _truncated(path: str, tag: int, length: int, left: int) -> DataError:
@@ -200,7 +258,7 @@ def _truncated(path: str, tag: int, length: int, left: int) -> DataError:
     )
 
 
-def _meta(path: str, data: bytes, values: dict[int, bytes]) -> tuple[str, int]:
+def _meta(data: bytes, values: dict[int, bytes]) -> tuple[str, int]:
     """Transfer syntax, and where the data set begins: behind the elements of group 0002.
 
     The class of what the file holds (0002,0002) is kept: a directory states it nowhere else.
@@ -219,14 +277,6 @@ def _meta(path: str, data: bytes, values: dict[int, bytes]) -> tuple[str, int]:
             values[tag] = data[start:position]
         elif tag == 0x00020010:
             syntax = data[start:position].rstrip(b"\0 ").decode("ascii", "replace")
-    if syntax not in NATIVE_SYNTAXES:
-        raise DataError(
-            "transfer syntax is not read" if syntax else "transfer syntax is missing",
-            where=f"{path}, (0002,0010)",
-            expected=" or ".join(NATIVE_SYNTAXES.values()),
-            got=_REFUSED.get(syntax, syntax[:64]) or "nothing",
-            remedy="convert the series to Explicit VR Little Endian",
-        )
     return syntax, position
 
 

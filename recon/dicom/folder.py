@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..errors import DataError
+
 __all__ = ["RAW_DATA", "counted", "is_companion", "list_files", "no_slice"]
 
 RAW_DATA = "raw data"
@@ -66,12 +68,15 @@ def list_files(folder: Path) -> list[str]:
     ...     [os.path.basename(file) for file in list_files(Path(folder))]
     ['IM_0001']
     """
-    with os.scandir(folder) as items:
-        return sorted(
-            item.path
-            for item in items
-            if not item.name.startswith(".") and item.name.upper() not in _NEVER and item.is_file()
-        )
+    try:
+        with os.scandir(folder) as items:
+            return sorted(
+                item.path
+                for item in items
+                if item.name[0] != "." and item.name.upper() not in _NEVER and item.is_file()
+            )
+    except OSError as error:
+        raise DataError("cannot be looked into", where=folder, got=error.strerror) from None
 
 
 def is_companion(file: str | Path) -> bool:

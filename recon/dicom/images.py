@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..scan.scan import derived_uid
-from ..storage import require_there
+from ..storage import digest_files, require_there
 from ..volumes.files import is_volume, read_volume
 from .series import read_series
 from .slice import LEAST_TILT, read_slice_pixels
@@ -55,6 +55,8 @@ class CTImages:
         "HFS", "FFS", … or "" where the file does not say.
     files : tuple of Path
         The files, in the order of the slices.
+    digests : tuple of str
+        SHA-256 of each, as it was when its pixels were read.
     instance_uids, study_uid, frame_uid
         UIDs of the source, to be referred to by what is derived from it.
 
@@ -80,6 +82,7 @@ class CTImages:
     tilt: float = 0.0
     patient_position: str = ""
     files: tuple[Path, ...] = ()
+    digests: tuple[str, ...] = ()
     instance_uids: tuple[str, ...] = ()
     study_uid: str = ""
     frame_uid: str = ""
@@ -119,8 +122,14 @@ class CTImages:
         if not isinstance(which, slice):
             k = range(len(self))[operator.index(which)]  # raises IndexError past the end
             which = slice(k, k + 1)
-        per_slice = ("hu", "positions", "thicknesses", "exposures", "files", "instance_uids")
+        per_slice = (
+            "hu", "positions", "thicknesses", "exposures", "files", "digests", "instance_uids",
+        )  # fmt: skip
         return replace(self, **{name: getattr(self, name)[which] for name in per_slice})
+
+    def inputs(self) -> dict[str, str]:
+        """SHA-256 of the files that the slices were read from, by their names."""
+        return {file.name: digest for file, digest in zip(self.files, self.digests)}
 
     def describe(self) -> str:
         """Say in one line what the series is, without identity."""
@@ -163,7 +172,7 @@ def read_images(path: str | Path, *, series: str = "") -> CTImages:
     path : str or Path
         A folder, whose subfolders are not searched; a DICOM, NIfTI or NRRD file.
     series : str, optional
-        Number or UID of the series to read, where a folder holds several.
+        Number, UID or description of the series to read, where a folder holds several.
 
     Returns
     -------
@@ -180,8 +189,8 @@ def read_images(path: str | Path, *, series: str = "") -> CTImages:
     -----
     UserWarning
         If slices are tilted, differ in thickness or mAs, or state an exposure (0018,1152) more than
-        5 % from tube current × time; if a thickness is not stated; with the count of DICOM objects
-        that are no slices.
+        5 % from tube current × time; if a thickness is not stated, or slices may be missing between
+        others; with the count of DICOM objects that are no slices.
 
     Examples
     --------
@@ -198,8 +207,9 @@ def read_images(path: str | Path, *, series: str = "") -> CTImages:
     if path.is_file() and is_volume(path):
         return _from_volume(path)
     slices, remarks = read_series(path, series)
+    pixels, digests = zip(*map(read_slice_pixels, slices))
     images = CTImages(
-        hu=np.stack([read_slice_pixels(one) for one in slices]),
+        hu=np.stack(pixels),
         spacing=slices[0].spacing,
         positions=np.stack([one.position for one in slices]),
         thicknesses=np.array([one.thickness for one in slices]),
@@ -209,6 +219,7 @@ def read_images(path: str | Path, *, series: str = "") -> CTImages:
         tilt=max((one.tilt for one in slices), key=abs),
         patient_position=slices[0].patient_position,
         files=tuple(one.file for one in slices),
+        digests=digests,
         instance_uids=tuple(one.instance for one in slices),
         study_uid=slices[0].study,
         frame_uid=slices[0].frame,
@@ -221,6 +232,7 @@ def read_images(path: str | Path, *, series: str = "") -> CTImages:
 
 def _from_volume(path: Path) -> CTImages:
     """The slices of a volume file; what is derived from one volume belongs to one study."""
+    (digest,) = digest_files([path]).values()
     volume = read_volume(path)
     n = len(volume.hu)
     content = hashlib.sha256(volume.hu.tobytes() + volume.positions.tobytes()).hexdigest()
@@ -233,6 +245,7 @@ def _from_volume(path: Path) -> CTImages:
         kvp=None,
         orientation=volume.orientation,
         files=(path,) * n,
+        digests=(digest,) * n,
         study_uid=derived_uid("volume", content),
     )
 

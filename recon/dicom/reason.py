@@ -36,6 +36,8 @@ class Reason:
 _REASONS = {
     "NumberOfFrames": Reason(1, 1, "a file holds one slice", unknown_at_zero=True),
     "SamplesPerPixel": Reason(1, 1, "a CT number is one sample, not a colour"),
+    "Rows": Reason(1, 16384, "pixels of a slice"),
+    "Columns": Reason(1, 16384, "pixels of a slice"),
     "BitsStored": Reason(10, 32, "fewer bits hold no CT numbers"),
     "RescaleSlope": Reason(1e-6, 1000, "HU of one step of the stored numbers"),
     "RescaleIntercept": Reason(-65536, 65536, "HU of a stored 0, of 16 bits"),

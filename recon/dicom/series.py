@@ -20,6 +20,7 @@ from .slice import SliceHeader, read_slice_header
 __all__ = ["read_series"]
 
 _ONE_PLACE = 1e-3  # mm
+_GAP = 1.5  # of the usual distance: from there on a slice is missing
 _LISTED = 8  # series that a message names
 
 
@@ -31,7 +32,7 @@ def read_series(path: Path, series: str) -> tuple[list[SliceHeader], list[str]]:
     path : Path
         Folder or file.
     series : str
-        Number or UID of the series that is wanted; "" where there is one.
+        Number, UID or description of the series that is wanted; "" where there is one.
 
     Returns
     -------
@@ -44,6 +45,8 @@ def read_series(path: Path, series: str) -> tuple[list[SliceHeader], list[str]]:
         If there is no slice, a header is broken or out of reason, or files of several series or of
         different matrices lie together.
     """
+    if not (path.is_dir() or path.is_file()):
+        raise DataError("neither a file nor a folder", where=path, expected="DICOM files")
     found = [Path(file) for file in list_files(path)] if path.is_dir() else [path]
     slices: list[SliceHeader] = []
     kinds: list[str] = []
@@ -58,7 +61,9 @@ def read_series(path: Path, series: str) -> tuple[list[SliceHeader], list[str]]:
     slices = _chosen(slices, series, path)
     _require_alike(slices, path)
     remarks = [f"passed over what is no slice: {counted(kinds)}"] if kinds else []
-    return _with_thickness(_ordered(slices, path), remarks), remarks
+    ordered = _ordered(slices, path)
+    remarks += _gaps(ordered)
+    return _with_thickness(ordered, remarks), remarks
 
 
 def _nothing(path: Path, found: Sequence[Path], kinds: Sequence[str]) -> DataError:
@@ -87,14 +92,17 @@ def _chosen(slices: list[SliceHeader], wanted: str, path: Path) -> list[SliceHea
         groups.setdefault(one.series, []).append(one)
     if not wanted and len(groups) == 1:
         return slices
-    fitting = [
-        group for uid, group in groups.items() if wanted and wanted in (uid, _number(group[0]))
-    ]
-    if len(fitting) == 1:
+    asked = " ".join(wanted.split())
+    for name in (lambda one: one.series, _number, lambda one: one.description.casefold()):
+        fitting = [group for group in groups.values() if name(group[0]) == asked.casefold()]
+        if asked and fitting:
+            break
+    if asked and len(fitting) == 1:
         return fitting[0]
     listed = [
-        f"{_number(group[0]) or 'without number'} ({uid}, {len(group)} slices, from "
-        f"{group[0].file.name})"
+        f"{_number(group[0]) or 'without number'}"
+        f"{f' {one.description!r}' if (one := group[0]).description else ''} "
+        f"({uid}, {len(group)} slice{'s' if len(group) > 1 else ''}, from {one.file.name})"
         for uid, group in list(groups.items())[:_LISTED]
     ]
     raise DataError(
@@ -102,9 +110,9 @@ def _chosen(slices: list[SliceHeader], wanted: str, path: Path) -> list[SliceHea
         if wanted
         else "the files are not of one series",
         where=f"{path}, Series Instance UID (0020,000E)",
-        expected="one series, or the number or UID of one",
+        expected="one series, or the number, UID or description of one",
         got=f"{len(groups)} series: {', '.join(listed)}" + (" …" if len(groups) > _LISTED else ""),
-        remedy="choose one (series=), or put each series into a folder of its own",
+        remedy="choose one (--series), or put each series into a folder of its own",
     )
 
 
@@ -154,6 +162,24 @@ def _ordered(slices: Sequence[SliceHeader], path: Path) -> list[SliceHeader]:
                 f"two slices at one place: {one.file.name} and {following.file.name}", where=path
             )
     return ordered
+
+
+def _gaps(ordered: Sequence[SliceHeader]) -> list[str]:
+    """What is to be said of slices that are missing between others."""
+    if len(ordered) < 3:
+        return []
+    places = np.stack([one.position for one in ordered])
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    usual = float(np.median(steps))
+    gaps = np.flatnonzero(steps > _GAP * usual)
+    if not len(gaps):
+        return []
+    where = [f"{places[k, 2]:.1f} and {places[k + 1, 2]:.1f} mm" for k in gaps[:3]]
+    lost = int(np.rint(steps[gaps] / usual - 1).sum())
+    return [
+        f"{lost} slice{'s' if lost > 1 else ''} of {usual:.4g} mm may be missing: between z "
+        f"{', '.join(where)}{' …' if len(gaps) > 3 else ''}"
+    ]
 
 
 def _with_thickness(slices: list[SliceHeader], remarks: list[str]) -> list[SliceHeader]:

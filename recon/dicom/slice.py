@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
+import os
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,8 @@ from ..errors import DataError
 from ..scan.helix import PATIENT_POSITIONS
 from ..scan.scan import own_uid
 from ..units import AIR_HU
-from .decode import stored_pixels
-from .elements import HU_RANGE
+from .decode import stored_pixels, syntax_of
+from .elements import DEFLATED, HU_RANGE, transfer_syntax
 from .folder import no_slice
 from .reason import directions, missing, stated
 
@@ -29,6 +33,10 @@ LEAST_TILT = math.radians(0.5)
 """Smallest tilt [rad] that is taken for one."""
 
 _NAMED_DICOM = (".dcm", ".ima", ".dicom")
+_LONGEST = 64  # characters of a description
+_FIRST_BYTES = 4096
+_AT_ONCE = 1 << 20
+_MOST_INFLATED = 1 << 26  # bytes of a deflated file: sixteen times a slice of 1024²
 _IN_HU = ("", "HU", "US")  # US: not specified, as old files have it
 
 
@@ -53,6 +61,7 @@ class SliceHeader:
     patient_position: str
     series: str
     number: str  # of the series
+    description: str  # of the series
     instance: str
     study: str
     frame: str
@@ -74,7 +83,7 @@ def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
         None for a file that is not DICOM and need not be, words for a DICOM object that is no
         slice and need not be.
     """
-    ds = _read(file, must, pixels=False)
+    ds = _read(file, must)
     if ds is None:
         return None
     meta = getattr(ds, "file_meta", Dataset())
@@ -100,15 +109,55 @@ def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
         )
 
 
-def _read(file: Path, must: bool, *, pixels: bool) -> Dataset | None:
+class _Bounded(io.BufferedReader):
+    """A file of which no more is asked for than there is, whatever lengths its elements state."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(io.FileIO(file))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as `io.BufferedReader` does, into a buffer that is no larger than what is left."""
+        if size is not None and size > _AT_ONCE:
+            size = min(size, max(self._size - self.tell(), 0))
+        return super().read(size)
+
+
+def _require_bounded(file: Path) -> None:
+    """Refuse a small file that inflates to a large one, before it does."""
+    with open(file, "rb") as handle:
+        syntax, start = transfer_syntax(handle.read(_FIRST_BYTES))
+        if syntax != DEFLATED:
+            return
+        handle.seek(start)
+        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while packed := inflater.unconsumed_tail or handle.read(_AT_ONCE):
+            size += len(inflater.decompress(packed, _AT_ONCE))
+            if size > _MOST_INFLATED:
+                raise DataError(
+                    "a deflated file is too large",
+                    where=file,
+                    expected=f"at most {_MOST_INFLATED} bytes",
+                    got="more",
+                )
+
+
+def _read(file: Path, must: bool, content: bytes | None = None) -> Dataset | None:
+    """A file's header, or all of it from its content."""
     try:
+        _require_bounded(file)
         with warnings.catch_warnings():  # pydicom's remarks on form concern no value used here
             warnings.simplefilter("ignore")
-            return pydicom.dcmread(file, stop_before_pixels=not pixels)
+            if content is not None:
+                return pydicom.dcmread(io.BytesIO(content))
+            with _Bounded(file) as handle:
+                return pydicom.dcmread(handle, stop_before_pixels=True)
     except InvalidDicomError:
         if must or file.suffix.lower() in _NAMED_DICOM:
             raise DataError("not a DICOM file", where=file) from None
         return None
+    except DataError:
+        raise
     except Exception as error:  # pydicom's readers raise types of every kind
         raise DataError(
             "DICOM file is truncated or cannot be decoded", where=file, got=error
@@ -166,7 +215,7 @@ def _header(ds: Dataset, file: Path, sop_class: str) -> SliceHeader:
     rows, cols = numbers("PixelSpacing")
     return SliceHeader(
         file=file,
-        matrix=(int(needed("Rows")), int(needed("Columns"))),
+        matrix=(int(numbers("Rows")[0]), int(numbers("Columns")[0])),
         slope=numbers("RescaleSlope")[0],
         intercept=numbers("RescaleIntercept")[0],
         padding=padding + (stated(ds, "PixelPaddingRangeLimit", file) if padding else ()),
@@ -182,10 +231,16 @@ def _header(ds: Dataset, file: Path, sop_class: str) -> SliceHeader:
         patient_position=position if position in PATIENT_POSITIONS else "",
         series=own_uid(str(needed("SeriesInstanceUID"))),
         number=str(ds.get("SeriesNumber") or ""),
+        description=_printable(str(ds.get("SeriesDescription") or "")),
         instance=own_uid(str(needed("SOPInstanceUID"))),
         study=own_uid(str(needed("StudyInstanceUID"))),
         frame=own_uid(str(ds.get("FrameOfReferenceUID") or "")),
     )
+
+
+def _printable(text: str) -> str:
+    """A short text without what a terminal would take for commands."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST]).split())
 
 
 def _exposure(ds: Dataset, file: Path) -> tuple[float, float]:
@@ -198,8 +253,10 @@ def _exposure(ds: Dataset, file: Path) -> tuple[float, float]:
     return (fine[0] / 1000 if fine else in_mas), math.nan
 
 
-def read_slice_pixels(header: SliceHeader) -> np.ndarray:
-    """CT numbers (rows, cols) of the slice, float32 [HU]; padding is air.
+def read_slice_pixels(header: SliceHeader) -> tuple[np.ndarray, str]:
+    """CT numbers (rows, cols) of the slice, float32 [HU], and the SHA-256 of the file they are of.
+
+    Padding is air.
 
     Raises
     ------
@@ -208,9 +265,14 @@ def read_slice_pixels(header: SliceHeader) -> np.ndarray:
         be a CT number.
     """
     file = header.file
-    ds = _read(file, True, pixels=True)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError("file cannot be read", where=file, got=error.strerror) from None
+    ds = _read(file, True, content)
     if ds is None or ds.get("PixelData") is None:
         raise missing(file, "PixelData")
+    _require_length(ds, header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stored = stored_pixels(ds, file)
@@ -230,4 +292,22 @@ def read_slice_pixels(header: SliceHeader) -> np.ndarray:
             expected=f"at most {HU_RANGE[1]} HU",
             got=f"{hu.max():g} HU by slope {header.slope:g} and intercept {header.intercept:g}",
         )
-    return hu
+    return hu, hashlib.sha256(content).hexdigest()
+
+
+def _require_length(ds: Dataset, header: SliceHeader) -> None:
+    """Refuse uncompressed pixels that are more than the matrix has; what is more may be of others.
+
+    Fewer are found when they are decoded. A byte may be added, since lengths are even.
+    """
+    if syntax_of(ds, header.file).is_compressed:
+        return
+    rows, cols = header.matrix
+    expected, found = rows * cols * int(ds.get("BitsAllocated") or 16) // 8, len(ds.PixelData)
+    if found > expected + 1:
+        raise DataError(
+            "pixels do not fit the matrix",
+            where=f"{header.file}, PixelData (7FE0,0010)",
+            expected=f"{rows} × {cols} values, {expected} bytes",
+            got=f"{found} bytes",
+        )

@@ -16,7 +16,7 @@ from ..checks import array
 from ..errors import DataError
 from ..scan.scan import derived_uid
 from ..storage import write_atomic
-from .derived import decimal, derived_slice, encoded, file_content, image_reference
+from .derived import decimal, derived_slice, encoded, file_content, identify, image_reference
 from .elements import HU_RANGE
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def write_series(
     Parameters
     ----------
     folder : str or Path
-        Made if need be; the files are called slice-001.dcm and so on.
+        Made if need be; the files are called slice-001.dcm and so on, with
+        as many digits as their number needs.
     hu : array, shape (slices, rows, cols)
         CT numbers [HU], finite; clipped to :data:`~recon.dicom.elements.HU_RANGE`.
     like : CTImages, optional
@@ -226,12 +227,14 @@ def _write(
     digests = [hashlib.sha256(encoded(ds)).hexdigest() for ds in datasets]
     series = derived_uid("series", seed, *digests)
     study, frame = belongs_to or (series, series)
+    digits = max(len(str(len(datasets))), 3)
     paths = []
     for ds, digest in zip(datasets, digests):
         ds.StudyInstanceUID = derived_uid("study", study)
         ds.FrameOfReferenceUID = derived_uid("frame of reference", frame)
         ds.SeriesInstanceUID = series
         ds.SOPInstanceUID = derived_uid("instance", series, digest)
-        path = folder / f"slice-{ds.InstanceNumber:03d}.dcm"
+        identify(ds, ds.StudyInstanceUID, series)
+        path = folder / f"slice-{ds.InstanceNumber:0{digits}d}.dcm"
         paths.append(write_atomic(path, file_content(ds)))
     return paths

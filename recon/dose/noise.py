@@ -38,6 +38,7 @@ def insert_noise(
     electronic_noise: float,
     seed: int,
     first_view: int = 0,
+    first_ray: int = 0,
     image: int = 0,
     draw: int = 0,
 ) -> torch.Tensor:
@@ -65,6 +66,8 @@ def insert_noise(
     first_view : int
         Number of the first view of p in its scan: a scan treated in pieces gets the noise that it
         gets in one.
+    first_ray : int
+        Likewise the number of the first ray of p in its view.
     image, draw : int
         Number of the first image of p, and of the noise realisation, in the stream of ``seed``.
 
@@ -99,8 +102,9 @@ def insert_noise(
             remedy="noise can be added to a measurement but not taken from it",
         )
     rays = Rays(
-        p, photons, electronic_noise, seed=seed, first_view=first_view, image=image, draw=draw
-    )
+        p, photons, electronic_noise, seed=seed, first_view=first_view, first_ray=first_ray,
+        image=image, draw=draw,
+    )  # fmt: skip
     if fraction == 1.0:
         return p.detach().clone()
     return rays.run(thin, fraction)

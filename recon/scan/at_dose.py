@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..checks import number
@@ -51,7 +53,8 @@ def at_dose(
     Raises
     ------
     DataError
-        If the exposure exceeds the scan's, or both or neither of the two are given.
+        If the exposure exceeds the scan's, or that is not known; if both or neither of the two are
+        given.
 
     Examples
     --------
@@ -70,6 +73,11 @@ def at_dose(
     """
     if (mas is None) == (dose_fraction is None):
         raise DataError("give one of mas and dose_fraction", got=f"{mas} and {dose_fraction}")
+    if not math.isfinite(scan.mas):
+        raise DataError(
+            "the exposure of the scan is not known",
+            expected="tube current (0018,1151) and rotation time (0018,1150) in its files",
+        )
     name, value = ("dose_fraction", dose_fraction) if mas is None else ("mas", mas)
     fraction = number(name, value) / (scan.mas if name == "mas" else 1.0)
     if abs(fraction - 1.0) < _ROUNDING:

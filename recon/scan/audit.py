@@ -1,7 +1,8 @@
 """Whether the stated geometry of a scan fits its data: rays against the same rays from behind.
 
 Where column centre, row order or focal spot are stated wrongly, the rays that are taken for
-opposite ones (`recon.scan.opposite_rays`) are not, and differ more than they have to.
+opposite ones (`recon.scan.opposite_rays`) are not, and differ more than they have to. What fits
+instead can be taken (`fit_geometry`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import DataError
 from .helix import HelicalScan
+from .lazy_views import ReversedRows
 from .opposite_rays import OppositeViews, differences, read_views
 from .scan import Scan
 
-__all__ = ["AuditLine", "geometry_audit"]
+__all__ = ["AuditLine", "fit_geometry", "geometry_audit"]
 
 _PLACES = 10  # along the scan
 _HERE = 10  # views at each place
@@ -27,6 +30,8 @@ _LEAST_RAYS = 20  # in a part
 _SIGNIFICANT = 3.0  # standard errors
 _NOTABLE = 0.01  # of the mean square residual
 _COLUMN = 0.2  # by which a fitted column centre may miss the stated one
+_MOST_FAULTS = 3  # that are mended one after the other
+_FITTED = "column centre fitted"
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,60 @@ def geometry_audit(scan: Scan) -> list[AuditLine]:
     as stated - fits
     column centre mirrored - does not fit
     """
+    return _audit(scan)[0]
+
+
+def fit_geometry(scan: Scan) -> tuple[Scan, list[str]]:
+    """Take what fits the data in place of what a scan states wrongly of its geometry.
+
+    The reading of the audit that fits best is taken, and the audit repeated, since two things may
+    be stated wrongly at once.
+
+    Parameters
+    ----------
+    scan : Scan
+        As `geometry_audit` takes it.
+
+    Returns
+    -------
+    Scan, list of str
+        The scan with a geometry that fits, and what was changed, in words; the scan as it is, and
+        nothing, where the audit finds no fault.
+
+    Raises
+    ------
+    DataError
+        If no reading fits.
+    """
+    changed: list[str] = []
+    for _ in range(_MOST_FAULTS + 1):
+        lines, readings = _audit(scan)
+        if not lines or lines[0].verdict != "does not fit":
+            return scan, changed
+        fitting = [line for line in lines[1:] if line.verdict == "fits"]
+        if not fitting:
+            break
+        best = min(fitting, key=lambda line: line.residual)
+        changed.append(f"{best.name} ({best.detail})" if best.detail else best.name)
+        scan = _taken(scan, readings[best.name])
+    raise DataError(
+        "no geometry was found that fits the data",
+        expected="opposite rays that agree but for their noise",
+        got=f"after {', '.join(changed)}: still not" if changed else "no reading that fits",
+        remedy="--geometry as-stated goes on with what the files state",
+    )
+
+
+def _taken(scan: Scan, reading: _Reading) -> Scan:
+    """A scan as a reading has it."""
+    g, rays = reading.geometry, scan.line_integrals
+    if reading.rows < 0:
+        g, rays = replace(g, row_offset=-g.row_offset), ReversedRows(rays)
+    return scan.changed(geometry=g, line_integrals=rays)
+
+
+def _audit(scan: Scan) -> tuple[list[AuditLine], dict[str, _Reading]]:
+    """The lines of an audit, and the readings behind them by name."""
     stated = _Reading("as stated", scan.geometry)
     others = _readings(scan.geometry)
     offsets = [
@@ -106,11 +165,13 @@ def geometry_audit(scan: Scan) -> list[AuditLine]:
     for here, behind in _places(scan.geometry):
         blocks += _differences(read_views(scan, here, behind), [stated, *others, *offsets])
     if not blocks:
-        return []
+        return [], {}
     noise = math.sqrt(np.mean([block[1] for block in blocks]))
     squares = np.array([block[0] for block in blocks])  # (blocks, readings)
     few = len(others) + 1
-    return _verdicts([stated, *others], squares[:, :few], squares[:, few:], noise)
+    lines, column = _verdicts([stated, *others], squares[:, :few], squares[:, few:], noise)
+    fitted = _Reading(_FITTED, replace(scan.geometry, col_offset=column))
+    return lines, {reading.name: reading for reading in (stated, *others, fitted)}
 
 
 def _readings(g: HelicalScan) -> list[_Reading]:
@@ -157,9 +218,7 @@ def _mixed(views: np.ndarray, states: int, most: int) -> np.ndarray:
 
 def _half_fan(g: HelicalScan) -> float:
     """Half the opening of the fan as the focal spot sees it, the smaller side [rad]."""
-    ends = np.abs(g.fan_angles[[0, -1]])
-    t = g.src_iso * np.sin(ends.min())
-    return math.asin(min(t / float(g.source_radius.min()), 1.0))
+    return math.asin(min(g.field_radius / float(g.source_radius.min()), 1.0))
 
 
 def _differences(place: OppositeViews, readings: list[_Reading]) -> list[tuple[np.ndarray, float]]:
@@ -180,8 +239,11 @@ def _differences(place: OppositeViews, readings: list[_Reading]) -> list[tuple[n
 
 def _verdicts(
     readings: list[_Reading], squares: np.ndarray, offsets: np.ndarray, noise: float
-) -> list[AuditLine]:
-    """Compare all with the best one, block by block: the same rays are in both."""
+) -> tuple[list[AuditLine], float]:
+    """Compare all with the best one, block by block: the same rays are in both.
+
+    Returns the lines, and the column offset that fits best.
+    """
     mean = squares.mean(axis=0)
     best = int(np.argmin(mean))
     worse = [_worse(squares[:, k], squares[:, best], noise) for k in range(len(readings))]
@@ -198,7 +260,7 @@ def _verdicts(
         lines.append(AuditLine(reading.name, math.sqrt(mean[k]), noise, verdict))
     least, verdict = math.sqrt(offsets.mean(axis=0).min()), "fits" if told else "cannot be told"
     detail = f"{fitted:.2f} columns, {readings[0].geometry.col_offset:.3f} stated" if told else ""
-    return [*lines, AuditLine("column centre fitted", least, noise, verdict, detail)]
+    return [*lines, AuditLine(_FITTED, least, noise, verdict, detail)], fitted
 
 
 def _worse(one: np.ndarray, other: np.ndarray, noise: float) -> bool:

@@ -145,6 +145,11 @@ class HelicalScan:
         return (np.arange(self.n_cols) - middle + self.col_offset) * self.col_pitch / self.src_det
 
     @property
+    def field_radius(self) -> float:
+        """Distance from the axis up to which a focal spot in the centre sees all rays [mm]."""
+        return float(self.src_iso * np.sin(np.abs(self.fan_angles[[0, -1]]).min()))
+
+    @property
     def row_heights(self) -> np.ndarray:
         """Height of each row above the focal centre [mm], falling with the row number."""
         middle = (self.n_rows - 1) / 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["LazyViews"]
+__all__ = ["LazyViews", "ReversedRows"]
 
 
 class LazyViews(ABC):
@@ -49,3 +50,36 @@ class LazyViews(ABC):
         if views.step == 1:
             return self.make(views.start, views.stop)
         return np.concatenate([self.make(view, view + 1) for view in views])
+
+
+@dataclass
+class ReversedRows(LazyViews):
+    """Views of a source with their rows in reverse.
+
+    Examples
+    --------
+    >>> ReversedRows(np.arange(6.0).reshape(1, 3, 2))[0].tolist()
+    [[4.0, 5.0], [2.0, 3.0], [0.0, 1.0]]
+    """
+
+    source: Any  # as `recon.LineIntegrals`
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Views, rows and columns."""
+        views, rows, cols = self.source.shape
+        return views, rows, cols
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """Smallest and largest line integral, where the source states them."""
+        return getattr(self.source, "range", None)
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """Slope and intercept of what is stored, where all views share them."""
+        return getattr(self.source, "scale", None)
+
+    def make(self, start: int, stop: int) -> np.ndarray:
+        """Take the views from ``start`` up to ``stop``."""
+        return np.ascontiguousarray(self.source[start:stop][:, ::-1], dtype=np.float32)

@@ -62,7 +62,7 @@ class Scan:
     photons : array, shape (views, cols)
         Noise-equivalent quanta N0 per ray without an object, at this exposure.
     exposures : array, shape (views,)
-        Tube current × rotation time of each view [mAs per rotation].
+        Tube current × rotation time of each view [mAs per rotation]; all NaN where not known.
     kvp : float
         Tube voltage [kV].
     mu_water : float
@@ -81,6 +81,8 @@ class Scan:
         What the line integrals are corrected for, of `CORRECTIONS`.
     notes : tuple of str
         What had to be assumed when the scan was read.
+    files : tuple of str
+        The files that it was read from, in scan order.
 
     Raises
     ------
@@ -102,6 +104,7 @@ class Scan:
     vendor: str = ""
     corrections: tuple[str, ...] = CORRECTIONS
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.geometry.shape
@@ -122,7 +125,8 @@ class Scan:
                     f"{name} do not fit the geometry", where=name, expected=expected,
                     got=values.shape,
                 )  # fmt: skip
-            if not (np.isfinite(values).all() and np.all(values > 0)):
+            unknown = name == "exposures" and np.isnan(values).all()
+            if not unknown and not (np.isfinite(values).all() and np.all(values > 0)):
                 raise DataError(f"{name} are not positive", where=name, expected="values > 0")
             object.__setattr__(self, name, values)
         for name in ("kvp", "mu_water"):
@@ -134,7 +138,7 @@ class Scan:
 
     @property
     def mas(self) -> float:
-        """Tube current × rotation time, the mean of all views [mAs per rotation]."""
+        """Tube current × rotation time, the mean of all views [mAs per rotation]; NaN: unknown."""
         return float(self.exposures.mean())
 
     @property
@@ -161,6 +165,7 @@ class Scan:
             f"Δρ {g.shift_radius[k]:.4g} mm"
             for k in np.unique(g.states, return_index=True)[1]
         ]
+        exposure = f"{self.mas:.4g} mAs a turn{{}}, effective {self.effective_mas:.4g} mAs"
         time = f", {self.rotation_time:g} s a turn" if self.rotation_time else ""
         modulated = f" ({low:.4g} to {high:.4g})" if high > 1.001 * low else ""
         stated = f" (stated {g.stated_pitch:.4g})" if g.stated_pitch is not None else ""
@@ -181,10 +186,7 @@ class Scan:
             ),
             ("span", f"z {g.z.min():.1f} to {g.z.max():.1f} mm of the focal centre"),
             ("patient", position),
-            (
-                "exposure",
-                f"{self.mas:.4g} mAs a turn{modulated}, effective {self.effective_mas:.4g} mAs",
-            ),
+            ("exposure", "not stated" if np.isnan(low) else exposure.format(modulated)),
             ("dose", "not stated" if self.ctdi_vol is None else f"CTDIvol {self.ctdi_vol:.4g} mGy"),
             ("quanta", f"{centre:.3g} at the centre, {edge:.3g} at the edge"),
             ("water", f"{self.mu_water:g} 1/mm"),

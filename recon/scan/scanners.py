@@ -17,6 +17,7 @@ __all__ = ["SCANNERS", "VENDORS", "discovery_helical", "flash_helical"]
 VENDORS = {"flash": "SIEMENS", "discovery": "GE MEDICAL SYSTEMS"}
 """Whose files a scanner's are."""
 
+_MOST_VIEWS = 500_000  # five times the longest of the collection
 _FLASH_SHIFTS = {  # of the states that follow each other
     "FFSNONE": ((3.35e-4, 0.0, 0.0),),
     "FFSZ": ((3.35e-4, 0.0, 0.0), (3.35e-4, -0.66, 5.45)),
@@ -113,6 +114,12 @@ def _helix(
         if not 0.0 < float(value) < 1e5:
             raise DataError(f"{name} is not positive", where=name, got=value)
     one_of("table direction", table, ("in", "out"))
+    turns = length / (pitch * collimation)
+    if turns * views_per_rotation > _MOST_VIEWS:
+        raise DataError(
+            "too many views", where="length, pitch", expected=f"at most {_MOST_VIEWS}",
+            got=f"{turns:.3g} turns of {views_per_rotation}",
+        )  # fmt: skip
     feed = pitch * collimation * (-1.0 if table == "in" else 1.0)
     views = max(round(length / abs(feed) * views_per_rotation), 1) + 1
     z = np.arange(views) * feed / views_per_rotation

@@ -17,9 +17,9 @@ from .leftovers import clear
 from .places import place_beside, require_writable
 from .unfinished import remove, unfinished
 
-__all__ = ["holding"]
+__all__ = ["holding", "published"]
 
-_held: set[Path] = set()
+_held: dict[Path, set[str]] = {}  # folder → names that were published while it was held
 
 
 @contextlib.contextmanager
@@ -61,10 +61,15 @@ def holding(out: str | Path) -> Iterator[Path]:
         return
     with contextlib.ExitStack() as stack:
         _take(out, stack)
-        _held.add(out)
-        stack.callback(_held.discard, out)
+        _held[out] = set()
+        stack.callback(_held.pop, out)
         clear(out)
         yield out
+
+
+def published(out: Path) -> set[str]:
+    """Names of what this process has published in a folder since it holds it; may be added to."""
+    return _held[out]
 
 
 def _take(out: Path, stack: contextlib.ExitStack) -> None:

@@ -2,6 +2,7 @@
 
 .OUT.partial-PID/.run      it is ours, and still being built
 .OUT.partial-PID/.whole    all is there: whoever holds OUT next publishes it to the end
+.OUT.partial-PID/.stale    names of what goes, as the earlier run has it on record
 .OUT.partial-PID/.before   what stood in OUT before, until the new is there
 """
 
@@ -16,12 +17,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from .parts import recorded
 from .places import place_beside
 from .unfinished import remove, undivided
 
 __all__ = ["clear", "make", "publish"]
 
-_BUILT, _WHOLE, _BEFORE = ".run", ".whole", ".before"
+_BUILT, _WHOLE, _BEFORE, _STALE = ".run", ".whole", ".before", ".stale"
 _LAST = "run.json"  # whose digests say whether the other parts are of the same run
 _FILE = re.compile(r"\..+\.partial-(?P<process>\d+)")
 
@@ -42,8 +44,10 @@ def make(out: Path) -> Path:
     return folder
 
 
-def publish(folder: Path, out: Path) -> None:
+def publish(folder: Path, out: Path, *, keep: frozenset[str] = frozenset()) -> None:
     """Move all items of a run's folder into OUT; an earlier item of the same name goes.
+
+    With a run.json goes all that an earlier one has on record, but for what is to be kept.
 
     A new OUT comes to be by one renaming. In an OUT with other things in it one item after the
     other is renamed; a process that is killed in between leaves `.whole`, and the rest is done by
@@ -55,6 +59,8 @@ def publish(folder: Path, out: Path) -> None:
             os.replace(folder, out)
             (out / _BUILT).unlink()
         else:
+            stale = recorded(out) - keep if (folder / _LAST).exists() else set()
+            (folder / _STALE).write_text(json.dumps(sorted(stale)))
             os.replace(folder / _BUILT, folder / _WHOLE)
             _move(folder, out)
         _flush(out)
@@ -81,7 +87,12 @@ def _move(folder: Path, out: Path) -> None:
     """Move items into OUT, run.json last; may be called again if it was cut short."""
     before = folder / _BEFORE
     before.mkdir(exist_ok=True)
-    names = {item.name for item in folder.iterdir()} - {_BUILT, _WHOLE, _BEFORE}
+    names = {item.name for item in folder.iterdir()} - {_BUILT, _WHOLE, _BEFORE, _STALE}
+    if (folder / _STALE).exists():  # before any new item is in its place
+        for name in json.loads((folder / _STALE).read_text()):
+            if name not in names and name != _LAST and os.path.lexists(out / name):
+                os.replace(out / name, before / name)
+        (folder / _STALE).unlink()
     for name in sorted(names, key=lambda name: (name == _LAST, name)):
         if os.path.lexists(out / name):
             os.replace(out / name, before / name)

@@ -9,14 +9,29 @@ from typing import Any
 from ..errors import DataError
 from .files import digest_tree, read_json, write_json
 
-__all__ = ["require_parts", "seal"]
+__all__ = ["recorded", "require_parts", "seal"]
 
 _RECORD = "run.json"
 _REMADE = ("report.html",)  # from the other parts, whenever that is asked for
+_EXPORTS = ("figures", "dicom")  # made of them, when that is asked for
 
 
-def seal(folder: Path) -> None:
-    """Write digests of all parts of a run folder into its record, if it has one."""
+def recorded(folder: Path) -> set[str]:
+    """Names of all that the run in a folder has left there; none where no record is to be read."""
+    try:
+        record = read_json(folder / _RECORD)
+        parts = record["parts"]
+        names = {name for name in parts if Path(name).name == name and name[:1] != "."}
+    except (DataError, OSError, KeyError, TypeError):
+        return set()
+    return names | {_RECORD, *_REMADE, *_EXPORTS}
+
+
+def seal(folder: Path, before: Sequence[Path] = ()) -> None:
+    """Write digests of all parts of a run folder into its record, if it has one.
+
+    ``before`` are parts that the run has published already.
+    """
     if not (folder / _RECORD).is_file():
         return
     record = read_json(folder / _RECORD)
@@ -26,6 +41,7 @@ def seal(folder: Path) -> None:
     digests = {
         name: digest_tree(folder / name) for name in parts if name not in (_RECORD, *_REMADE)
     }
+    digests |= {path.name: digest_tree(path) for path in before if path.name not in parts}
     write_json(folder / _RECORD, {**record, "parts": digests})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DataError
-from .hold import holding
+from .hold import holding, published
 from .leftovers import make, publish
 from .parts import seal
 from .unfinished import unfinished
@@ -23,8 +23,9 @@ def run_folder(out: str | Path) -> Iterator[Path]:
 
     Yields the folder to write into. If the block raises, that folder is removed and ``out`` is as
     it was before (not there, if it was not there); if it ends well, each item is moved into ``out``
-    and replaces an earlier item of the same name, and nothing else in ``out`` is touched. If a
-    run.json is among the items, it gets the digests of the others.
+    and replaces an earlier item of the same name. If a run.json is among the items, it gets the
+    digests of the others, and all that an earlier run.json in ``out`` has on record goes. Nothing
+    else in ``out`` is touched.
 
     Raises
     ------
@@ -48,5 +49,8 @@ def run_folder(out: str | Path) -> Iterator[Path]:
             raise DataError("output folder cannot be made", where=out, got=error.strerror) from None
         with unfinished(folder):
             yield folder
-            seal(folder)
-            publish(folder, out)
+            mine = published(out)
+            names = sorted(item.name for item in folder.iterdir() if item.name[0] != ".")
+            seal(folder, [out / name for name in sorted(mine) if (out / name).exists()])
+            publish(folder, out, keep=frozenset(mine))
+            mine.update(names)

@@ -166,10 +166,14 @@ def test_a_denoiser_of_ones_own_is_trained_once_and_kept(
         }
 
     monkeypatch.setattr(analysis.training.recipes, "train_for", train_for)
-    (tmp_path / "mine.py").write_text("def same():\n    return lambda x: x\n")
+    loads = tmp_path / "loads"
+    (tmp_path / "mine.py").write_text(
+        f"def same():\n    open({str(loads)!r}, 'a').write('.')\n    return lambda x: x\n"
+    )
     out = tmp_path / "out"
     more = ("--denoiser", f"{tmp_path / 'mine.py'}:same", "-n", 4)
     assert main(words("invariances", ct_folder, tiny_weights, out, *more)) == 0
+    assert loads.read_text() == "."  # loaded once, tried once
     printed = capsys.readouterr().out
     assert "mine.same, output, plain, 10 mAs: This layer is as good as injective" in printed
     assert "the median sample changes the output by" in printed

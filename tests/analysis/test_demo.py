@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,32 @@ def test_the_report_of_a_whole_demonstration_stays_below_8_mb(out: Path) -> None
     assert HEAVIEST + pictures < 7.9e6  # and 0.1 MB for the words of the viewer's sets
 
 
+class Words(HTMLParser):
+    """Words of a page outside of its tables and programs, and how many precede the first image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.count, self.before_image = 0, 0, -1
+
+    def handle_starttag(self, tag: str, attributes: object) -> None:
+        self.inside += tag in ("table", "script", "style", "title", "noscript")
+        if tag == "img" and self.before_image < 0:
+            self.before_image = self.count
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside -= tag in ("table", "script", "style", "title", "noscript")
+
+    def handle_data(self, data: str) -> None:
+        self.count += 0 if self.inside else len(data.split())
+
+
+def test_the_report_is_short(out: Path) -> None:
+    words = Words()
+    words.feed((out / "report.html").read_text())
+    assert 15 < words.before_image <= 60
+    assert 500 < words.count <= 1200
+
+
 def rows(out: Path, **wanted: str) -> list[dict[str, str]]:
     with open(out / "metrics.csv", newline="") as handle:
         found = list(csv.DictReader(handle))
@@ -46,7 +73,7 @@ def rows(out: Path, **wanted: str) -> list[dict[str, str]]:
 
 
 def test_the_run_is_complete(out: Path) -> None:
-    assert {"report.html", "run.json", "metrics.csv", "samples.zarr", "high-dose", "mas-010"} == {
+    assert {"report.html", "run.json", "metrics.csv", "samples.zarr", "phantom", "mas-010"} == {
         item.name for item in out.iterdir()
     }
     record = json.loads((out / "run.json").read_text())
@@ -59,7 +86,7 @@ def test_the_run_is_complete(out: Path) -> None:
 
 
 def test_both_doses_are_derived_series_of_one_slice(out: Path) -> None:
-    [high], [low] = (list((out / name).glob("*.dcm")) for name in ("high-dose", "mas-010"))
+    [high], [low] = (list((out / name).glob("*.dcm")) for name in ("phantom", "mas-010"))
     y, x = pydicom.dcmread(high), pydicom.dcmread(low)
     assert list(x.ImageType)[:2] == ["DERIVED", "SECONDARY"]
     assert y.SeriesInstanceUID != x.SeriesInstanceUID

@@ -1,8 +1,10 @@
 """What a run holds, for other programs: DICOM series in their places, and figures."""
 
+import functools
 import shutil
-import warnings
+import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -86,40 +88,96 @@ def patient_position(ds, row, col):
     )
 
 
-def test_every_image_becomes_a_series_in_its_place(run):
-    files = export_dicom(run)
-    names = {path.relative_to(run / "dicom" / "target-domain-chen-mas-010") for path in files}
-    assert len(names) == len(files) == 3 + 3 + 3 + 6
+FOLDER = Path("dicom") / "target-domain-chen-mas-010"
+STACKS = {"y": 1, "x": 1, "fx": 1, "ybar": 3, "rescanned": 3, "xprime": 6}
+MAPS = {
+    "x-minus-y": 1, "fx-minus-y": 1, "ybar-minus-y": 3, "rescanned-minus-x": 3,
+    "xprime-minus-fx": 6, "ybar-sd": 1, "rescanned-sd": 1, "xprime-sd": 1,
+}  # fmt: skip
+
+
+def test_every_kind_of_images_becomes_a_stack_in_its_place(run):
+    files = [path.relative_to(run / FOLDER) for path in export_dicom(run)]
+    wanted = [
+        Path(n) / f"slice-{k + 1:03d}.dcm" for n, count in STACKS.items() for k in range(count)
+    ]
+    assert sorted(files) == sorted([*wanted, *(Path("maps") / f"{name}.dcm" for name in MAPS)])
     study = target_study()
-    folder = run / "dicom" / "target-domain-chen-mas-010"
-    for name, image in (
-        ("y", study.arrays["y"]),
-        ("ybar/002", study.arrays["ybar"][1]),
-        ("xprime/003-002", study.arrays["xprime"][2, 1]),
-    ):
-        ds = pydicom.dcmread(folder / name / "slice-001.dcm")
-        assert np.array_equal(ds.pixel_array, image)
-        assert list(ds.ImageType)[:2] == ["DERIVED", "SECONDARY"]
-        assert name in ds.SeriesDescription
-    assert len({pydicom.dcmread(path).SeriesInstanceUID for path in files}) == len(files)
+    for name in STACKS:
+        images = study.arrays[name].reshape(-1, *PATCH)
+        stack = [pydicom.dcmread(run / FOLDER / f) for f in sorted(wanted) if f.parts[0] == name]
+        assert len({ds.SeriesInstanceUID for ds in stack}) == 1
+        for k, ds in enumerate(stack):
+            assert np.array_equal(ds.pixel_array, images[k])
+            assert (ds.InstanceNumber, list(ds.ImageType)[:2]) == (k + 1, ["DERIVED", "SECONDARY"])
+            assert name in ds.SeriesDescription
+            assert ds.ImagePositionPatient == stack[0].ImagePositionPatient
+    series = {pydicom.dcmread(run / FOLDER / path).SeriesInstanceUID for path in files}
+    assert len(series) == len(STACKS) + len(MAPS)
 
     whole = pydicom.dcmread(run / "mas-010" / "slice-002.dcm")
-    part = pydicom.dcmread(folder / "y" / "slice-001.dcm")
+    part = pydicom.dcmread(run / FOLDER / "y" / "slice-001.dcm")
     row, col = np.argwhere(part.pixel_array == 900)[0]
     np.testing.assert_allclose(
         patient_position(part, row, col), patient_position(whole, *MARK), atol=1e-6
     )
 
 
+def functional_group(frame, shared, what):
+    """A group of a frame: what all frames have in common stands once for all."""
+    return (frame.get(what) or shared.get(what))[0]
+
+
+def test_differences_and_spreads_are_parametric_maps_in_the_same_place(run):
+    export_dicom(run)
+    arrays, below = target_study().arrays, pydicom.dcmread(run / FOLDER / "y" / "slice-001.dcm")
+    expected = {
+        "ybar-minus-y": arrays["ybar"] - arrays["y"],
+        "xprime-minus-fx": (arrays["xprime"] - arrays["fx"]).reshape(-1, *PATCH),
+        "ybar-sd": arrays["ybar"].std(0, ddof=1, dtype=np.float64),
+    }
+    before = {}
+    for name, frames in MAPS.items():
+        ds = pydicom.dcmread(run / FOLDER / "maps" / f"{name}.dcm")
+        before[name] = (run / FOLDER / "maps" / f"{name}.dcm").read_bytes()
+        assert ds.SOPClassUID == pydicom.uid.ParametricMapStorage
+        assert (int(ds.NumberOfFrames), ds.BitsAllocated) == (frames, 32)
+        assert ds.FrameOfReferenceUID == below.FrameOfReferenceUID
+        assert ds.StudyInstanceUID == below.StudyInstanceUID
+        frame, shared = (
+            ds.PerFrameFunctionalGroupsSequence[-1],
+            ds.SharedFunctionalGroupsSequence[0],
+        )
+        group = functools.partial(functional_group, frame, shared)
+        assert group("PlanePositionSequence").ImagePositionPatient == below.ImagePositionPatient
+        assert group("PixelMeasuresSequence").PixelSpacing == below.PixelSpacing
+        mapped = group("RealWorldValueMappingSequence")
+        assert mapped.MeasurementUnitsCodeSequence[0].CodeValue == "[hnsf'U]"
+        assert (mapped.RealWorldValueSlope, mapped.RealWorldValueIntercept) == (1.0, 0.0)
+        if name in expected:
+            np.testing.assert_allclose(
+                np.squeeze(ds.pixel_array), np.squeeze(expected[name]), rtol=1e-6, atol=1e-4
+            )
+    export_dicom(run)
+    for name, content in before.items():
+        assert (run / FOLDER / "maps" / f"{name}.dcm").read_bytes() == content
+
+
+def test_without_highdicom_nothing_is_exported_and_the_remedy_is_named(run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    assert main(["report", str(run), "--dicom"]) == 2
+    assert "pip install highdicom" in capsys.readouterr().err
+    assert not (run / "dicom").exists() and not (run / "report.html").exists()
+
+
 def test_exposure_is_said_of_what_was_scanned_alone(run):
     export_dicom(run)
     folder = run / "dicom" / "target-domain-chen-mas-010"
-    for name, exposure in (("x", 10.0), ("xprime/001-001", 10.0), ("y", None), ("ybar/001", None)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            images = read_images(folder / name)
-        assert images.mas == exposure
-        assert images.kvp == 120.0
+    for name, exposure in (("x", 10.0), ("xprime", 10.0), ("y", None), ("ybar", None)):
+        for path in (folder / name).glob("*.dcm"):
+            ds = pydicom.dcmread(path)
+            assert ds.get("Exposure") == exposure
+            assert ds.KVP == 120.0
 
 
 def test_series_belong_to_the_input_where_it_is_still_there(run, tmp_path):
@@ -151,7 +209,7 @@ def test_a_phantom_that_was_drawn_for_the_run_is_its_input(run, tmp_path):
     record["configuration"]["images"] = None
     write_json(run / "run.json", record)
     shutil.rmtree(run / "mas-010")
-    assert len(export_dicom(run)) == 15
+    assert len(export_dicom(run)) == 23
 
 
 def test_other_images_at_the_inputs_place_are_not_taken_for_it(run, tmp_path):
@@ -182,7 +240,7 @@ def test_figures_are_written_in_both_forms_and_the_same_each_time(run):
 
 def test_the_command_exports_what_is_asked(run, capsys):
     assert main(["report", str(run), "--dicom"]) == 0
-    assert "15 files" in capsys.readouterr().out
+    assert "23 files" in capsys.readouterr().out
     assert (run / "report.html").exists()
     assert not (run / "figures").exists()
 

@@ -93,7 +93,7 @@ def test_a_study_after_a_layer_that_is_no_cut_says_what_passes_it(
             found[layer] = InvarianceModel(
                 wiretap=Wiretap(f, layer), vae=vae.eval(), cinn=cinn.eval()
             )
-        return "mine.build", found
+        return found
 
     monkeypatch.setattr(options, "models_for", models)
     out = tmp_path / "out"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from analysis.data.phantom_pairs import WorkingPoint, phantom_pairs
+from analysis.data.various_scans import ScanRange, various_pairs, working_points
 from analysis.training.recipes import LAYERS, train_all, train_for
 from analysis.training.stages import Recipe
 from ctxai.files.modules import load_module, save_module
@@ -22,7 +23,8 @@ TINY = Recipe(
     name="tiny", slices=2, held_out=2, own_slices=2, chen_steps=2, yang_start_steps=1,
     yang_wgan_steps=1, vae_steps=2, vae_width=8, inn_steps=(2, 2),
     inn_inner_steps=2, inn_batch=2, inn_blocks=1, inn_hidden=8, flow_steps=2, flow_batch=2,
-    flow_tune_steps=1, flow_widths=(8, 8, 8), batch=2,
+    flow_tune_steps=1, flow_widths=(8, 8, 8), batch=2, scan_slices=2, scan_kinds=2,
+    scans=ScanRange(spacing_mm=(3.0, 5.0)),
 )  # fmt: skip
 SIDE = 16
 POINT = WorkingPoint(spacing_mm=4.0, matrix=100, patch=SIDE)
@@ -55,21 +57,35 @@ def test_anatomies_to_learn_from_have_no_noise_and_their_scans_have_it_once() ->
     assert float(twice - once) == pytest.approx(rough**2, rel=0.5)
 
 
-def test_slices_are_scanned_at_the_exposures_that_are_named_in_turn() -> None:
-    how = {"seed": 5, "anatomies": ["abdomen"], "point": POINT, "progress": False}
-    x, y = phantom_pairs(3, **how)
-    same, _ = phantom_pairs(3, exposures=[POINT.mas], **how)
-    assert torch.equal(x, same)
-    at_two, clean = phantom_pairs(3, exposures=[2 * POINT.mas, 4 * POINT.mas], **how)
-    assert torch.equal(clean, y)
-    inside = (y > -200) & (y < 200)
+def test_scans_of_a_range_cover_it_evenly() -> None:
+    within = ScanRange(spacing_mm=(0.4, 1.6), mas_mm=(10.0, 1000.0), kvp=(80.0, 140.0))
+    points = working_points(8, within, like=WorkingPoint(), seed=3)
+    spacing = np.array([point.spacing_mm for point in points])
+    quanta = np.array([point.mas * point.slice_thickness_mm for point in points])
+    # the middles of eight equal steps of the logarithm
+    assert spacing == pytest.approx(0.4 * 4 ** ((np.arange(8) + 0.5) / 8), rel=1e-3)
+    assert np.sort(quanta) == pytest.approx(10.0 * 100 ** ((np.arange(8) + 0.5) / 8), rel=0.01)
+    assert abs(np.corrcoef(np.log(spacing), np.log(quanta))[0, 1]) < 0.8  # not in step
+    assert all(point.matrix * point.spacing_mm == pytest.approx(400, abs=1) for point in points)
+    assert {point.kvp for point in points} == {80.0, 140.0}
+    assert points == working_points(8, within, like=WorkingPoint(), seed=3)
+    assert points != working_points(8, within, like=WorkingPoint(), seed=4)
 
-    def noise(images: torch.Tensor, i: int) -> float:
-        return float((images[i] - y[i])[inside[i]].abs().median())
 
-    ratios = [noise(at_two, i) / noise(x, i) for i in range(3)]
-    # σ ∝ 1/√mAs; 12 % for electronic noise, which falls faster in a large body, and for blur
-    assert ratios == pytest.approx([2**-0.5, 0.5, 2**-0.5], rel=0.12)
+def test_the_noise_of_a_scan_is_parted_from_what_it_blurs() -> None:
+    """x - y holds the blur of the second reconstruction too, at every edge; the noise does not."""
+    points = [replace(POINT, mas=mas) for mas in (40.0, 10.0)]
+    pairs = various_pairs(4, points, side=64, seed=5, progress=False)
+    assert pairs.x.shape == (4, 64, 64) and pairs.noise is not None
+    blur = pairs.x - pairs.noise - pairs.y
+    steps = torch.stack([(pairs.y - pairs.y.roll(k, dim)).abs() for dim in (1, 2) for k in (1, -1)])
+    edge, flat = steps.amax(0) > 100.0, steps.amax(0) < 10.0
+    assert float(blur[edge].abs().mean()) > 4 * float(blur[flat].abs().mean())
+    assert abs(float(pairs.noise[flat].mean())) < 3.0
+    high, low = pairs.noise[:2].std(), pairs.noise[2:].std()
+    assert float(low / high) == pytest.approx(2.0, rel=0.4)  # other bodies, four times the quanta
+    _, _, seen, noise = pairs.batch(3, torch.Generator().manual_seed(1))
+    assert seen is None and noise.shape == (3, 1, SIDE, SIDE)
 
 
 def test_no_slices_and_unknown_anatomies_are_refused() -> None:
@@ -134,7 +150,8 @@ def test_a_flow_can_go_on_from_a_kept_one_with_scans_at_other_doses(
     trained: WeightSet, tmp_path: Path
 ) -> None:
     name = "flow-yang-output-x"
-    recipe = replace(TINY, flow_goes_on=True, flow_exposures=(2.0, 5.0), flow_lr=0.0)
+    noisier = ScanRange(spacing_mm=(3.0, 5.0), mas_mm=(2.0, 5.0))
+    recipe = replace(TINY, flow_goes_on=True, scans=noisier, flow_lr=0.0)
     again = train_all(
         tmp_path, recipe=recipe, point=POINT, keep=trained, anew=[name], names=["yang", name],
         progress=False,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from analysis.figures.images import LUNG, SOFT_TISSUE, Row, distance_figure, fit_window, rows_figure
 from analysis.report.page import write_report
-from analysis.report.summary import _headline
+from analysis.report.summary import headline
 from analysis.runs.store import Study, mas_label, read_run, write_run
 from recon.errors import DataError
 
@@ -121,8 +121,8 @@ def test_the_page_fetches_nothing(run, page):
 def test_every_picture_has_words(page):
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
     assert all(len(attributes["alt"]) > 20 for attributes in pictures)
-    captions = sum(tag == "figcaption" for tag, _ in page.tags)
-    assert captions == len(pictures) + 1  # and the viewer's plot
+    captions, figures = (sum(tag == t for tag, _ in page.tags) for t in ("figcaption", "figure"))
+    assert captions == figures > len(pictures) / 2  # two that blink share a caption
 
 
 def test_a_reader_finds_the_answer_and_the_way_back(page):
@@ -130,24 +130,25 @@ def test_a_reader_finds_the_answer_and_the_way_back(page):
     for words in (
         "1 of the 3 sets of samples are invariances", "The other 2 are not", "No & no.",
         "<9", "taken as noise-free",
-        "31,000 quanta", "less than 0.01 % of the rays starved", "W 400 / L 40 HU", "12.3",
-        "How sure", "recipe “reduced”", "four times smaller",
-        "pixels were <resampled>", "How to repeat it",
+        "31,000", "less than 0.01 %", "W 400 / L 40 HU", "12.3",
+        "How sure", "reduced", "four times smaller",
+        "Pixels were <resampled>", "How to repeat it",
         "ctxai demo --out OUT", "slice-001.dcm", "no GPU is here", "3.2 s",
     ):  # fmt: skip
         assert words in text, words
     order = (
-        "Asked",
-        "Done",
-        "Answer",
-        "How sure",
-        "To repeat",
-        "No & no.",
-        "The images",
-        "Numbers.",
+        "Which other anatomies, scanned at 10 mAs, would Chen have turned into the same image?",
+        "1 of the 3 sets of samples are invariances",
+        "One patch, one scan",
+        "y, the true anatomy",
+        "Another anatomy: ȳ 1",
+        "this adds it:",
     )
     places = [text.index(word) for word in order]
-    assert places == sorted(places)  # the verdict comes first, then the images, then the numbers
+    headings = ["The images", "Verdicts", "Pictures", "Numbers", "What was done", "Networks"]
+    last = text.index("How to repeat it")
+    assert [text.index(name) for name in headings] == sorted(text.index(name) for name in headings)
+    assert places == sorted(places) and places[-1] < text.index("The images") < last
 
 
 def test_tags_are_balanced(run):
@@ -240,12 +241,12 @@ def test_a_layer_that_hides_nothing_does_not_count_as_found() -> None:
         "4, plain": {"kind": "invariances", "holds": True, "spread": "right"},
     }
     study = Study("invariances", "yang", 10.0, {"verdicts": verdicts})
-    assert _headline([study]) == (
+    assert headline([study]) == (
         "1 of the 2 sets of samples are invariances. For 1 there is nothing to be found: the layer "
         "is as good as injective."
     )
     only = Study("invariances", "yang", 10.0, {"verdicts": {"1, plain": verdicts["1, plain"]}})
-    assert _headline([only]).startswith("Nothing to be found")
+    assert headline([only]).startswith("Nothing to be found")
 
 
 def test_the_headline_says_which_sets_vary_too_little_or_too_much() -> None:
@@ -257,13 +258,13 @@ def test_the_headline_says_which_sets_vary_too_little_or_too_much() -> None:
         return Study("invariances", "yang", 10.0, {"verdicts": verdicts})
 
     good, narrow, wide = "right", "too_narrow", "too_wide"
-    assert _headline([study(a=good, b=narrow, c=wide, d=wide)]) == (
+    assert headline([study(a=good, b=narrow, c=wide, d=wide)]) == (
         "All 4 sets of samples are invariances; in 1 of them they are too much alike and in 2 of "
         "them they are too different from each other."
     )
-    assert _headline([study(a=wide)]) == (
+    assert headline([study(a=wide)]) == (
         "The samples are invariances, but they are too different from each other."
     )
-    assert _headline([study(a=narrow, b=narrow)]) == (
+    assert headline([study(a=narrow, b=narrow)]) == (
         "Both sets of samples are invariances; in each of them they are too much alike."
     )

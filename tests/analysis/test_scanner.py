@@ -6,17 +6,19 @@ import torch
 from small_slice import GEOMETRY, SPACING, phantom
 from tolerances import SCANNER
 
-from analysis.scanner.low_dose import low_dose_slices, thinned_slices
+from analysis.scanner.low_dose import low_dose_slices, scanned_slices, thinned_slices
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.scanner.slices import place_patch, resample_to
 from recon.errors import DataError
-from recon.geometry import ImageGrid
+from recon.geometry import ImageGrid, flash_axial
 
 SCANNER_PATCH = {
     # the requirements; the same rays and the same quanta, but for float32
     "signal, rel": 1e-4,
     "sd of each pixel, rel": 0.01,
+    "total noise, rel": 0.01,
 }
+FEW_VIEWS = {"kvp": 120.0, "slice_thickness": 1.5, "geometry": flash_axial(views=72)}
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +267,54 @@ def test_the_noise_of_two_steps_is_independent_of_that_of_the_first():
 def test_noise_cannot_be_taken_from_an_image():
     with pytest.raises(DataError, match="noise can be added to a measurement"):
         thinned(np.zeros((1, 16, 16), np.float32), 50.0, 100.0, seed=1)
+
+
+def body_with_noise(count, mas, seed):
+    """Small slices of a body at an exposure, (n, 48, 48) [HU]."""
+    hu = np.stack([phantom((48, 48), (4.5, 4.5))] * count)
+    return low_dose_slices(hu, (4.5, 4.5), mas=mas, seed=seed, **FEW_VIEWS)
+
+
+def test_noise_is_added_once_to_a_slice_that_has_some():
+    """100 of 200 mAs: own and added noise have the variance of a scan at 100 mAs, within 1 %."""
+    count = 320
+    own = body_with_noise(count, 200.0, 1)
+    total = scanned_slices(own, (4.5, 4.5), image_mas=200.0, mas=100.0, seed=2, **FEW_VIEWS)
+    true = body_with_noise(count, 100.0, 3)
+    inside = phantom((48, 48), (4.5, 4.5)) > -50
+    variance, wanted = (images.var(0, ddof=1)[inside].mean() for images in (total, true))
+    assert abs(variance / wanted - 1) < SCANNER_PATCH["total noise, rel"]
+
+
+def test_a_scanner_adds_what_its_slice_lacks():
+    """As the series does, and to ȳ what it adds to y; at its own exposure and above, everything."""
+    y = body_with_noise(1, 200.0, 1)[0]
+    centre, shape = (0.0, -9.0), (24, 20)
+    grid = ImageGrid(shape=shape, spacing=(4.5, 4.5), centre=centre)
+    whole = scanned_slices(y[None], (4.5, 4.5), image_mas=200.0, mas=100.0, seed=2, **FEW_VIEWS)[0]
+    scanner = SliceScanner(
+        y, (4.5, 4.5), patch_grid=grid, image_mas=200.0, seed=2, **FEW_VIEWS
+    )  # fmt: skip
+    there = np.s_[10:34, 14:34]
+    x = scanner.low_dose(100.0)[0]
+    assert abs(x.numpy() - whole[there])[4:-4, 4:-4].max() < SCANNER["patch against slice [HU]"]
+    assert torch.equal(scanner.rescan(scanner.y[None], 100.0)[0, 0], x)
+    bump = torch.zeros(shape)
+    bump[10:14, 8:12] = 50.0
+    change = scanner.rescan((scanner.y + bump)[None], 100.0)[0, 0] - x
+    plain = SliceScanner(y, (4.5, 4.5), patch_grid=grid, seed=2, **FEW_VIEWS)
+    without_noise = plain.rescan((plain.y + bump)[None], 1e7)[0, 0] - plain.low_dose(1e7)[0]
+    assert abs(change - without_noise).max() < 2.0  # R⁻¹R of it; its quanta change the noise
+    assert torch.equal(scanner.low_dose(200.0), plain.low_dose(200.0))
+    assert scanner.facts(100.0)["added_share"] == 0.5 and scanner.facts(200.0)["added_share"] == 1.0
+    with pytest.raises(DataError, match="not positive"):
+        SliceScanner(y, (4.5, 4.5), patch_grid=grid, image_mas=0.0, seed=2, **FEW_VIEWS)
+
+
+def test_slices_of_several_exposures_get_what_each_lacks():
+    hu = body_with_noise(3, 200.0, 1)
+    mixed = [200.0, float("nan"), 50.0]
+    found = scanned_slices(hu, (4.5, 4.5), image_mas=mixed, mas=100.0, seed=2, **FEW_VIEWS)
+    thinned = thinned_slices(hu[:1], (4.5, 4.5), image_mas=200.0, mas=100.0, seed=2, **FEW_VIEWS)
+    scans = low_dose_slices(hu, (4.5, 4.5), mas=100.0, seed=2, **FEW_VIEWS)
+    assert np.array_equal(found[:1], thinned) and np.array_equal(found[1:], scans[1:])

@@ -1,6 +1,7 @@
 """What the command line answers at once: help, version, misuse, and paths that are not there."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,38 @@ def test_the_version_is_stated_in_one_place(capsys):
         assert (ROOT / package / "py.typed").exists()
         with pytest.raises(AttributeError):
             getattr(sys.modules[package], "nothing")  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device", "OUT/slice-001.dcm"), "No space left"),
+        (FileNotFoundError(2, "No such file or directory", "slice-001.dcm"), "slice-001.dcm"),
+        (PermissionError(13, "Permission denied", "OUT"), "Permission denied"),
+        (MemoryError("Unable to allocate 64 GiB"), "not enough memory: Unable to allocate 64 GiB"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line(error, words, monkeypatch, capsys, tmp_path):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr("analysis.session.open_scan", failing)
+    assert main(["inspect", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+
+
+def test_a_pipe_is_no_folder_of_images(tmp_path):
+    """Nobody writes to it: reading would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(recon.DataError, match="neither a file nor a folder"):
+        recon.read_images(tmp_path / "pipe")
+    with pytest.raises(recon.DataError, match="no such folder"):
+        recon.read_scan(tmp_path / "pipe")
+
+
+def test_a_scan_has_no_more_views_than_a_machine_holds():
+    for how in ({"length": 99999.0}, {"length": 80.0, "pitch": 1e-5}):
+        with pytest.raises(recon.DataError, match="too many views"):
+            recon.flash_helical(**how)

@@ -95,9 +95,16 @@ def test_the_true_anatomy_is_a_target_of_itself(scanner):
     assert 0.0 <= power <= 1.0
     found = study.facts["compatibility"]
     assert found["power_low"] <= power <= found["power_high"]
-    told, rays = study.facts["verdict"]["reasons"][-2:]
-    assert f"noticed in {power:.0%}" in told and ("says little" in told) == (power < 0.5)
+    _, told, _, rays, _ = study.facts["verdict"]["reasons"][-5:]
+    assert f"blindly, in {power:.0%}" in told
     assert "d' 0 to 0" in rays  # the rays of the same anatomy are the same
+    assert value(study, "power_expected") <= value(study, "power_bound")
+    assert value(study, "lesion_d_output") <= value(study, "lesion_d_rays")
+    assert abs(value(study, "power_known") - value(study, "power_expected")) < 0.15
+    assert value(study, "test_level") < 0.15  # 400 scans, four of a kind
+    assert value(study, "told_one") == 0.0  # there is nothing to tell
+    assert value(study, "yardstick_d") > 1.0  # noise alone tells two scans of one anatomy apart
+    assert (study.arrays["telling_d"] < 1e-3).all() and (study.arrays["rays_d_organ"] < 1e-3).all()
     assert study.arrays["compatibility_p"].shape == (100,)
     assert value(study, "target_sd") < 1e-3
     xprime, rescanned = study.arrays["xprime"], study.arrays["rescanned"]

@@ -45,6 +45,24 @@ def test_one_command_trains_the_samplers_of_all_layers_named(tmp_path, monkeypat
     assert [(layers, sampler) for layers, _, sampler, _ in asked] == 2 * [(flows, "cinn")]
 
 
+def test_a_denoiser_without_a_derivative_is_trained_for_too(tmp_path, monkeypatch) -> None:
+    import analysis.training.recipes
+
+    asked = []
+
+    def train_for(f, *, layers, domain, sampler, **_):
+        asked.append((tuple(layers), domain, sampler))
+        return dict.fromkeys(layers)
+
+    monkeypatch.setattr(analysis.training.recipes, "train_for", train_for)
+    (tmp_path / "net.py").write_text(
+        "import torch\ndef make(): return lambda x: torch.from_numpy(0.9 * x.numpy())\n"
+    )
+    out = tmp_path / "out"
+    assert main(["train", "--denoiser", f"{tmp_path / 'net.py'}:make", "--out", str(out)]) == 0
+    assert asked == [(("output",), domain, "flow") for domain in ("x", "y")]
+
+
 def test_layers_of_the_images_size_get_a_flow_and_others_a_cinn() -> None:
     halved = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3, padding=1),

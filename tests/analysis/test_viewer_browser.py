@@ -62,8 +62,8 @@ def expected(study, row, col, sample):
     xprime = at(a["xprime"][sample, 0])
     return {
         "y, high dose": y, f"x, {study.mas:g} mAs": x, "f(x)": fx, "x - y": x - y,
-        "f(x) - y": fx - y, "ȳ": ybar, "ȳ - y": ybar - y, "R⁻¹𝒫Rȳ": scanned,
-        "R⁻¹𝒫Rȳ - x": scanned - x, "x' = f(R⁻¹𝒫Rȳ)": xprime, "x' - f(x)": xprime - fx,
+        "f(x) - y": fx - y, "ȳ": ybar, "ȳ - y": ybar - y, "rescan of ȳ": scanned,
+        "rescan of ȳ - x": scanned - x, "x' = f(rescan of ȳ)": xprime, "x' - f(x)": xprime - fx,
         "sd of ȳ": at(a["ybar"].std(0, ddof=1)),
     }  # fmt: skip
 

@@ -188,6 +188,74 @@ def vit():
     return Residual(Patches())
 
 
+class Dense(nn.Module):
+    """Three convolutions that are each given all maps before them, scaled and added (ESRGAN)."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = nn.ModuleList([nn.Conv2d(8 + 4 * n, 4, 3, padding=1) for n in range(2)])
+        self.leave = nn.Conv2d(16, 8, 3, padding=1)
+
+    def forward(self, x):
+        maps = x
+        for step in self.steps:
+            maps = torch.cat([maps, functional.leaky_relu(step(maps), 0.2)], 1)
+        return x + 0.2 * self.leave(maps)
+
+
+class Nested(nn.Module):
+    """Two of them, scaled and added again: residual in residual."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(Dense(), Dense())
+
+    def forward(self, x):
+        return x + 0.2 * self.inner(x)
+
+
+@seeded
+def rrdb():
+    return Residual(
+        nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), Nested(), Nested(), nn.Conv2d(8, 1, 3, padding=1)
+        )
+    )
+
+
+@seeded
+def normalised():
+    """Normalisation over all pixels of the image."""
+    return Residual(
+        nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.InstanceNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 1, 3, padding=1),
+        )
+    )  # fmt: skip
+
+
+@seeded
+def slices():
+    """Three slices as channels; the one in the middle comes back."""
+
+    class Middle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(block(3, 8), nn.Conv2d(8, 1, 3, padding=1))
+
+        def forward(self, x):
+            return x[:, 1:2] + 20.0 * self.body(x / SCALE)
+
+    return Middle()
+
+
+def of_one_size():
+    """A DnCNN whose places are learnt for slices of 80 × 80 pixels alone."""
+    net = dncnn().eval()
+    places = torch.linspace(-1.0, 1.0, 80)[:, None].expand(80, 80)
+    return lambda x: net(x + places)
+
+
 def neighbours(x, side):
     x = functional.pad(x, (side // 2,) * 4, mode="reflect")
     return x.unfold(2, side, 1).unfold(3, side, 1).flatten(-2)
@@ -206,5 +274,11 @@ def bilateral():
     return f
 
 
-NETWORKS = (dncnn, redcnn, unet, resnet, edcnn, swin, vit)
+def numpy_median():
+    """Outside torch: no derivative."""
+    f = median()
+    return lambda x: torch.from_numpy(f(x.detach()).numpy())
+
+
+NETWORKS = (dncnn, redcnn, unet, resnet, edcnn, rrdb, normalised, swin, vit)
 CLASSICAL = (median, bilateral)

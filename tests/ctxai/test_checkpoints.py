@@ -162,7 +162,7 @@ def test_a_class_that_is_not_ours_is_neither_saved_nor_built(tmp_path):
 def test_tensors_or_a_configuration_that_do_not_fit_are_named(tmp_path, chen):
     record = {"kind": "module", "class": "Yang", "config": chen.config, "facts": {}}
     path = save_tensors(tmp_path / "mixed", chen.state_dict(), record)
-    with pytest.raises(DataError, match=r"'layers\.0\.bias' does not fit Yang"):
+    with pytest.raises(DataError, match=r"does not hold Yang: tensor 'layers\.0\.bias'"):
         load_module(path)
     record = {"kind": "module", "class": "Yang", "config": {"depth": 8}, "facts": {}}
     path = save_tensors(tmp_path / "other", Yang().state_dict(), record)

@@ -1,5 +1,6 @@
 """A denoiser in its place: the window's output is that of the whole slice, and nothing is seen."""
 
+import architectures
 import pytest
 import torch
 from torch import nn
@@ -36,6 +37,16 @@ def normalised(x):
 def placed_by_row(x):
     """Darkens towards the bottom: the answer depends on where a pixel lies in the slice."""
     return x * torch.linspace(1.0, 0.5, x.shape[2])[:, None]
+
+
+def placed_by_column(x):
+    """The same from left to right, by a fixed amount rather than a share."""
+    return x + torch.linspace(0.0, 5.0, x.shape[3])
+
+
+def scaled_by_its_range(x):
+    """Sees the largest and the smallest pixel, wherever they lie."""
+    return avg_pool2d(x, 3, 1, 1) + 0.01 * (x.amax((2, 3), True) - x.amin((2, 3), True))
 
 
 def of_one_size(x):
@@ -88,10 +99,44 @@ def test_a_network_that_pools_keeps_its_grid():
     assert (output - WINDOW.of(f(image[None, None]))).square().mean().sqrt() > 0.1
 
 
-@pytest.mark.parametrize("f", [normalised, placed_by_row, of_one_size])
+@pytest.mark.parametrize("f", [normalised, placed_by_row, scaled_by_its_range, of_one_size])
 def test_a_network_that_looks_at_everything_gets_the_whole_slice(f):
     part, off = needed_context(f, scan(), WINDOW)
     assert part.whole and off == 0.0
+
+
+def test_one_that_knows_the_column_gets_all_columns():
+    part, off = needed_context(placed_by_column, scan(), WINDOW)
+    assert part.shape[1] == SIDES[1] and off < 1e-3
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: avg_pool2d(x, 3, 1, 1),
+        lambda x: avg_pool2d(x - avg_pool2d(x, 9, 1, 4), 3, 1, 1) + 0.5 * avg_pool2d(x, 9, 1, 4),
+        lambda x: x * torch.linspace(1.0, 0.5, 7)[torch.arange(x.shape[2]) % 4][:, None],
+    ],
+    ids=["mean of 3 × 3", "normalised by 9 × 9", "by the row modulo 4"],
+)
+def test_one_that_only_resembles_them_gets_a_part(f):
+    """The mean of its neighbourhood in place of the image's; the row within a pool."""
+    part, off = needed_context(f, scan(), WINDOW)
+    assert max(n - m for n, m in zip(part.shape, WINDOW.shape)) <= 10 and off < 1e-3
+
+
+@pytest.mark.parametrize("make", architectures.NETWORKS, ids=lambda make: make.__name__)
+def test_no_change_is_no_change_for_any_network(make):
+    """Of a window put into the scan as it is, and as a sampler blends it in."""
+    f = make().eval().requires_grad_(False)
+    image = scan()[:64, 30:94].contiguous()  # the vision transformer takes 64 × 64 alone
+    window = Window(11, 21, (24, 32), (64, 64))
+    place = InPlace(f, window, image)
+    x = place.inside[None, None]
+    assert torch.equal(place(x), window.of(f(image[None, None])))
+    blended = x + torch.rand(window.shape) * (x - x)
+    assert torch.equal(place(blended), place(image[None, None]))
+    assert not torch.equal(place(x + 1.0), place(x))
 
 
 def test_a_network_of_one_small_size_gets_a_part_of_that_size():

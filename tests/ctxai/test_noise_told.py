@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from ctxai import ConvolutionalINN, FlowMatching, LinearAutoencoder, describe_noise
+from ctxai import (
+    ConvolutionalINN,
+    FlowMatching,
+    FlowModel,
+    LinearAutoencoder,
+    Wiretap,
+    describe_noise,
+)
 from ctxai.representation.linear_guess import fit_filters
 from ctxai.representation.noise_told import ToldNoise, weights_of
 from ctxai.training.cinn import INNTask
@@ -135,3 +142,18 @@ def test_a_flow_scales_what_it_is_told_of():
 
     assert spread_at(generate, 2.0) == pytest.approx(2.0, rel=0.25)
     assert spread_at(generate, 20.0) == pytest.approx(20.0, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"), [({"scans": {"spacing_mm": [0.4, 1.2]}}, True), ({}, False)]
+)
+def test_a_sampler_of_many_kinds_of_scans_is_told_of_this_one(facts, told):
+    """Scans that vary by a quarter of the noise's variance have half of its standard deviation."""
+    flow = FlowMatching(condition_shape=(1, SIDE, SIDE), widths=(8, 8, 8))
+    model = FlowModel(Wiretap(lambda x: x, "output"), flow, facts=facts)
+    scans = normal(SIDE, SIDE, seed=5) * 200.0 + 10.0 * normal(12, SIDE, SIDE)
+    known = model.told_of(scans, 0.25)
+    assert (known.noise is not None) == told
+    if told:
+        assert float(known.noise[0, 0].exp()) == pytest.approx(20.0, rel=0.05)
+        assert model.noise is None and known.resized((SIDE, 2 * SIDE)).noise is known.noise

@@ -144,7 +144,7 @@ class TestForms:
 
     def test_weights_that_do_not_fit_or_are_pickles_are_refused(self, net, tmp_path):
         torch.save(architectures.unet().state_dict(), tmp_path / "other.pt")
-        with pytest.raises(DataError, match=r"weights are of another network: tensor 'body\."):
+        with pytest.raises(DataError, match=r"does not hold .*:dncnn: tensor 'body\."):
             load_denoiser(f"{HERE}:dncnn:{tmp_path / 'other.pt'}")
         torch.save(net, tmp_path / "whole.pt")
         with pytest.raises(DataError, match=r"not opened.*torch.save\(model.state_dict"):
@@ -249,6 +249,12 @@ class TestConventions:
         own(body, input=proposed)
         assert proposed == takes
 
+    def test_scale_and_offset_in_each_others_place_are_refused(self, own):
+        body = "def make(): return lambda x: smooth(x).clamp(0, 1)"
+        with pytest.raises(DataError, match=r"does not answer in HU.*--input scale=4096,offset"):
+            own(body, input="scale=1024,offset=4096")
+        own(body, input="scale=4096,offset=1024")
+
     def test_a_network_of_0_to_1_is_refused_with_the_range(self, own):
         with pytest.raises(DataError, match=r"it returns 0 to 1.*try --input"):
             own("def make(): return lambda x: smooth(x).clamp(0, 1)")
@@ -290,7 +296,11 @@ class TestBehaviour:
             "smooth(x) + 0.01 * x.mean()",
             "smooth(x) + 0.02 * x[0].max()",
             "smooth(x) + 5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))",
+            "smooth(x) + 20 * torch.tanh((smooth(x) - x.mean()) / x.std())",
+            "smooth(x) + 5.0 * (len(x) == 3)",
+            "smooth(x) + functional.batch_norm(smooth(x), None, None, training=True)",
         ],
+        ids=["range", "mean", "largest", "noise", "z-score", "three", "statistics"],
     )
     def test_batch_dependence_is_refused_with_the_number(self, own, law):
         with pytest.raises(DataError, match=r"alone and in a batch of [23].*got [\d.]+ HU"):
@@ -319,15 +329,6 @@ class TestBehaviour:
                 "def make(): return nn.Sequential(nn.BatchNorm2d(1), nn.AvgPool2d(3, 1, 1))"
             )
         assert not f[0].training
-
-    def test_slices_as_channels_are_refused_with_their_number(self, own):
-        with pytest.raises(DataError, match=r"takes 3 channels, as of neighbouring slices"):
-            own("def make(): return nn.Conv2d(3, 1, 3, padding=1)")
-        own(
-            "def make():\n"
-            "    net = lambda x: smooth(x).mean(1, keepdim=True) + 0 * x[:, 2:]\n"
-            "    return lambda x: net(x.expand(-1, 3, -1, -1))\n"
-        )
 
     def test_a_fixed_size_is_tried_at_the_size_of_use(self, own):
         body = (
@@ -414,6 +415,14 @@ class TestKey:
         key = own(closure.format(0.1))[2]
         assert own(closure.format(0.1) + "# another comment\n")[2] == key
         assert own(closure.format(0.12))[2] != key
+
+    def test_it_follows_a_module_that_the_file_imports(self, own, tmp_path):
+        keys = []
+        for share in (0.1, 0.1, 0.12):
+            (tmp_path / "law.py").write_text(f"share = {share}\n")
+            body = "def make(): return lambda x: smooth(x) + share * (x - smooth(x))\n"
+            keys.append(own("from law import share\n" + body)[2])
+        assert keys[0] == keys[1] != keys[2]
 
     def test_it_follows_tensors_where_the_answers_are_the_same(self):
         def net(order):

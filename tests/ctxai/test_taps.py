@@ -1,5 +1,6 @@
 """The table of taps: names, shapes, receptive fields counted by hand, and what passes."""
 
+import architectures
 import pytest
 import torch
 from torch import nn
@@ -80,3 +81,32 @@ def test_a_size_that_the_network_does_not_take_is_refused_in_one_line():
     with pytest.raises(DataError, match=r"does not take an image of this size.*8 × 8") as caught:
         taps(f, (8, 8))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "passing"),
+    [
+        # noise is predicted: the image itself passes everything
+        (architectures.dncnn, {"1": "input", "body.2.1": "input", "5": "input"}),
+        # shortcuts of the image in its unit, and of the first two maps; the sums close them
+        (
+            architectures.redcnn,
+            {
+                "1": "truediv",
+                "2": "truediv 1",
+                "3": "truediv 1 2",
+                "5": "truediv 1",
+                "6": "truediv",
+            },
+        ),
+        (architectures.unet, {"1": "input", "2": "input 1", "4": "input 1", "5": "input"}),
+        (architectures.resnet, {"1": "input", "2": "input 1", "body.1": "input"}),
+        # the edge maps are given to each block again
+        (architectures.edcnn, {"1": "input truediv", "3": "input cat", "4": "input"}),
+    ],
+    ids=["dncnn", "redcnn", "unet", "resnet", "edcnn"],
+)
+def test_the_skips_of_networks_that_people_train(make, passing):
+    """As one reads them in the networks' own forward."""
+    f = make().eval()
+    assert {layer: " ".join(Wiretap(f, layer).passing) for layer in passing} == passing

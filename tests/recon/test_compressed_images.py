@@ -1,5 +1,8 @@
 """Compressed CT images: decoded by the packages made for it, or said in one message."""
 
+import tracemalloc
+import zlib
+
 import numpy as np
 import pydicom
 import pytest
@@ -7,6 +10,7 @@ from ct_files import TWO_EXPOSURES
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
@@ -16,6 +20,7 @@ from pydicom.uid import (
 )
 
 from recon.dicom import decode
+from recon.dicom.elements import transfer_syntax
 from recon.dicom.images import read_images
 from recon.errors import DataError
 
@@ -118,4 +123,44 @@ def test_what_nothing_decodes_says_so(small):
 def test_broken_compressed_pixels_are_named(small):
     compressed(small / "a.dcm", b"\0" * 70, RLELossless)
     with pytest.raises(DataError, match=r"truncated or cannot be decoded.*a\.dcm.*RLE"):
+        read_images(small)
+
+
+def deflated(file, body):
+    """The file with its data set deflated, and more bytes after it."""
+    ds = pydicom.dcmread(file)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(file)
+    if body:
+        content = file.read_bytes()
+        _, start = transfer_syntax(content)
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        inside = zlib.decompress(content[start:], -zlib.MAX_WBITS)
+        packed = packer.compress(inside) + b"".join(packer.compress(bytes(1 << 20)) for _ in body)
+        file.write_bytes(content[:start] + packed + packer.flush())
+
+
+@TWO_EXPOSURES
+def test_a_deflated_slice_is_read_and_a_bomb_is_not(small):
+    before = read_images(small).hu
+    deflated(small / "a.dcm", ())
+    assert np.array_equal(read_images(small).hu, before)
+    deflated(small / "a.dcm", range(70))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="a deflated file is too large"):
+        read_images(small)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+@TWO_EXPOSURES
+@pytest.mark.parametrize(("more", "reads"), [(0, True), (2, False), (5000, False)])
+def test_pixels_are_as_many_as_the_matrix_has(small, more, reads):
+    ds = pydicom.dcmread(small / "a.dcm")
+    ds.PixelData = ds.PixelData + bytes(more)
+    ds.save_as(small / "a.dcm")
+    if reads:
+        assert len(read_images(small)) == 1
+        return
+    with pytest.raises(DataError, match=r"do not fit the matrix .*\(7FE0,0010\)"):
         read_images(small)

@@ -51,7 +51,8 @@ def test_the_header_of_a_derived_image(tmp_path):
     assert list(ds.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
     assert ds.SOPClassUID == ds.file_meta.MediaStorageSOPClassUID == CTImageStorage
     assert ds.SOPInstanceUID == ds.file_meta.MediaStorageSOPInstanceUID
-    assert ds.PatientIdentityRemoved == "YES" and not ds.PatientName and not ds.PatientID
+    assert ds.PatientIdentityRemoved == "YES" and not ds.PatientName
+    assert ds.PatientID == f"ctxai-{ds.StudyID}" and ds.StudyDate == "20000101" and ds.SeriesNumber
     assert (ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType) == (1, 0, "HU")
     assert (ds.BitsStored, ds.PixelRepresentation, ds.InstanceNumber) == (16, 1, 2)
     assert not [element for element in ds.iterall() if element.tag.is_private]

@@ -149,24 +149,32 @@ def test_a_folder_of_nothing_but_other_objects_says_so(tmp_path):
         read_images(tmp_path)
 
 
-def test_one_of_several_series_is_chosen_by_number_or_uid(tmp_path):
+def test_one_of_several_series_is_chosen_by_number_uid_or_description(tmp_path):
     first = write(tmp_path, scene(slices=2))
     uid = generate_uid()
     for k, file in enumerate(first):
-        edit(file, SeriesNumber=4)
+        edit(file, SeriesNumber=4, SeriesDescription="Abdomen 5.0 B30f")
         edit(file, tmp_path / f"other-{k}.dcm", SeriesNumber=7, SeriesInstanceUID=uid,
-             PixelSpacing=[0.5, 0.5], SOPInstanceUID=generate_uid())  # fmt: skip
+             SeriesDescription="Abdomen\x7f  1.0", PixelSpacing=[0.5, 0.5],
+             SOPInstanceUID=generate_uid())  # fmt: skip
     with pytest.raises(DataError) as refused:
         read_images(tmp_path)
     said = str(refused.value)
-    for word in ("2 series", f"7 ({uid}, 2 slices", "slice-001.dcm", "other-0.dcm", "(0020,000E)"):
+    listed = f"7 'Abdomen 1.0' ({uid}, 2 slices"
+    for word in ("2 series", listed, "slice-001.dcm", "other-0.dcm", "(0020,000E)", "--series"):
         assert word in said
+    assert said.isprintable()
+    assert read_images(tmp_path, series="abdomen 5.0  b30F").spacing == (0.7, 0.8)
     assert read_images(tmp_path, series="7").spacing == (0.5, 0.5)
     assert read_images(tmp_path, series=uid).spacing == (0.5, 0.5)
     assert read_images(tmp_path, series="4").spacing == (0.7, 0.8)
     for wrong in ("5", "1.2.3"):
         with pytest.raises(DataError, match=f"{wrong}.*2 series"):
             read_images(tmp_path, series=wrong)
+    for file in tmp_path.iterdir():
+        edit(file, SeriesDescription="one name")
+    with pytest.raises(DataError, match="no series, or not one, is 'one name'"):
+        read_images(tmp_path, series="one name")
 
 
 @pytest.mark.parametrize(
@@ -243,8 +251,13 @@ def test_positions_that_the_scanner_rounded_are_even(tmp_path, step, digits):
 def test_a_slice_that_is_missing_is_not_rounding(tmp_path):
     files = write(tmp_path, scene(slices=12), positions=[0.625 * k for k in range(12)])
     files[5].unlink()
-    with pytest.raises(DataError, match="not evenly spaced"):
+    told = pytest.warns(UserWarning, match=r"1 slice of 0.625 mm may be missing: between z 2.5 and")
+    with told, pytest.raises(DataError, match="not evenly spaced"):
         read_volume(tmp_path, mu_water=0.02)
+    for k in (1, 2, 8):
+        files[k].unlink()
+    with pytest.warns(UserWarning, match=r"4 slices .* 0.0 and 1.9 mm, 2.5 and 3.8 mm, 4.4 and"):
+        assert len(read_images(tmp_path)) == 8
 
 
 @pytest.mark.parametrize(

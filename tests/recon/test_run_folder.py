@@ -158,3 +158,45 @@ def test_the_digest_of_a_folder_is_that_of_names_and_contents(tmp_path: Path) ->
     before = digest_tree(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
     assert digest_tree(tmp_path) != before
+
+
+def made(out: Path, names: list[str], *, record: bool = True) -> None:
+    with run_folder(out) as folder:
+        for name in names:
+            (folder / name).write_text(name)
+        if record:
+            write_json(folder / "run.json", {"names": names})
+
+
+def test_what_an_earlier_run_has_on_record_goes_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "OUT"
+    made(out, ["a", "b"])
+    (out / "thesis.txt").write_text("precious")
+    (out / "report.html").write_text("of the first")
+    made(out, ["b", "c"])
+    assert sorted(item.name for item in out.iterdir()) == ["b", "c", "run.json", "thesis.txt"]
+    made(out, ["d"], record=False)  # an export belongs to the run that is there
+    assert (out / "b").exists() and (out / "run.json").exists()
+
+
+def test_what_a_run_published_before_its_record_is_part_of_it(tmp_path: Path) -> None:
+    """The slice that a study is of is written before the study is done."""
+    out = tmp_path / "OUT"
+    with holding(out):
+        made(out, ["slice"], record=False)
+        made(out, ["numbers"])
+    record = json.loads((out / "run.json").read_text())
+    assert sorted(record["parts"]) == ["numbers", "slice"] and (out / "slice").exists()
+    made(out, ["numbers"])
+    assert not (out / "slice").exists()
+
+
+@pytest.mark.parametrize("names", ["no list", {"../thesis.txt": "1", "/etc": "2", ".git": "3"}])
+def test_a_record_names_nothing_outside_its_folder(names: object, tmp_path: Path) -> None:
+    out = tmp_path / "OUT"
+    made(out, ["a"])
+    (tmp_path / "thesis.txt").write_text("precious")
+    (out / ".git").mkdir()
+    write_json(out / "run.json", {"parts": names})
+    made(out, ["b"])
+    assert (tmp_path / "thesis.txt").exists() and (out / ".git").exists() and (out / "b").exists()

@@ -97,7 +97,7 @@ HEADERS = {
     "no water": (delete(0x70411001, None), "(7041,1001)"),
     "no slope": (delete(0x00281053), "(0028,1053)"),
     "no voltage": (delete(0x00180060, None), "(0018,0060)"),
-    "no exposure": (delete(0x00181151, None), "(0018,1151)"),
+    "one view without exposure": (delete(0x00181151), "(0018,1151)"),
     "no log flag": (delete(0x70391009, None), "(7039,1009)"),
     "no series": (delete(0x0020000E), "(0020,000E)"),
     "no instance UID": (delete(0x00080018), "(0008,0018)"),
