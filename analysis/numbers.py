@@ -126,6 +126,10 @@ def coverage(samples: Tensor, truth: Tensor, band: tuple[float, float] = (0.05, 
     band : (low, high)
         Quantiles, linearly interpolated.
 
+    Returns
+    -------
+    float
+
     See Also
     --------
     ideal_coverage : what exact samples would give.
@@ -140,6 +144,15 @@ def ideal_coverage(n: int) -> float:
 
     ``1 - 2 (0.05 (n - 1) + 1) / (n + 1)`` for linearly interpolated quantiles: exact for a uniform
     distribution, 0.02 too low for a normal one at n = 6 and right within 0.005 from n = 24.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+
+    Returns
+    -------
+    float
 
     Examples
     --------

@@ -13,7 +13,7 @@ from typing import Any
 
 import lazy_loader
 
-_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)  # no __all__: help() would be pages
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,19 @@ either may be None.
 
 
 def pick_domain(pair: tuple[Any, ...], domain: str) -> Any:
-    """Return the x or the y of a pair ``(x, y)``; any other domain is a `DataError`."""
+    """Return the x or the y of a pair ``(x, y)``; any other domain is a `DataError`.
+
+    Parameters
+    ----------
+    pair : (x, y)
+        Anything.
+    domain : {"x", "y"}
+        Which of the two.
+
+    Returns
+    -------
+    x or y
+    """
     if domain not in ("x", "y"):
         raise DataError("unknown domain", where="domain", expected="'x' or 'y'", got=repr(domain))
     return pair[0] if domain == "x" else pair[1]
@@ -38,6 +50,11 @@ def represented(pair: tuple[Any, ...], phi: Callable[[torch.Tensor], torch.Tenso
         As a `PairSampler` gives it.
     phi : callable
         The layer's representation of x.
+
+    Returns
+    -------
+    Tensor
+        z.
     """
     seen = pair[2] if len(pair) > 2 else None
     return phi(pair[0]) if seen is None else seen

@@ -65,6 +65,16 @@ def sixteen_bits(u: Tensor) -> torch.autocast:
     """Run what follows in bfloat16 on a CPU that multiplies such numbers; elsewhere as it is.
 
     For the velocity of a flow alone: its samples move by 0.5 HU (rms), a thirtieth of their spread.
+
+    Parameters
+    ----------
+    u : Tensor
+        Where it is decides.
+
+    Returns
+    -------
+    torch.autocast
+        A context.
     """
     on_cpu = u.device.type == "cpu" and u.dtype == torch.float32 and _multiplies_bfloat16()
     return torch.autocast(u.device.type, dtype=torch.bfloat16, enabled=on_cpu)

@@ -267,6 +267,10 @@ def flash_axial(views: int = 1152) -> FanBeam:
     views : int
         Views over 2π, equally spaced from β = 0.
 
+    Returns
+    -------
+    FanBeam
+
     Examples
     --------
     >>> flash_axial()

@@ -46,6 +46,11 @@ def hu_to_mu(hu: T, mu_water: float) -> T:
     mu_water : float
         Attenuation of water [1/mm].
 
+    Returns
+    -------
+    as hu
+        Attenuation [1/mm].
+
     Raises
     ------
     DataError
@@ -62,6 +67,18 @@ def hu_to_mu(hu: T, mu_water: float) -> T:
 
 def mu_to_hu(mu: T, mu_water: float) -> T:
     """CT number [HU] of a linear attenuation [1/mm]; the inverse of :func:`hu_to_mu`.
+
+    Parameters
+    ----------
+    mu : array, tensor or float
+        Attenuation [1/mm], any shape.
+    mu_water : float
+        Attenuation of water [1/mm].
+
+    Returns
+    -------
+    as mu
+        CT numbers [HU].
 
     Examples
     --------
@@ -81,6 +98,10 @@ def hu_remark(hu: Any) -> str | None:
     ----------
     hu : array
         An image or a volume.
+
+    Returns
+    -------
+    str or None
 
     Examples
     --------

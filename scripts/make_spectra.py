@@ -9,7 +9,7 @@ energy-integrating detector behind 300 mm of water,
 
 with µ/ρ of water from NIST (Hubbell and Seltzer, NISTIR 5632), interpolated as its authors ask for,
 log against log, and a density of 1 g/cm³. The effective energy is where NIST's µ has that value.
-Wants the extra: pip install "ctxai[tube]".
+Wants the extra: pip install "ctxai-invariances[tube]".
 """
 
 from __future__ import annotations

@@ -29,7 +29,27 @@ __all__ = ["WORKING_POINT", "WorkingPoint", "phantom_pairs", "scan"]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingPoint:
-    """The scan that training images, and the shipped weights, belong to."""
+    """The scan that training images, and the shipped weights, belong to.
+
+    Parameters
+    ----------
+    spacing_mm : float
+        Pixels of the slice [mm].
+    matrix : int
+        Rows and columns of the slice.
+    patch : int
+        Rows and columns of a patch.
+    kvp : float
+        Tube voltage [kV].
+    mas, high_mas : float
+        Low and high exposure [mAs per rotation].
+    slice_thickness_mm : float
+        [mm].
+    window : str
+        As ``A.fbp`` takes it.
+    electronic_noise : float
+        σe [quanta].
+    """
 
     spacing_mm: float = 1.0
     matrix: int = 400

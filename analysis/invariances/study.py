@@ -81,6 +81,11 @@ def invariance_study(
     progress : bool
         Bars on stderr.
 
+    Returns
+    -------
+    InvarianceResult
+        Arrays and numbers; `analysis.study_of` writes them down.
+
     Raises
     ------
     DataError

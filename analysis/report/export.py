@@ -32,7 +32,17 @@ _LOW_DOSE = {"x", "fx", "rescanned", "xprime"}  # at the exposure, as x̄ are; y
 def export_figures(out: str | Path) -> list[Path]:
     """Write the figures of a run's report as ``out/figures/STUDY-NAME.svg`` and ``.png``.
 
-    Returns the files; a run that is missing or broken is a `DataError`.
+    A run that is missing or broken is a `DataError`.
+
+    Parameters
+    ----------
+    out : path
+        The run folder.
+
+    Returns
+    -------
+    list of Path
+        The files.
     """
     run, names = read_run(out), []
     pictures = [(study, picture) for study in run.studies for picture in of_study(study)]
@@ -57,7 +67,17 @@ def export_dicom(out: str | Path) -> list[Path]:
     and otherwise to the low-dose slice itself. CT numbers are rounded to whole HU, as in every CT
     series; maps and samples.zarr have them in full.
 
-    Returns the files; a run that is missing or broken, or a missing highdicom, is a `DataError`.
+    A run that is missing or broken, or a missing highdicom, is a `DataError`.
+
+    Parameters
+    ----------
+    out : path
+        The run folder.
+
+    Returns
+    -------
+    list of Path
+        The files.
     """
     require_highdicom()
     run, names = read_run(out), []

@@ -31,6 +31,16 @@ __all__ = ["render", "write_report"]
 def write_report(out: str | Path) -> Path:
     """Make ``out/report.html`` from the other parts of a run folder.
 
+    Parameters
+    ----------
+    out : path
+        The run folder.
+
+    Returns
+    -------
+    Path
+        The report.
+
     Raises
     ------
     DataError

@@ -50,6 +50,15 @@ def study_of(result: Any) -> Study:
 
     Two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion,
     ``hiding`` (H, W) [HU]; ``stages`` (4, parts), ``curve`` (4, n), ``tolerance_curve`` (3, n).
+
+    Parameters
+    ----------
+    result : InvarianceResult, TargetResult or PairResult
+        What a study returns.
+
+    Returns
+    -------
+    Study
     """
     raise TypeError(f"no result of a study: {type(result).__name__}")
 

@@ -192,6 +192,15 @@ def write_run(
 def read_run(out: str | Path) -> Run:
     """Read a run folder.
 
+    Parameters
+    ----------
+    out : path
+        The run folder.
+
+    Returns
+    -------
+    Run
+
     Raises
     ------
     DataError

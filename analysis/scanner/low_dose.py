@@ -62,6 +62,34 @@ def low_dose_slices(
     The thickness [mm] is one for all or one a slice; quanta are proportional to it. Slice i has the
     noise of image i, draw 0: that of a `SliceScanner` with ``image=i``. Without an exposure there
     is none: R⁻¹R of every slice.
+
+    Parameters
+    ----------
+    hu : array, (n, rows, cols)
+        Slices without noise [HU].
+    spacing : (sy, sx)
+        [mm].
+    mas : float or None
+        Exposure [mAs per rotation].
+    kvp : float
+        Tube voltage [kV].
+    slice_thickness : float or array, (n,)
+        [mm].
+    window : str
+        As ``A.fbp`` takes it.
+    electronic_noise : float
+        σe [quanta].
+    seed : int
+        Seed of the noise.
+    geometry : FanBeam, optional
+        A turn of the Flash by default.
+    progress : str, optional
+        Label of a progress bar on stderr.
+
+    Returns
+    -------
+    array, (n, rows, cols)
+        [HU].
     """
     geometry = flash_axial() if geometry is None else geometry
     A = operator(geometry, ImageGrid(shape=hu.shape[-2:], spacing=spacing))

@@ -206,6 +206,11 @@ def place_patch(
     roi : (row, col), optional
         Pixel of the slice, counted from 0, at the patch's centre.
 
+    Returns
+    -------
+    Patch
+        Its ``grid``, and where it lies in the slice.
+
     Raises
     ------
     DataError

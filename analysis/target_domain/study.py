@@ -121,6 +121,11 @@ def target_domain_study(
     progress : bool
         Bars on stderr.
 
+    Returns
+    -------
+    TargetResult
+        Arrays and numbers; `analysis.study_of` writes them down.
+
     Raises
     ------
     DataError

@@ -76,11 +76,13 @@ def train_all(
     keep : WeightSet, optional
         Networks that are taken over from another set, with their figures, and not trained.
     anew : sequence of str
-        Patterns of the names that are not taken over, such as "flow-*".
+        Patterns of the names that are not taken over, such as ``"flow-*"``.
     names : sequence of str
         Patterns of the names that the set shall hold; all by default.
     device : str
         Where networks are trained; on "cuda" in mixed precision.
+    progress : bool
+        Bars on stderr.
 
     Returns
     -------
@@ -241,14 +243,20 @@ def train_for(
         the layer's shape is the same.
     weights : WeightSet
         Where VAE_x and VAE_y come from; those that ship by default.
+    recipe : Recipe
+        How long, with what.
     point : WorkingPoint, optional
         The scan that they are trained for: pixels, slice thickness, voltage and exposure; that of
         the set by default.
     anatomies : callable, optional
         ``anatomies(point) -> (x, y)``, scans of further slices to learn low-dose images from,
         beside phantoms.
+    seed : int
+        Everything random is a function of it.
     shape : (rows, cols), optional
         Of the images that shall be sampled, in place of that of the training.
+    progress : bool
+        Bars on stderr.
 
     Returns
     -------

@@ -49,6 +49,11 @@ def save_module(path: str | Path, module: nn.Module, *, half: bool = False, **fa
     **facts
         Anything JSON can hold: recipe, pixel spacing, digest of the denoiser …
 
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     DataError

@@ -28,6 +28,16 @@ _RECORD = "ctxai"  # the one metadata key: with several keys their order, and th
 def digest_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 over names, types, shapes and bytes of tensors, whatever their order or device.
 
+    Parameters
+    ----------
+    tensors : mapping
+        Name → Tensor.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+
     Examples
     --------
     >>> import torch

@@ -34,6 +34,11 @@ def projection_seconds(phi: Phi, x: Tensor, count: int) -> float:
     count : int
         How many samples are to be moved.
 
+    Returns
+    -------
+    float
+        [s].
+
     Examples
     --------
     >>> import torch

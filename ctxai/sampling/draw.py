@@ -155,7 +155,31 @@ def draw(
     tolerance_hu: float | None = None,
     seed: int,
 ) -> Samples:
-    """Sample invariances and report how far each is from the fibre; see `sample_invariances`."""
+    """Sample invariances and report how far each is from the fibre; see `sample_invariances`.
+
+    Parameters
+    ----------
+    model : Sampler
+        Such as `SHIPPED.load_model` gives.
+    x : Tensor
+        One image ``(H, W)`` or a batch ``(B, H, W)`` or ``(B, C, H, W)`` in the model's unit; arrays
+        are taken too.
+    n : int
+        Number of samples for each image.
+    v : Tensor, optional
+        Normal coordinates ``(n, latent)``; drawn from ``seed`` otherwise.
+    tolerance : float, optional
+        Largest violation as a multiple of the median ``‖Φ(x with redrawn noise) - Φ(x)‖``.
+    tolerance_hu : float, optional
+        Largest violation as an rms in HU, at the layer "output" only.
+    seed : int
+        Of v and of the redrawn noise.
+
+    Returns
+    -------
+    Samples
+        The images, their v, how far each is from the fibre, and which had to be pulled towards x.
+    """
     _check_tolerances(model, tolerance, tolerance_hu)
     x = torch.as_tensor(x, dtype=torch.float32)
     batch = _batched(x, model)

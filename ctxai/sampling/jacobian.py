@@ -67,6 +67,11 @@ def linearise(phi: Product, x: Tensor) -> Linearisation:
     x : Tensor
         Images ``(n, C, H, W)``.
 
+    Returns
+    -------
+    Linearisation
+        Φ of the images, and products with its Jacobian there and with the transpose.
+
     Examples
     --------
     >>> import torch

@@ -91,6 +91,10 @@ def near_null(
     seed : int
         Of the white noise.
 
+    Returns
+    -------
+    NearNull
+
     Raises
     ------
     DataError

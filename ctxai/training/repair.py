@@ -22,6 +22,11 @@ def blindness(seen: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     seen, there : Tensor, (B, C, H, W)
         Differences of two outputs, and of the two inputs.
 
+    Returns
+    -------
+    Tensor
+        One number.
+
     Examples
     --------
     >>> import torch

@@ -57,6 +57,10 @@ def taps(f: Callable[[Tensor], Tensor], shape: tuple[int, int] = (64, 64)) -> li
     shape : (rows, cols)
         Of the image that it is given; larger than the receptive fields, so that these are seen.
 
+    Returns
+    -------
+    list of Tap
+
     Raises
     ------
     DataError

@@ -70,6 +70,11 @@ def scan_acquisition(
     source : Scan, optional
         The measured scan, where ``scan`` was simulated from it: images of both share study and
         frame of reference.
+
+    Returns
+    -------
+    Acquisition
+        What the headers of the slices state.
     """
     g = scan.geometry
     source = scan if source is None else source

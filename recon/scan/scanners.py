@@ -47,6 +47,10 @@ def flash_helical(
     focal_spot : {"FFSZ", "FFSNONE"}
         Whether the focal spot flies.
 
+    Returns
+    -------
+    HelicalScan
+
     Examples
     --------
     >>> flash_helical(length=38.4)

@@ -29,7 +29,20 @@ __all__ = [
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> Path:
-    """Write ``content`` to ``path`` whole or not at all (write beside, fsync, rename)."""
+    """Write ``content`` to ``path`` whole or not at all (write beside, fsync, rename).
+
+    Parameters
+    ----------
+    path : path
+        File to write.
+    content : bytes or str
+        Text is written as UTF-8.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
@@ -48,7 +61,20 @@ def write_atomic(path: str | Path, content: bytes | str) -> Path:
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    """Write ``value`` as indented JSON; paths and NumPy scalars become text and numbers."""
+    """Write ``value`` as indented JSON; paths and NumPy scalars become text and numbers.
+
+    Parameters
+    ----------
+    path : path
+        File to write.
+    value : anything that JSON can hold
+        Numbers have to be finite.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
 
     def plain(item: Any) -> Any:
         return item.item() if hasattr(item, "item") else str(item)
@@ -67,7 +93,20 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows that share their keys as CSV, the keys of the first row being the header."""
+    """Write rows that share their keys as CSV, the keys of the first row being the header.
+
+    Parameters
+    ----------
+    path : path
+        File to write.
+    rows : sequence of mapping
+        Column → value.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

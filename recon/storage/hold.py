@@ -33,6 +33,16 @@ def holding(out: str | Path) -> Iterator[Path]:
     What an earlier run that was killed has left of it is cleared first; one that was killed while
     it published its results is published to the end.
 
+    Parameters
+    ----------
+    out : path
+        The run folder.
+
+    Yields
+    ------
+    Path
+        The run folder.
+
     Raises
     ------
     Held

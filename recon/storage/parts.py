@@ -50,6 +50,15 @@ def require_parts(out: Path, record: Mapping[str, Any], names: Sequence[str]) ->
 
     Records of earlier versions hold no digests; their parts are taken as they are.
 
+    Parameters
+    ----------
+    out : Path
+        The run folder.
+    record : mapping
+        Its run.json.
+    names : sequence of str
+        Names of the parts.
+
     Raises
     ------
     DataError

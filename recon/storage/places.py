@@ -14,6 +14,16 @@ __all__ = ["place_beside", "require_there", "require_writable"]
 def require_there(path: str | Path) -> Path:
     """Refuse a file or folder that is not there or cannot be looked into.
 
+    Parameters
+    ----------
+    path : path
+        What has to be there.
+
+    Returns
+    -------
+    Path
+        The same.
+
     Raises
     ------
     DataError

@@ -8,15 +8,20 @@ from importlib import metadata
 
 __all__ = ["version", "versions"]
 
-_DISTRIBUTION = "ctxai"
+_DISTRIBUTION = "ctxai-invariances"  # `ctxai` on the package index is another program
 _PACKAGES = (
-    _DISTRIBUTION, "torch", "numpy", "scipy", "numba", "astra-toolbox", "pydicom", "zuko",
+    "torch", "numpy", "scipy", "numba", "astra-toolbox", "pydicom", "zuko",
     "safetensors", "zarr",
 )  # fmt: skip
 
 
 def version() -> str:
     """Version of the installed toolbox, as `setup.cfg` states it.
+
+    Returns
+    -------
+    str
+        "unknown" for sources that were never installed.
 
     Examples
     --------
@@ -33,7 +38,11 @@ def version() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "ctxai": version(),
+    }
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

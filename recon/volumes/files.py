@@ -59,6 +59,11 @@ def _is_nrrd(path: Path) -> bool:
 def require_volume_format(path: str | Path) -> None:
     """Refuse a file that cannot be written: no name of a volume, or its package is missing.
 
+    Parameters
+    ----------
+    path : path
+        The file that is to be written.
+
     Examples
     --------
     >>> from recon import DataError, require_volume_format
@@ -211,7 +216,7 @@ def _package(name: str) -> Any:
         raise DataError(
             f"{distribution} is not installed, which reads and writes these files",
             where=suffixes,
-            remedy="pip install 'ctxai[images]', or give a DICOM series",
+            remedy="pip install 'ctxai-invariances[images]', or give a DICOM series",
         ) from None
 
 

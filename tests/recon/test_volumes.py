@@ -308,7 +308,7 @@ def test_a_missing_package_is_named_with_how_to_get_it(tmp_path, monkeypatch):
     path = write_volume(tmp_path / "ct.nii", images.hu, like=images)
     monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
     assert "nibabel is not installed" in refusal(path)
-    assert "pip install 'ctxai[images]'" in refusal(path)
+    assert "pip install 'ctxai-invariances[images]'" in refusal(path)
 
 
 @pytest.mark.data

@@ -31,6 +31,10 @@ def body(name: str, mu_water: float) -> EllipsoidPhantom:
     mu_water : float
         Attenuation of water [1/mm].
 
+    Returns
+    -------
+    EllipsoidPhantom
+
     Raises
     ------
     DataError

@@ -172,7 +172,7 @@ class EllipsePhantom:
         return (total / subrays).astype(np.float32)
 
     def raster(self, grid: ImageGrid, supersample: int = 8) -> NDArray[np.float32]:
-        """Image of the phantom: the mean over ``supersample``² points in each pixel.
+        """Image of the phantom: the mean over ``supersample²`` points in each pixel.
 
         Parameters
         ----------
@@ -226,6 +226,17 @@ def _inside(
 def water_cylinder(diameter: float, mu: float) -> EllipsePhantom:
     """Return a centred cylinder of the given diameter [mm] and attenuation [1/mm].
 
+    Parameters
+    ----------
+    diameter : float
+        [mm].
+    mu : float
+        Attenuation [1/mm].
+
+    Returns
+    -------
+    EllipsePhantom
+
     Examples
     --------
     >>> water_cylinder(160.0, 0.02).ellipses[0].axes
@@ -243,6 +254,10 @@ def inserts_phantom(mu: float = 0.02) -> EllipsePhantom:
     ----------
     mu : float
         Attenuation of the bath [1/mm]; contrasts are multiples of it.
+
+    Returns
+    -------
+    EllipsePhantom
 
     Examples
     --------

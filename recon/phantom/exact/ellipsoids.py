@@ -196,6 +196,10 @@ def water_with_inserts(mu_water: float, *, diameter: float = 240.0) -> Ellipsoid
         Attenuation of water [1/mm].
     diameter : float
         Diameter of the cylinder [mm].
+
+    Returns
+    -------
+    EllipsoidPhantom
     """
     scale = diameter / 240.0
     water = Ellipsoid(centre=(0, 0, 0), axes=(diameter / 2, diameter / 2, math.inf), value=mu_water)
