@@ -87,12 +87,6 @@ def _run(words: list[str]) -> int:
         job(shlex.join(["ctxai", *words]))
     except (DataError, BackendUnavailable) as error:
         return _refuse(" ".join(str(error).split()))
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            traceback.print_exc()
-            return 1
-        where = f" ({error.filename})" if error.filename else ""
-        return _refuse(f"results cannot be written{where}: {error.strerror}; earlier ones are kept")
     except KeyboardInterrupt:
         return _refuse("interrupted", status=130)
     except MemoryError as error:
@@ -102,6 +96,9 @@ def _run(words: list[str]) -> int:
             traceback.print_exc()
             return 1
         where = f" ({error.filename})" if error.filename else ""
+        if error.errno in _NO_ROOM:
+            what = f"results cannot be written{where}: {error.strerror}; earlier ones are kept"
+            return _refuse(what)
         return _refuse(f"cannot be read or written{where}: {error.strerror}")
     except Exception:
         traceback.print_exc()

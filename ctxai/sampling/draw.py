@@ -162,8 +162,8 @@ def draw(
     model : Sampler
         Such as `SHIPPED.load_model` gives.
     x : Tensor
-        One image ``(H, W)`` or a batch ``(B, H, W)`` or ``(B, C, H, W)`` in the model's unit; arrays
-        are taken too.
+        One image ``(H, W)`` or a batch ``(B, H, W)`` or ``(B, C, H, W)`` in the model's unit;
+        arrays are taken too.
     n : int
         Number of samples for each image.
     v : Tensor, optional
