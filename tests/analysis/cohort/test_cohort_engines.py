@@ -217,6 +217,7 @@ def test_dask_workers_and_their_client_killed(manifest, by_one_process):
         for k, count in ((0, 2), (1, 5)):
             wait_for_cells(out, count, client)
             workers[k].kill()
+            workers[k].wait()  # else its number still counts as that of a process
             worker()
         wait_for_cells(out, 9, client)
         assert client.poll() is None
