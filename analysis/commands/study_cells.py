@@ -72,7 +72,9 @@ _STUDIES: dict[str, tuple[type[StudyOptions], Callable[..., None]]] = {
 }
 _SIMULATE = {"mas": None, "dose_fraction": None, "electronic_noise": 3.0, "projections": False}
 _SIMULATE |= {"kvp": None, "image_mas": None}
-_NOT_OPTIONS = ("out", "images", "phantom", "slice", "roi", "seed", "layers", "mas")
+_NOT_OPTIONS = (
+    "out", "images", "phantom", "slice", "roi", "seed", "layers", "mas", "overwrite", "series",
+)  # fmt: skip
 
 
 def kinds() -> Mapping[str, Kind]:
@@ -97,19 +99,20 @@ def kinds() -> Mapping[str, Kind]:
 
 def _job(task: Task, folder: Path) -> tuple[StudyOptions | SliceOptions, Callable[[], None]]:
     """Options of a cell, and the command that computes it into a folder."""
-    options = dict(task["options"])
+    options: dict[str, Any] = dict(task["options"])
     given, path = task["input"]
     kind, seed = task["study"], task["seed"]
     if kind in _STUDIES:
         of_kind, command = _STUDIES[kind]
-        several = {"mas": (options.pop("mas", 10.0),)}
+        several: dict[str, Any] = {"mas": (options.pop("mas", 10.0),)}
         if kind == "invariances":
             several = {"mas": several["mas"][0], "layers": (str(options.pop("layer", "output")),)}
         slice_, row, col = task["place"]
         roi = None if row is None else (row, col)
-        asked = of_kind(
+        make: Callable[..., StudyOptions] = of_kind
+        asked = make(
             images=Path(path), slice=slice_, roi=roi, seed=seed, out=folder, **several, **options
-        )  # type: ignore[call-arg]
+        )
         return asked, lambda: command(asked)
     of_scan = {name: options.pop(name) for name in _SIMULATE if name in options}
     slices = SliceOptions(**options)
@@ -117,7 +120,7 @@ def _job(task: Task, folder: Path) -> tuple[StudyOptions | SliceOptions, Callabl
         return slices, lambda: recon(Path(path), out=folder, options=slices)
     for name in ("mas", "dose_fraction"):
         of_scan[name] = (of_scan[name],) if name in of_scan else ()
-    inputs = {"scan": None, "images": None, given: Path(path)}
+    inputs: dict[str, Any] = {"scan": None, "images": None, given: Path(path)}
     return slices, lambda: simulate(**inputs, out=folder, seed=seed, options=slices, **of_scan)
 
 
