@@ -180,7 +180,7 @@ def table(names: Sequence[str], folder: Path) -> list[list[str]]:
             row.append(
                 cell(
                     [command, "--images", str(images), "--weights", str(weights), "--denoiser",
-                     spec, "--roi", "40", "42", "--out", str(own), *more]
+                     spec, "--roi", "40", "42", "--out", str(own), "--overwrite", *more]
                 )
             )  # fmt: skip
         rows.append(row)
