@@ -39,7 +39,7 @@ class OnnxDenoiser:
             raise DataError(
                 "a network in an ONNX file needs onnxruntime",
                 where=path,
-                remedy='pip install "ctxai[onnx]", or pip install onnxruntime',
+                remedy='pip install "ctxai-invariances[onnx]", or pip install onnxruntime',
             ) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

@@ -50,17 +50,61 @@ def vae_name(domain: str) -> str:
 
 
 def cinn_name(denoiser: str, layer: str, domain: str) -> str:
-    """File stem of the cINN of a denoiser's layer in a domain's latents."""
+    """File stem of the cINN of a denoiser's layer in a domain's latents.
+
+    Parameters
+    ----------
+    denoiser : str
+        Name of f.
+    layer : str
+        Canonical layer.
+    domain : {"x", "y"}
+        Samples of the low-dose image, or of the high-dose image.
+
+    Returns
+    -------
+    str
+    """
     return f"cinn-{denoiser}-{layer}-{domain}"
 
 
 def flow_name(denoiser: str, layer: str, domain: str) -> str:
-    """File stem of the flow of a denoiser's layer, for images of a domain."""
+    """File stem of the flow of a denoiser's layer, for images of a domain.
+
+    Parameters
+    ----------
+    denoiser : str
+        Name of f.
+    layer : str
+        Canonical layer.
+    domain : {"x", "y"}
+        Samples of the low-dose image, or of the high-dose image.
+
+    Returns
+    -------
+    str
+    """
     return f"flow-{denoiser}-{layer}-{domain}"
 
 
 def sampler_name(sampler: str, denoiser: str, layer: str, domain: str) -> str:
-    """File stem of the network trained for a layer, "flow" or "cinn"."""
+    """File stem of the network trained for a layer, "flow" or "cinn".
+
+    Parameters
+    ----------
+    sampler : {"flow", "cinn"}
+        Which of :data:`SAMPLERS`.
+    denoiser : str
+        Name of f.
+    layer : str
+        Canonical layer.
+    domain : {"x", "y"}
+        Samples of the low-dose image, or of the high-dose image.
+
+    Returns
+    -------
+    str
+    """
     if sampler not in SAMPLERS:
         raise DataError(
             "no such sampler", where="sampler", expected=" or ".join(SAMPLERS), got=sampler
@@ -70,6 +114,15 @@ def sampler_name(sampler: str, denoiser: str, layer: str, domain: str) -> str:
 
 def autoencoder_facts(known: Mapping[str, Any]) -> dict[str, Any]:
     """What a model should know of its autoencoder, from the facts of that file.
+
+    Parameters
+    ----------
+    known : mapping
+        Facts that were saved with the autoencoder.
+
+    Returns
+    -------
+    dict
 
     Examples
     --------
