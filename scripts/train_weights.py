@@ -5,18 +5,16 @@
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
-Those that ship were made in steps: denoisers; flows on a GPU, whose bits depend on it; flows of the
-outputs that see more than one dose, in 40 minutes on two cores; VAEs and cINNs, in 80 (23 MB in
-all); flows of anatomies without noise, from those of an earlier form that learnt the 200 mAs image,
-in 20. The last line makes flows for larger patches, which do not ship:
+Those that ship were made in steps: denoisers and VAEs; flows on a GPU, whose bits depend on it, from
+scans of one kind, as the cINNs after layers inside; the cINNs after the outputs went on from earlier
+ones of one kind of scan, with scans of many kinds, in half an hour each on an idle core (those of
+anatomies at half the rate of the recipe). The last line makes flows for larger patches, which do
+not ship:
 
     python scripts/train_weights.py --out A
     python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda \\
         --names chen yang 'flow-*'
-    python scripts/train_weights.py --out C --keep B --anew 'flow-*-output-x' --recipe doses \\
-        --names chen yang 'flow-*'
-    python scripts/train_weights.py --out E --keep C --recipe anatomies --anew 'flow-*-y'
-    python scripts/train_weights.py --out F --keep E --recipe onwards --anew cinn-yang-output-x
+    python scripts/train_weights.py --out C --keep B --recipe onwards --anew 'cinn-*-output-*'
     python scripts/train_weights.py --out D --keep B --anew 'flow-*' --recipe large --device cuda \\
         --names chen yang 'flow-*-output-*' --patch 128
 
