@@ -5,11 +5,11 @@
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
-Those that ship were made in steps: denoisers and VAEs; flows on a GPU, whose bits depend on it, from
-scans of one kind, as the cINNs after layers inside; the cINNs after the outputs went on from earlier
-ones of one kind of scan, with scans of many kinds, in half an hour each on an idle core (those of
-anatomies at half the rate of the recipe). The last line makes flows for larger patches, which do
-not ship:
+Those that ship were made in steps: denoisers and VAEs; flows on a GPU, whose bits depend on it,
+from scans of one kind, as the cINNs after layers inside; the cINNs after the outputs went on from
+earlier ones of one kind of scan, with scans of many kinds, in half an hour each on an idle core
+(those of anatomies at half the rate of the recipe). The last line makes flows for larger patches,
+which do not ship:
 
     python scripts/train_weights.py --out A
     python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda \\
