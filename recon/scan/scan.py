@@ -204,6 +204,15 @@ class Scan:
 def derived_uid(*parts: object) -> str:
     """Return a UID under 2.25 that is a digest of ``parts``.
 
+    Parameters
+    ----------
+    *parts : object
+        What the UID stands for.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> derived_uid("a", 1) == derived_uid("a", 1) != derived_uid("a", 2)
