@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import reprlib
 from collections.abc import Iterable
@@ -11,7 +12,9 @@ import numpy as np
 
 from .errors import DataError
 
-__all__ = ["array", "count", "finite", "number", "numbers", "one_of", "positive", "view_angles"]
+__all__ = [
+    "array", "as_html", "count", "finite", "number", "numbers", "one_of", "positive", "view_angles",
+]  # fmt: skip
 
 
 def one_of(name: str, value: object, known: Iterable[object]) -> None:
@@ -99,3 +102,12 @@ def view_angles(value: Any) -> np.ndarray:
         )
     angles.flags.writeable = False
     return angles
+
+
+def as_html(title: str, rows: Iterable[tuple[str, object]]) -> str:
+    """Return a description, names and values, as the table that a notebook shows."""
+    cells = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
+        for name, value in rows
+    )
+    return f"<table><caption>{html.escape(title)}</caption>{cells}</table>"

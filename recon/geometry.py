@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import count, finite, numbers, one_of, positive, view_angles
+from .checks import as_html, count, finite, numbers, one_of, positive, view_angles
 from .errors import DataError
 
 __all__ = ["FanBeam", "Geometry", "ImageGrid", "ParallelBeam", "flash_axial"]
@@ -85,6 +85,18 @@ class ImageGrid:
         half_y = self.shape[0] * self.spacing[0] / 2 + abs(self.centre[1])
         return math.hypot(half_x, half_y)
 
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what the grid is, as pairs of name and value."""
+        (rows, cols), (sy, sx) = self.shape, self.spacing
+        return [
+            ("pixels", f"{rows} × {cols} of {sy:g} × {sx:g} mm"),
+            ("field", f"{rows * sy:g} × {cols * sx:g} mm"),
+            ("centre", f"x {self.centre[0]:g}, y {self.centre[1]:g} mm"),
+        ]
+
+    def _repr_html_(self) -> str:
+        return as_html("ImageGrid", self.describe())
+
     def __repr__(self) -> str:
         (rows, cols), (sy, sx) = self.shape, self.spacing
         at = "" if self.centre == (0.0, 0.0) else f" at ({self.centre[0]:g}, {self.centre[1]:g}) mm"
@@ -137,6 +149,18 @@ class Geometry(ABC):
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what the scanner is, as pairs of name and value."""
+        first, last = np.degrees(np.asarray(self.angles)[[0, -1]])
+        return [
+            ("views", f"{len(self.angles)}, {first:.5g}° to {last:.5g}°"),
+            ("columns", f"{self.n_cols} of {self.col_pitch:g} mm, offset {self.col_offset:g}"),
+            ("detector", self._detector().strip() or "parallel rays"),
+        ]
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, self.describe())
 
     def __repr__(self) -> str:
         first, last = np.degrees(np.asarray(self.angles)[[0, -1]])

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from .backends import Backend, make_backend
+from .checks import as_html
 from .errors import BackendUnavailable, DataError
 from .fbp.windows import Window, check_window
 from .geometry import Geometry, ImageGrid
@@ -37,7 +39,7 @@ class Operator:
 
     ``A(mu)`` gives line integrals, ``A.T(p)`` the exact adjoint, ``A.fbp(p)`` an image. Any number
     of leading dimensions is kept. Each is differentiable to any order: it is linear, and its
-    gradient is its transpose.
+    gradient is its transpose. NumPy arrays of floats are taken too; what comes back is a tensor.
 
     Attributes
     ----------
@@ -66,12 +68,12 @@ class Operator:
         """Name of the backend in use."""
         return self._backend.name
 
-    def __call__(self, mu: torch.Tensor) -> torch.Tensor:
+    def __call__(self, mu: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Line integrals ``p = R µ``.
 
         Parameters
         ----------
-        mu : tensor, shape (..., rows, cols)
+        mu : tensor or array, shape (..., rows, cols)
             Attenuation [1/mm].
 
         Returns
@@ -94,11 +96,11 @@ class Operator:
         """
         return self._apply(mu, "image", lambda b: (b.forward, b.adjoint))
 
-    def T(self, p: torch.Tensor) -> torch.Tensor:
+    def T(self, p: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Exact adjoint, ``<R µ, p> = <µ, Rᵀ p>``: (..., views, cols) to (..., rows, cols)."""
         return self._apply(p, "sinogram", lambda b: (b.adjoint, b.forward))
 
-    def fbp(self, p: torch.Tensor, window: Window = "ram-lak") -> torch.Tensor:
+    def fbp(self, p: torch.Tensor | np.ndarray, window: Window = "ram-lak") -> torch.Tensor:
         """Filtered backprojection; see :mod:`recon.fbp.plan` for the method.
 
         The views are a full circle, or any longer or shorter range in equal steps, in either sense,
@@ -106,7 +108,7 @@ class Operator:
 
         Parameters
         ----------
-        p : tensor, shape (..., views, cols)
+        p : tensor or array, shape (..., views, cols)
             Line integrals.
         window : str, Kernel or callable
             ``"ram-lak"``, ``"shepp-logan"``, ``"cosine"``, ``"hann"``; a clinical kernel,
@@ -168,9 +170,9 @@ class Operator:
         if not isinstance(x, torch.Tensor):
             raise DataError(
                 f"the {what} is no torch tensor",
-                expected="torch.Tensor",
-                got=type(x).__name__,
-                remedy="use torch.from_numpy",
+                expected="torch.Tensor, or an array of floats",
+                got=getattr(x, "dtype", type(x).__name__),
+                remedy="use torch.as_tensor",
             )
         shape = self.grid.shape if what == "image" else self.geometry.shape
         if x.ndim < 2 or tuple(x.shape[-2:]) != shape:
@@ -206,13 +208,29 @@ class Operator:
             )
 
     def _apply(
-        self, x: torch.Tensor, what: str, maps: Callable[[Backend], tuple[Callable, Callable]]
+        self,
+        x: torch.Tensor | np.ndarray,
+        what: str,
+        maps: Callable[[Backend], tuple[Callable, Callable]],
     ) -> torch.Tensor:
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+            self._follow(torch.device("cpu"), what)
+            x = torch.from_numpy(np.ascontiguousarray(x)).to(self._backend.dtype)
         self._check(x, what)
         image, sinogram = self.grid.shape, self.geometry.shape
         shape, out_shape = (image, sinogram) if what == "image" else (sinogram, image)
         out: torch.Tensor = _Linear.apply(x.reshape(-1, *shape), *maps(self._backend))
         return out.reshape(*x.shape[:-2], *out_shape)
+
+    def _repr_html_(self) -> str:
+        return as_html(
+            "Operator",
+            [
+                *self.geometry.describe(),
+                *self.grid.describe(),
+                ("backend", f"{self.backend}: {self.reason}"),
+            ],
+        )
 
     def __repr__(self) -> str:
         return f"Operator({self.geometry!r}, {self.grid!r}, backend={self.backend!r})"

@@ -52,6 +52,25 @@ class Samples:
         """How many samples had to be pulled towards x."""
         return int(self.pulled.sum())
 
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what is known of the samples, as pairs of name and value."""
+        spread = float(self.images.std(0).square().mean().sqrt()) if len(self.images) > 1 else 0.0
+        moved = "not measured: the network never sees them"
+        if self.violation is not None:
+            moved = f"{self.violation.median():.3g} median, {self.violation.max():.3g} at most"
+        asked = "none" if self.tolerance is None else f"{self.tolerance.max():.3g}"
+        return [
+            ("samples", f"{len(self.images)} of {tuple(self.images.shape[1:])}"),
+            ("standard deviation", f"{spread:.3g}, rms over pixels"),
+            ("‖Φ(x̄) - Φ(x)‖", moved),
+            ("tolerance", asked),
+            ("pulled towards x", str(self.n_pulled)),
+        ]
+
+    def _repr_html_(self) -> str:
+        cells = "".join(f"<tr><th>{n}</th><td>{v}</td></tr>" for n, v in self.describe())
+        return f"<table><caption>Samples</caption>{cells}</table>"
+
 
 def _batched(x: Tensor, model: Sampler) -> Tensor:
     """View one image ``(H, W)``, a batch ``(B, H, W)`` or ``(B, C, H, W)`` as ``(B, C, H, W)``."""

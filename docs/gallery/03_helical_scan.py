@@ -15,7 +15,7 @@ import recon
 from recon.phantom import body
 
 water = recon.mu_water(120)
-helix = recon.flash_helical(length=66.0, views_per_rotation=288, focal_spot="FFSZ")
+helix = recon.flash_helical(length=66.0, views_per_rotation=240, focal_spot="FFSZ")
 print(helix)
 
 # %%
@@ -31,7 +31,7 @@ scan = recon.simulate_scan(
 # %%
 # The same slice with the flight, at a tenth of the dose, and as if the spot had been at rest.
 
-grid = recon.ImageGrid(shape=(170, 170), spacing=(2.2, 2.2))
+grid = recon.ImageGrid(shape=(128, 128), spacing=(3.0, 3.0))
 low, high = recon.covered(helix, grid)
 print(f"slices from {low:.1f} to {high:.1f} mm")
 z = [(low + high) / 2]

@@ -47,7 +47,12 @@ with torch.no_grad():
     print("Ψ(Φ(x)) is f(x):", bool((tapped.psi(z) == fx).all()), "z:", tuple(z.shape))
 
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
-pictures = {"y": y[0, 0], "x at 10 mAs": x[0, 0], "f(x)": fx[0, 0], "one map of z": z[0, 5]}
+pictures = {
+    "y": y[0, 0],
+    "x at 10 mAs": x[0, 0],
+    "f(x)": fx[0, 0],
+    "one map of z": z[0, z[0].std((1, 2)).argmax()],
+}
 for axis, (name, image) in zip(axes, pictures.items(), strict=True):
     limits = {} if name.startswith("one") else {"vmin": -160, "vmax": 240}
     axis.imshow(image, cmap="gray", **limits)

@@ -15,8 +15,11 @@ from ctxai import load_denoiser
 
 grid = recon.ImageGrid(shape=(400, 400), spacing=(1.0, 1.0))
 hu = recon.phantom.random_slice("abdomen", seed=3, grid=grid)
-patch = place_patch(hu, grid.spacing, shape=(48, 48), roi=(200, 140)).grid
-scanner = SliceScanner(hu, grid.spacing, kvp=120, slice_thickness=1.5, patch_grid=patch, seed=1)
+patch = place_patch(hu, grid.spacing, shape=(40, 40), roi=(200, 140)).grid
+turn = recon.flash_axial(288)  # a quarter of the views, each with four times the quanta
+scanner = SliceScanner(
+    hu, grid.spacing, kvp=120, slice_thickness=1.5, patch_grid=patch, geometry=turn, seed=1
+)
 
 # %%
 # A lesion of 20 HU and 3 mm in the middle of the patch, and all that is known of the difference.

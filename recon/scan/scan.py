@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import as_html
 from ..errors import DataError
 from .helix import HelicalScan
 
@@ -193,12 +194,24 @@ class Scan:
             ("line integrals", f"{np.prod(g.shape) * 2 / 1e9:.3g} GB as uint16"),
         ]
 
+    def _repr_html_(self) -> str:
+        return as_html("Scan", self.describe())
+
     def __repr__(self) -> str:
         return f"Scan({self.geometry!r}, {self.kvp:g} kV, {self.mas:.4g} mAs)"
 
 
 def derived_uid(*parts: object) -> str:
     """Return a UID under 2.25 that is a digest of ``parts``.
+
+    Parameters
+    ----------
+    *parts : object
+        What the UID stands for.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
