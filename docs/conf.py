@@ -60,14 +60,3 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
 }
 html_show_sourcelink = False
-
-
-def _without_pages_to_come(app, docname, source):
-    """A page that the index names and nobody has written yet is left out of it."""
-    if docname == "index" and not Path(__file__).with_name("cohort.md").exists():
-        source[0] = source[0].replace("\ncohort\n", "\n")
-
-
-def setup(app):
-    """Register what is done while the site is built."""
-    app.connect("source-read", _without_pages_to_come)
