@@ -13,7 +13,7 @@ from ..lesions.lesion import Lesion
 from ..scanner.columns import with_columns
 from ..scanner.slice_scanner import SliceScanner
 
-__all__ = ["lesion_rays"]
+__all__ = ["image_of_rays", "lesion_rays"]
 
 _STEPS = 4  # pixels of the lesion's own grid across its radius, and across a pixel of the patch
 _EDGES = 8.0  # widths of the edge behind which nothing is left of a lesion: e⁻⁸
@@ -56,3 +56,13 @@ def lesion_rays(scanner: SliceScanner, lesion: Lesion) -> Tensor:
     project = operator(with_columns(scanner.geometry, scanner.crossing), grid)
     shape = lesion.on(grid).to(scanner.device)
     return torch.as_tensor(project(shape * (scanner.mu_water / 1000.0)))
+
+
+def image_of_rays(scanner: SliceScanner, rays: Tensor) -> Tensor:
+    """R⁻¹ of line integrals (..., views, columns that cross): (..., rows, cols) [HU].
+
+    On the grid of the patch in its surroundings.
+    """
+    reconstruct = operator(with_columns(scanner.geometry, scanner.crossing), scanner.context_grid)
+    image = reconstruct.fbp(rays, window=scanner.window)
+    return torch.as_tensor(image * (1000.0 / scanner.mu_water))
