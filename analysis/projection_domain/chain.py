@@ -224,7 +224,12 @@ class _Study:
     def chain(self, observer: Observer, lesion: Lesion, **stages: object) -> Chain:
         """One chain of this study."""
         return Chain(
-            observer, lesion, self.mas, self.full_mas, self.tolerances, **stages  # type: ignore[arg-type]
+            observer,
+            lesion,
+            self.mas,
+            self.full_mas,
+            self.tolerances,
+            **stages,  # type: ignore[arg-type]
         )
 
     def ideal(self, lesions: Sequence[Lesion], rays: Tensor, points: int) -> list[Chain]:
@@ -262,7 +267,7 @@ class _Study:
         """The reader's chains."""
         place, signal = self.scanner.place, self.images_of(rays)
         scans = self.scanner.low_dose(self.mas, draws=draws, seed=derived_seed(self.seed, "reader"))
-        # what a scan of an image with noise of its own does not redraw, the reader sees all the same
+        # scans of an image with noise of its own redraw a share of the variance alone
         drawn = float(self.scanner.facts(self.mas).get("added_share", 1.0))
         without = self._denoised(scans)
         chains = []

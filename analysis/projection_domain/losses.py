@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
-__all__ = ["Estimate", "Losses", "Loser", "jackknife", "mean_of"]
+__all__ = ["Estimate", "Loser", "Losses", "jackknife", "mean_of"]
 
 Loser = Literal["reconstruction", "network", "neither"]
 
@@ -117,7 +117,14 @@ class Losses:
 
     @classmethod
     def between(
-        cls, full: float, rays: float, image: float, output: Estimate, *, mas: float, full_mas: float
+        cls,
+        full: float,
+        rays: float,
+        image: float,
+        output: Estimate,
+        *,
+        mas: float,
+        full_mas: float,
     ) -> Losses:
         """From d'² in the rays at full dose and at this, in the image, and in the output.
 
@@ -143,10 +150,8 @@ class Losses:
     @classmethod
     def over(cls, losses: Sequence[Losses]) -> Losses:
         """Means over slices, with the intervals that slices allow."""
-        names = "dose reconstruction network left of_reconstruction of_network".split()
-        means = {
-            name: mean_of([getattr(loss, name).value for loss in losses]) for name in names
-        }
+        names = ["dose", "reconstruction", "network", "left", "of_reconstruction", "of_network"]
+        means = {name: mean_of([getattr(loss, name).value for loss in losses]) for name in names}
         return cls(**means, arithmetic_dose=losses[0].arithmetic_dose)
 
     @property

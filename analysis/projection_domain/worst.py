@@ -3,7 +3,7 @@ r"""The worst case: what may be there, or not, and no observer of the rays could
 Among all changes δ of the anatomy with d' ≤ 1 in the rays, ``δᵀMδ ≤ 1``
 (:mod:`analysis.projection_domain.consistent`):
 
-*The largest change of the output.* With f linearised at the scan x it is a generalised eigenproblem,
+*The largest change of the output.* With f linearised at the scan x, a generalised eigenproblem,
 
 .. math:: (JH)ᵀ(JH)\, δ = λ M δ,  \max ‖f(x + Hδ) - f(x)‖ = \sqrt{λ_1},
 
@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -263,7 +264,7 @@ def largest_hidden_lesion(
     limit = tolerance_hu * math.sqrt(seen.start.numel())
     best, u = torch.zeros_like(target), torch.zeros_like(target)
     for _ in range(_ROUNDS):
-        u = _hidden(lambda v, at=seen.at(u): seen.normal(at, v), target, limit)
+        u = _hidden(partial(seen.normal, seen.at(u)), target, limit)
         u = _scaled(seen, u, limit)
         if float(u @ target) <= (1.0 + _GAIN) * float(best @ target):
             break

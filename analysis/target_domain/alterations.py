@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon import DataError, ImageGrid
+from recon import DataError
 
 from ..lesions.lesion import Lesion, middle_of
 from ..projection_domain.inserted import image_of_rays, lesion_rays

@@ -2,7 +2,7 @@ r"""Directions of meaning about a scan, and which part of each a denoiser sees.
 
 A direction is what a unit of something nameable does to the scan x: a lesion's contrast, radius and
 place, the level of the noise, the density of soft tissue. Anatomy is changed before the scanner,
-``u = R⁻¹R ∂y``, the noise after it, ``u = x - R⁻¹R y``.
+``u = R⁻¹R ∂y``, the noise after it, ``u = x - E x``.
 
 About x the denoiser is its Jacobian J. A direction's *invisible* part is its projection onto the
 singular vectors of J with σ < σ_max/10 (:func:`ctxai.unseen_part`); the rest is visible.
@@ -18,13 +18,12 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ctxai import InPlace, linearise, unseen_part
-from recon import mu_to_hu
 
 from ..lesions.lesion import Lesion
 from ..projection_domain.inserted import image_of_rays, lesion_rays
 from ..scanner.slice_scanner import SliceScanner, seam_weight
 
-__all__ = ["Direction", "SeenDirection", "noise_free_scan", "see_directions", "semantic_directions"]
+__all__ = ["Direction", "SeenDirection", "see_directions", "semantic_directions"]
 
 TISSUE_HU = (-50.0, 150.0)
 """Soft tissue."""
@@ -54,21 +53,15 @@ class Direction:
     image: Tensor
 
 
-def noise_free_scan(scanner: SliceScanner) -> Tensor:
-    """R⁻¹R y without noise, in its surroundings (rows, cols) [HU]."""
-    image = scanner.context_operator.fbp(scanner.p, window=scanner.window)
-    return torch.as_tensor(mu_to_hu(image, scanner.mu_water))
-
-
-def semantic_directions(scanner: SliceScanner, x: Tensor, lesion: Lesion) -> list[Direction]:
+def semantic_directions(scanner: SliceScanner, noise: Tensor, lesion: Lesion) -> list[Direction]:
     """The directions of a lesion, of the noise, and of the soft tissue about a scan.
 
     Parameters
     ----------
     scanner : SliceScanner
         The slice y.
-    x : Tensor, (rows, cols)
-        Its scan, in its surroundings [HU].
+    noise : Tensor, (rows, cols)
+        What its scan x has of noise, in its surroundings [HU].
     lesion : Lesion
         Where, how large and how bright the lesion is whose derivatives are taken.
 
@@ -90,7 +83,7 @@ def semantic_directions(scanner: SliceScanner, x: Tensor, lesion: Lesion) -> lis
         Direction("lesion radius", "mm", slope(radius=(lesion.radius - h, lesion.radius + h))),
         Direction("lesion place x", "mm", slope(place=((px - h, py), (px + h, py)))),
         Direction("lesion place y", "mm", slope(place=((px, py - h), (px, py + h)))),
-        Direction("noise level", "1", x - noise_free_scan(scanner)),
+        Direction("noise level", "1", noise),
     ]
     tissue = (scanner.y > TISSUE_HU[0]) & (scanner.y < TISSUE_HU[1])
     if float(tissue.float().mean()) >= _LEAST_TISSUE:

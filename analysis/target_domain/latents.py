@@ -1,9 +1,9 @@
 r"""Directions of meaning in the latent of an autoencoder.
 
 For a direction u of the image, the latent moves by ``E(x_i + u) - E(x_i)`` at redrawn scans x_i;
-their mean is the direction in the latent. What it means there is decoded again, ``D(z + w) - D(z)``,
-and held against u: an autoencoder that cannot tell the direction keeps nothing of it. A ridge probe
-says whether the latent of a noisy scan tells how far it was moved.
+their mean w is the direction in the latent. It is decoded again, ``D(z + w) - D(z)``, and held
+against u: an autoencoder that cannot tell the direction keeps nothing of it. A ridge probe says
+whether the latent of a noisy scan tells how far it was moved.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ..lesions.lesion import Lesion
 from ..numbers import apply
 from ..scanner.slice_scanner import SliceScanner, derived_seed
 from .alterations import RADII_MM, Alteration, LesionSearch, rank_alterations
-from .directions import SeenDirection, noise_free_scan, see_directions, semantic_directions
+from .directions import SeenDirection, see_directions, semantic_directions
 
 __all__ = ["SemanticMap", "semantic_map"]
 
@@ -109,8 +109,9 @@ def semantic_map(
     >>> from analysis.target_domain.semantic import semantic_map
     >>> from recon import ImageGrid, flash_axial
     >>> water = np.where(np.hypot(*np.mgrid[-24:24, -24:24]) < 20, 0.0, -1000.0)
-    >>> scanner = SliceScanner(water, (2.0, 2.0), kvp=120.0, slice_thickness=1.5, seed=1,
-    ...     patch_grid=ImageGrid(shape=(24, 24), spacing=(1.0, 1.0)), geometry=flash_axial(views=64))
+    >>> grid = ImageGrid(shape=(24, 24), spacing=(1.0, 1.0))
+    >>> scanner = SliceScanner(water, (2.0, 2.0), kvp=120.0, slice_thickness=1.5,
+    ...                        patch_grid=grid, seed=1, geometry=flash_axial(views=64))
     >>> lesion = Lesion(contrast=300.0, radius=3.0, place=(0.5, 0.5))
     >>> altered = (scanner.y + lesion.on(scanner.patch_grid)).expand(3, -1, -1)
     >>> samples = scanner.rescan(altered, 50.0, seed=5)[:, 0]
@@ -124,10 +125,11 @@ def semantic_map(
             "samples are neither of the patch nor of its surroundings", where="samples",
             expected=f"(n, {place.shape[0]}, {place.shape[1]})", got=tuple(samples.shape),
         )  # fmt: skip
-    x, truth = scanner.low_dose(mas, seed=seed)[0], noise_free_scan(scanner)
-    placed = InPlace(f, place, x)
-    seen = see_directions(placed, semantic_directions(scanner, x, lesion))
+    x = scanner.low_dose(mas, seed=seed)[0]
     again = scanner.low_dose(mas, draws=2 * NULL_SCANS, seed=derived_seed(seed, "meaning"))
+    truth = again[:NULL_SCANS].mean(0)
+    placed = InPlace(f, place, x)
+    seen = see_directions(placed, semantic_directions(scanner, x - truth, lesion))
     noise = place.of(again - truth)
     teach, null = noise[:NULL_SCANS], noise[NULL_SCANS:]
     inside = samples if tuple(samples.shape[1:]) == tuple(place.shape) else place.of(samples)

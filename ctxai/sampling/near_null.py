@@ -188,7 +188,7 @@ def unseen_part(
 def _quadrature(
     phi: Callable[[Tensor], Tensor], x: Tensor, starts: Tensor, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes (σ²) and weights ``(n, steps)`` of JᵀJ at each start, and whether they are all of it."""
+    """Nodes (σ²) and weights ``(n, steps)`` of JᵀJ at each start, and whether that is all."""
     nodes, vectors, _, whole = _lanczos(phi, x, starts, steps)
     return nodes, vectors[:, 0].square(), whole
 

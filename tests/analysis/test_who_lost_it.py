@@ -49,7 +49,9 @@ def test_a_reader_whose_channels_span_the_template_is_the_ideal_observer(correla
         assert own[0, 0] == pytest.approx(best[0, 0], rel=1e-6)
         # without the template among them the same channels are worse
         poor = Reader(others, internal=0.0)
-        assert poor.detectability(times(correlated), signal[None], tolerances=[tolerance]) < 0.5 * own
+        assert (
+            poor.detectability(times(correlated), signal[None], tolerances=[tolerance]) < 0.5 * own
+        )
 
 
 def test_a_reader_in_white_noise_has_the_efficiency_that_was_published():
@@ -177,7 +179,9 @@ def test_the_ideal_chain_of_a_linear_f_is_the_closed_form(scanner, chains):
     rays = lesion_rays(scanner, LESIONS[0])
     signal = covariance.operator.fbp(rays, window="hann") * covariance.hu
     seen, noise = J @ signal.double().flatten(), J @ sigma.double() @ J.T
-    expected = [seen @ torch.linalg.solve(noise + t**2 * torch.eye(len(noise)), seen) for t in (1, 10)]
+    expected = [
+        seen @ torch.linalg.solve(noise + t**2 * torch.eye(len(noise)), seen) for t in (1, 10)
+    ]
     found = chains[0].output
     assert [d.value for d in found] == pytest.approx([float(d) for d in expected], rel=2e-3)
     assert found[0].high - found[0].low < 1e-3 * found[0].value  # a linear f has one Jacobian
