@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Who lost a lesion, by a reader; what could hide at a dose; and which samples alter anatomy.
 
-On phantoms that no network was trained on, at even soft tissue: d'² of lesions of several radii and
-contrasts, inserted in the projections, from the rays at full dose to the output of each denoiser,
-for the ideal observer and for a reader with channels and noise of his own, with τ swept; the largest
-change of the output, and the largest hidden lesion, that no observer of the rays tells (d' ≤ 1); and
-where sampled invariances lie among directions of meaning.
+On phantoms that no network was trained on, at even soft tissue: d'² of lesions of several radii
+and contrasts, inserted in the projections, from the rays at full dose to the output of each
+denoiser, for the ideal observer and for a reader with channels and noise of his own, with τ swept;
+the largest change of the output, and the largest hidden lesion, that no observer of the rays tells
+(d' ≤ 1); and where sampled invariances lie among directions of meaning.
 
     python scripts/who_lost_it.py --out OUT
     python scripts/who_lost_it.py --out OUT --slices 1 --parts chain

@@ -32,6 +32,7 @@ HUMAN_EFFICIENCY = 0.54
 """Share of an ideal observer's d'² that people reach: a Gaussian spot in white noise."""
 
 _MOST_INTERNAL = 1e6
+_CHANNELS = 12  # up to the pixels' Nyquist frequency
 _RANK = 1e-10  # of the largest eigenvalue of the channels' correlations: below, it is rounding
 
 Product = Callable[[Tensor], Tensor]
@@ -134,7 +135,7 @@ class Reader:
         radius : float
             Of the disc [pixels]; the Gaussian spot that α is set with is as wide, sd r/2.
         """
-        channels = dense_dog_channels(shape, place=place)
+        channels = dense_dog_channels(shape, place=place, count=_CHANNELS)
         rows, cols = (torch.arange(n).double() - at for n, at in zip(shape, place, strict=True))
         squared = rows[:, None] ** 2 + cols**2
         spot = torch.exp(-0.5 * squared / (0.5 * radius) ** 2)

@@ -160,13 +160,8 @@ def who_lost_it(
             got=f"{draws} and {points}",
         )  # fmt: skip
     study = _Study(f, scanner, mas, full_mas, tuple(sorted(map(float, tolerances))), seed)
-    shown = study.rays_of(lesions)
-    ideal = study.ideal(lesions, shown, points)
-    return [
-        chain
-        for pair in zip(ideal, study.read(lesions, shown, draws), strict=True)
-        for chain in pair
-    ]
+    both = zip(study.ideal(lesions, points), study.read(lesions, draws), strict=True)
+    return [chain for pair in both for chain in pair]
 
 
 def over_slices(chains: Sequence[Chain]) -> Chain:
@@ -232,12 +227,14 @@ class _Study:
             **stages,  # type: ignore[arg-type]
         )
 
-    def ideal(self, lesions: Sequence[Lesion], rays: Tensor, points: int) -> list[Chain]:
-        """The ideal observer's chains."""
+    def ideal(self, lesions: Sequence[Lesion], points: int) -> list[Chain]:
+        """The ideal observer's chains: of 1 HU, as f is linearised, and proportional to it."""
+        kinds = list(dict.fromkeys(replace(lesion, contrast=1.0) for lesion in lesions))
+        rays = self.rays_of(kinds)
         energy, signal, place = rays.double().square(), self.images_of(rays), self.scanner.place
-        before = [
+        full, here = (
             (energy * self.weight(mas)).sum((-2, -1)).tolist() for mas in (self.full_mas, self.mas)
-        ]
+        )
         image = detectability(
             lambda v: place.of(self.noise(place.padded(v))), place.of(signal),
             tolerances=self.tolerances,
@@ -246,14 +243,17 @@ class _Study:
             self.mas, draws=points, seed=derived_seed(self.seed, "points")
         )
         output = np.stack([self._linearised(scan, signal) for scan in scans])
-        return [
-            self.chain(
-                "ideal", lesion, full=before[0][k], rays=before[1][k],
-                image=tuple(np.square(image[k]).tolist()),
-                output=tuple(mean_of(column) for column in np.square(output[:, k]).T),
-            )
-            for k, lesion in enumerate(lesions)
-        ]  # fmt: skip
+        chains = []
+        for lesion in lesions:
+            k, squared = kinds.index(replace(lesion, contrast=1.0)), lesion.contrast**2
+            chains.append(
+                self.chain(
+                    "ideal", lesion, full=squared * full[k], rays=squared * here[k],
+                    image=tuple((squared * np.square(image[k])).tolist()),
+                    output=tuple(mean_of(d) for d in (squared * np.square(output[:, k])).T),
+                )
+            )  # fmt: skip
+        return chains
 
     def _linearised(self, scan: Tensor, signal: Tensor) -> np.ndarray:
         """d' behind f, linearised at a scan, (lesions, tolerances)."""
@@ -263,8 +263,9 @@ class _Study:
             tolerances=self.tolerances,
         )  # fmt: skip
 
-    def read(self, lesions: Sequence[Lesion], rays: Tensor, draws: int) -> list[Chain]:
+    def read(self, lesions: Sequence[Lesion], draws: int) -> list[Chain]:
         """The reader's chains."""
+        rays = self.rays_of(lesions)
         place, signal = self.scanner.place, self.images_of(rays)
         scans = self.scanner.low_dose(self.mas, draws=draws, seed=derived_seed(self.seed, "reader"))
         # scans of an image with noise of its own redraw a share of the variance alone

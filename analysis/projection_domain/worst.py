@@ -91,11 +91,12 @@ class HiddenInDose:
     anatomy : Tensor, (H, W)
         c l + e [HU].
     contrast : float
-        c [HU], hidden from the rays (d' ≤ 1) and from the output (‖·‖ ≤ τ, as f has it).
+        c [HU], of the lesion's sign, hidden from the rays (d' ≤ 1) and from the output (‖·‖ ≤ τ,
+        as f has it).
     from_rays : float
-        The same if the output may show it: the Cramér–Rao bound [HU].
+        Its size if the output may show it: the Cramér–Rao bound [HU].
     alone : float
-        Contrast of the disc without any change around it that has d' = 1 [HU].
+        Its size without any change around it, at d' = 1 [HU].
     change, tolerance_hu : float
         ‖f(x + Hδ) - f(x)‖ and τ, rms over the patch [HU].
     rays : float
@@ -274,7 +275,7 @@ def largest_hidden_lesion(
     anatomy[outside] += theta[1:]
     anatomy = anatomy.reshape(grid.shape).float()
     return HiddenInDose(
-        anatomy, float(theta[0]), float(target.norm()), alone, float(rms(seen.moved(best))),
+        anatomy, math.copysign(float(theta[0]), lesion.contrast), float(target.norm()), alone, float(rms(seen.moved(best))),
         tolerance_hu, consistent.detectability(anatomy),
     )  # fmt: skip
 

@@ -178,7 +178,7 @@ def unseen_part(
     largest = max(float(values.max()) for _, values, *_ in parts)
     unseen = []
     for some, values, vectors, basis in parts:
-        below = (values < threshold**2 * largest).to(vectors)
+        below = (values <= threshold**2 * largest).to(vectors)  # all, where J is zero
         weights = torch.einsum("nij,nj,nj->ni", vectors, below, vectors[:, 0])
         along = torch.einsum("nk,nkp->np", weights.to(basis), basis)
         unseen.append((along * some.flatten(1).norm(dim=1, keepdim=True)).reshape(some.shape))
