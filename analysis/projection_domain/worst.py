@@ -275,9 +275,14 @@ def largest_hidden_lesion(
     anatomy[outside] += theta[1:]
     anatomy = anatomy.reshape(grid.shape).float()
     return HiddenInDose(
-        anatomy, math.copysign(float(theta[0]), lesion.contrast), float(target.norm()), alone, float(rms(seen.moved(best))),
-        tolerance_hu, consistent.detectability(anatomy),
-    )  # fmt: skip
+        anatomy,
+        contrast=math.copysign(float(theta[0]), lesion.contrast),
+        from_rays=float(target.norm()),
+        alone=alone,
+        change=float(rms(seen.moved(best))),
+        tolerance_hu=tolerance_hu,
+        rays=consistent.detectability(anatomy),
+    )
 
 
 def _with_disc(consistent: ConsistentSet, disc: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
