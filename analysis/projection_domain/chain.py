@@ -3,8 +3,9 @@ r"""Who lost a lesion, for a reader: d' in the rays, in the image, and behind th
 Four stages, rays at full dose, rays at this dose, image, output, for two observers:
 
 *ideal*, who knows all of the noise: ``d'² = Σ Δp²/σ²`` of the rays, then
-``(JΔ)ᵀ(JΣJᵀ + τ²I)⁻¹(JΔ)`` with J = I for the image (:mod:`analysis.observers.ideal`), and J at
-several scans for the output, for which the interval stands;
+``(JΔ)ᵀ(JΣJᵀ + τ²I)⁻¹(JΔ)`` (:mod:`analysis.observers.ideal`): J = I for the image, of which he is
+given as much around the patch as the network is, and J at several scans for the output, for which
+the interval stands;
 
 *cho*, who has channels and noise of his own (:mod:`analysis.observers.channelised`). Of the rays he
 sees the statistics ``(R U)ᵀ diag(1/σ²) p``, all that matters to an ideal observer of lesions made
@@ -231,14 +232,11 @@ class _Study:
         """The ideal observer's chains: of 1 HU, as f is linearised, and proportional to it."""
         kinds = list(dict.fromkeys(replace(lesion, contrast=1.0) for lesion in lesions))
         rays = self.rays_of(kinds)
-        energy, signal, place = rays.double().square(), self.images_of(rays), self.scanner.place
+        energy, signal = rays.double().square(), self.images_of(rays)
         full, here = (
             (energy * self.weight(mas)).sum((-2, -1)).tolist() for mas in (self.full_mas, self.mas)
         )
-        image = detectability(
-            lambda v: place.of(self.noise(place.padded(v))), place.of(signal),
-            tolerances=self.tolerances,
-        )  # fmt: skip
+        image = detectability(self.noise, signal, tolerances=self.tolerances)
         scans = self.scanner.low_dose(
             self.mas, draws=points, seed=derived_seed(self.seed, "points")
         )

@@ -14,6 +14,7 @@ from analysis.observers.ideal import detectability
 from analysis.projection_domain.chain import over_slices, who_lost_it
 from analysis.projection_domain.inserted import lesion_rays
 from analysis.projection_domain.losses import Estimate, Losses, jackknife, mean_of
+from analysis.scanner.covariance import ImageCovariance
 from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError
 from recon.geometry import ImageGrid, flash_axial
@@ -126,6 +127,11 @@ def blur(x):
 
 
 @pytest.fixture(scope="module")
+def covariance(scanner):
+    return ImageCovariance.of(scanner)
+
+
+@pytest.fixture(scope="module")
 def chains(scanner):
     return who_lost_it(
         blur, scanner, LESIONS, mas=10.0, full_mas=100.0, tolerances=[1.0, 10.0], draws=150,
@@ -167,11 +173,8 @@ def test_d_follows_the_contrast_and_no_stage_adds_for_the_ideal_observer(chains)
         assert human.rays < 0.8 * best.rays and human.image[0] < 0.8 * best.image[0]
 
 
-def test_the_ideal_chain_of_a_linear_f_is_the_closed_form(scanner, chains):
+def test_the_ideal_chain_of_a_linear_f_is_the_closed_form(scanner, covariance, chains):
     """Dense (JΔ)ᵀ(JΣJᵀ + τ²I)⁻¹(JΔ) with the blur as a matrix."""
-    from analysis.scanner.covariance import ImageCovariance
-
-    covariance = ImageCovariance.of(scanner)
     pixels = 20 * 20
     sigma = covariance.times(10.0)(torch.eye(pixels).reshape(-1, 20, 20)).reshape(pixels, pixels)
     unit = torch.eye(pixels).reshape(-1, 1, 20, 20)
@@ -187,11 +190,9 @@ def test_the_ideal_chain_of_a_linear_f_is_the_closed_form(scanner, chains):
     assert found[0].high - found[0].low < 1e-3 * found[0].value  # a linear f has one Jacobian
 
 
-def test_a_reader_of_scans_of_a_linear_f_agrees_with_its_closed_form(scanner, chains):
+def test_a_reader_of_scans_of_a_linear_f_agrees_with_its_closed_form(scanner, covariance, chains):
     """cho behind the blur, drawn by 𝒫 itself, against Uᵀ(JΣJᵀ)U."""
-    from analysis.scanner.covariance import ImageCovariance
-
-    covariance, lesion = ImageCovariance.of(scanner), LESIONS[2]
+    lesion = LESIONS[2]
     noise = covariance.times(10.0)
 
     def J(v):
