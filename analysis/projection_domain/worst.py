@@ -118,10 +118,8 @@ class _Seen:
     Changes are u with ``d' = ‖u‖``: θ = L⁻ᵀu, SᵀMS = LLᵀ.
     """
 
-    def __init__(
-        self, f: Denoiser, x: Tensor, shape: torch.Size, fisher: Tensor, response: Tensor
-    ) -> None:
-        self.f, self.x, self.shape, self.response = f, x, shape, response
+    def __init__(self, f: Denoiser, x: Tensor, fisher: Tensor, response: Tensor) -> None:
+        self.f, self.x, self.response = f, x, response
         self.start = apply(f, x)
         try:
             self.factor = torch.linalg.cholesky(fisher)
@@ -192,7 +190,7 @@ def largest_change(
     >>> round(found.change / found.linear, 3), round(found.rays, 3)  # f is linear
     (1.0, 1.0)
     """
-    seen = _Seen(f, x, consistent.scanner.patch_grid.shape, consistent.fisher, consistent.response)
+    seen = _Seen(f, x, consistent.fisher, consistent.response)
     size = len(consistent.fisher)
     at = Jacobian(f, x)
     product = LinearOperator(
@@ -254,7 +252,7 @@ def largest_hidden_lesion(
     if len(outside) == len(disc):
         raise DataError("no pixel belongs to the lesion", where="lesion", got=lesion.place)
     fisher, response = _with_disc(consistent, disc, outside)
-    seen = _Seen(f, x, grid.shape, fisher, response)
+    seen = _Seen(f, x, fisher, response)
     unit = torch.zeros(1, len(fisher)).double()
     unit[0, 0] = 1.0
     target = seen.whitened(unit)[0]  # c = targetᵀ u
