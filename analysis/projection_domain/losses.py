@@ -88,7 +88,7 @@ def jackknife(whole: float, without: np.ndarray) -> Estimate:
     """
     groups = len(without)
     mean = float(without.mean())
-    value = groups * whole - (groups - 1) * mean
+    value = groups * float(whole) - (groups - 1) * mean
     error = math.sqrt((groups - 1) / groups * float(np.square(without - mean).sum()))
     return _around(value, error, groups - 1)
 
