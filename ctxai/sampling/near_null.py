@@ -168,8 +168,10 @@ def unseen_part(
     >>> import torch
     >>> from ctxai import unseen_part
     >>> mask = torch.tensor([[[[1.0, 0.0]]]])  # a layer that sees the left one of two pixels
-    >>> unseen_part(lambda x: mask * x, torch.zeros(1, 1, 1, 2), torch.tensor([[[[3.0, 4.0]]]]))
-    tensor([[[[0., 4.]]]])
+    >>> direction = torch.tensor([[[[3.0, 4.0]]]])
+    >>> part = unseen_part(lambda x: mask * x, torch.zeros(1, 1, 1, 2), direction)
+    >>> [round(abs(value), 3) for value in part.flatten().tolist()]
+    [0.0, 4.0]
     """
     parts = []
     for some in directions.to(x).split(_CHUNK):

@@ -112,6 +112,7 @@ def test_a_pure_noise_filter_yields_none(scanner, anatomies):
         assert seen[name].gain > 1.5 * seen["noise level"].gain
 
 
+@pytest.mark.slow  # two seconds more; the coordinates are a least-squares fit
 def test_samples_lie_along_the_directions_as_far_as_they_were_moved(scanner):
     lesion = Lesion(contrast=80.0, radius=4.0, place=PLACE)
     truth = scanner.y + lesion.on(scanner.patch_grid)
