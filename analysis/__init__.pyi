@@ -5,6 +5,11 @@ from .invariances.study import invariance_study as invariance_study
 from .lesions.lesion import Lesion as Lesion
 from .numbers import coverage as coverage
 from .numbers import ideal_coverage as ideal_coverage
+from .projection_domain.chain import over_slices as over_slices
+from .projection_domain.chain import who_lost_it as who_lost_it
+from .projection_domain.consistent import ConsistentSet as ConsistentSet
+from .projection_domain.worst import largest_change as largest_change
+from .projection_domain.worst import largest_hidden_lesion as largest_hidden_lesion
 from .report.export import export_dicom as export_dicom
 from .report.export import export_figures as export_figures
 from .report.page import write_report as write_report
@@ -15,6 +20,8 @@ from .runs.store import write_run as write_run
 from .scanner.low_dose import low_dose_slices as low_dose_slices
 from .scanner.slice_scanner import SliceScanner as SliceScanner
 from .scanner.slices import place_patch as place_patch
+from .target_domain.latents import latent_directions as latent_directions
+from .target_domain.semantic import semantic_map as semantic_map
 from .target_domain.study import target_domain_study as target_domain_study
 from .training.presets import PRESETS as PRESETS
 from .training.recipes import train_all as train_all

@@ -26,7 +26,7 @@ from recon.errors import DataError
 
 from .jacobian import linearise
 
-__all__ = ["NearNull", "near_null"]
+__all__ = ["NearNull", "near_null", "unseen_part"]
 
 _STEPS = 60
 _CHUNK = 16
@@ -141,13 +141,72 @@ def near_null(
     )
 
 
+@torch.no_grad()
+def unseen_part(
+    phi: Callable[[Tensor], Tensor],
+    x: Tensor,
+    directions: Tensor,
+    *,
+    threshold: float = 0.1,
+    steps: int = _STEPS,
+) -> Tensor:
+    """The part of each direction in the near-null space of a layer around one image.
+
+    The rest is what the layer sees. σ_max is the largest that the directions meet.
+
+    Parameters
+    ----------
+    phi : callable
+        The layer's representation Φ of a batch of images.
+    x : Tensor
+        One image ``(1, C, H, W)``.
+    directions : Tensor
+        ``(n, C, H, W)``.
+    threshold : float
+        Of σ_max.
+    steps : int
+        Lanczos steps; as many as there are entries make it exact.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ctxai import unseen_part
+    >>> mask = torch.tensor([[[[1.0, 0.0]]]])  # a layer that sees the left one of two pixels
+    >>> direction = torch.tensor([[[[3.0, 4.0]]]])
+    >>> part = unseen_part(lambda x: mask * x, torch.zeros(1, 1, 1, 2), direction)
+    >>> [round(abs(value), 3) for value in part.flatten().tolist()]
+    [0.0, 4.0]
+    """
+    parts = []
+    for some in directions.to(x).split(_CHUNK):
+        found = _lanczos(phi, x, some, steps)
+        parts.append((some, *found[:3]))
+    largest = max(float(values.max()) for _, values, *_ in parts)
+    unseen = []
+    for some, values, vectors, basis in parts:
+        below = (values <= threshold**2 * largest).to(vectors)  # all, where J is zero
+        weights = torch.einsum("nij,nj,nj->ni", vectors, below, vectors[:, 0])
+        along = torch.einsum("nk,nkp->np", weights.to(basis), basis)
+        unseen.append((along * some.flatten(1).norm(dim=1, keepdim=True)).reshape(some.shape))
+    return torch.cat(unseen)
+
+
 def _quadrature(
     phi: Callable[[Tensor], Tensor], x: Tensor, starts: Tensor, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes (σ²) and weights ``(n, steps)`` of JᵀJ at each start, and whether they are all of it.
+    """Nodes (σ²) and weights ``(n, steps)`` of JᵀJ at each start, and whether that is all."""
+    nodes, vectors, _, whole = _lanczos(phi, x, starts, steps)
+    return nodes, vectors[:, 0].square(), whole
 
-    Every new vector is made orthogonal to all before it, twice: otherwise rounding brings copies
-    of the largest eigenvalues back.
+
+def _lanczos(
+    phi: Callable[[Tensor], Tensor], x: Tensor, starts: Tensor, steps: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Eigenvalues and vectors of T, and the basis ``(n, steps, entries)``, of JᵀJ at each start.
+
+    Last, whether the iterations found all that J can reach from the start. Every new vector is made
+    orthogonal to all before it, twice: otherwise rounding brings copies of the largest eigenvalues
+    back.
     """
     n, steps = len(starts), min(steps, x[0].numel())
     at = linearise(phi, x.expand(n, *x.shape[1:]))
@@ -175,7 +234,7 @@ def _quadrature(
     matrix = torch.diag_embed(diagonal)
     matrix += torch.diag_embed(between, 1) + torch.diag_embed(between, -1)
     nodes, vectors = torch.linalg.eigh(matrix)
-    return nodes, vectors[:, 0].square(), beside[:, -1] == 0
+    return nodes, vectors, basis, beside[:, -1] == 0
 
 
 def _below(sigma: Tensor, weights: Tensor, whole: Tensor, limit: Tensor) -> Tensor:

@@ -1,0 +1,144 @@
+"""A map of meaning: what a denoiser sees of nameable directions, and where its invariances lie.
+
+Three things in one place: each direction about the scan parted into what the denoiser sees of it
+and what it does not (:mod:`analysis.target_domain.directions`); each sampled invariance by how far
+it lies along the directions, beside redrawn scans of the same anatomy; and the samples that alter
+anatomy, ranked (:mod:`analysis.target_domain.alterations`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ctxai import InPlace
+from recon import DataError
+
+from ..lesions.lesion import Lesion
+from ..numbers import apply
+from ..scanner.slice_scanner import SliceScanner, derived_seed
+from .alterations import RADII_MM, Alteration, LesionSearch, rank_alterations
+from .directions import SeenDirection, see_directions, semantic_directions
+
+__all__ = ["SemanticMap", "semantic_map"]
+
+NULL_SCANS = 199
+"""Redrawn scans whose deviations are chance, and as many that teach the noise's spectrum."""
+
+
+@dataclass(frozen=True)
+class SemanticMap:
+    """Directions of meaning, and sampled invariances among them.
+
+    Attributes
+    ----------
+    directions : list of SeenDirection
+    coordinates : Tensor, (n, directions)
+        Units of each direction in each sample, all fitted together by least squares over the patch.
+    null : Tensor, (redraws, directions)
+        The same of redrawn scans of the true anatomy.
+    alterations : list of Alteration
+        The samples, those that alter anatomy most surely first.
+    """
+
+    directions: list[SeenDirection]
+    coordinates: Tensor
+    null: Tensor
+    alterations: list[Alteration]
+
+    @property
+    def altering(self) -> list[Alteration]:
+        """Samples that alter anatomy, the surest first."""
+        return [found for found in self.alterations if found.alters]
+
+    @property
+    def hidden(self) -> list[Alteration]:
+        """Those of them that the output does not show: undesired invariances."""
+        return [found for found in self.alterations if found.hidden]
+
+    def unusual(self, name: str) -> float:
+        """Share of samples outside the middle 95 % of redrawn scans along a direction."""
+        k = [seen.direction.name for seen in self.directions].index(name)
+        low, high = torch.quantile(self.null[:, k], torch.tensor([0.025, 0.975]).to(self.null))
+        outside = (self.coordinates[:, k] < low) | (self.coordinates[:, k] > high)
+        return float(outside.double().mean())
+
+
+@torch.no_grad()
+def semantic_map(
+    f: Callable[[Tensor], Tensor],
+    scanner: SliceScanner,
+    samples: Tensor,
+    lesion: Lesion,
+    *,
+    mas: float,
+    radii: Sequence[float] = RADII_MM,
+    seed: int,
+) -> SemanticMap:
+    """Place sampled invariances x̄ of a scan among directions of meaning.
+
+    Parameters
+    ----------
+    f : callable
+        The denoiser, (B, 1, H, W) to the same [HU].
+    scanner : SliceScanner
+        The slice y.
+    samples : Tensor, (n, H, W) or (n, rows, cols)
+        x̄ of the patch, or scans R⁻¹𝒫Rȳ of sampled anatomies in their surroundings [HU].
+    lesion : Lesion
+        The lesion of the directions.
+    mas : float
+        Exposure of the scan x [mAs].
+    radii : sequence of float
+        Radii of the lesions that are looked for [mm].
+    seed : int
+        Of the scan x: that of the study that drew the samples.
+
+    Raises
+    ------
+    DataError
+        If the samples are neither of the patch nor of its surroundings.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from analysis import Lesion, SliceScanner
+    >>> from analysis.target_domain.semantic import semantic_map
+    >>> from recon import ImageGrid, flash_axial
+    >>> water = np.where(np.hypot(*np.mgrid[-24:24, -24:24]) < 20, 0.0, -1000.0)
+    >>> grid = ImageGrid(shape=(24, 24), spacing=(1.0, 1.0))
+    >>> scanner = SliceScanner(water, (2.0, 2.0), kvp=120.0, slice_thickness=1.5,
+    ...                        patch_grid=grid, seed=1, geometry=flash_axial(views=64))
+    >>> lesion = Lesion(contrast=300.0, radius=3.0, place=(0.5, 0.5))
+    >>> altered = (scanner.y + lesion.on(scanner.patch_grid)).expand(3, -1, -1)
+    >>> samples = scanner.rescan(altered, 50.0, seed=5)[:, 0]
+    >>> found = semantic_map(torch.zeros_like, scanner, samples, lesion, mas=50.0, seed=1)
+    >>> len(found.hidden), round(found.directions[0].invisible_share, 3)  # f shows nothing at all
+    (3, 1.0)
+    """
+    place = scanner.place
+    if tuple(samples.shape[1:]) not in (tuple(place.shape), tuple(place.image)):
+        raise DataError(
+            "samples are neither of the patch nor of its surroundings", where="samples",
+            expected=f"(n, {place.shape[0]}, {place.shape[1]})", got=tuple(samples.shape),
+        )  # fmt: skip
+    x = scanner.low_dose(mas, seed=seed)[0]
+    again = scanner.low_dose(mas, draws=2 * NULL_SCANS, seed=derived_seed(seed, "meaning"))
+    truth = again[:NULL_SCANS].mean(0)
+    placed = InPlace(f, place, x)
+    seen = see_directions(placed, semantic_directions(scanner, x - truth, lesion))
+    noise = place.of(again - truth)
+    teach, null = noise[:NULL_SCANS], noise[NULL_SCANS:]
+    inside = samples if tuple(samples.shape[1:]) == tuple(place.shape) else place.of(samples)
+    deviations = inside.to(truth) - place.of(truth)
+    units = torch.stack([place.of(one.direction.image).flatten() for one in seen], 1).double()
+    flat = [part.flatten(1).double().T for part in (deviations, null)]
+    coordinates, chance = (torch.linalg.lstsq(units, part).solution.T for part in flat)
+    alterations = rank_alterations(
+        LesionSearch(scanner, teach, radii=radii), deviations, null,
+        outputs=apply(placed, samples), null_outputs=apply(placed, again[NULL_SCANS:]),
+    )  # fmt: skip
+    return SemanticMap(seen, coordinates.float(), chance.float(), alterations)
