@@ -25,9 +25,10 @@ def bootstrap_interval(values: np.ndarray) -> np.ndarray:
     """95 % interval of means over patients, from patients drawn with putting back.
 
     Of few patients the plain percentile interval is too narrow, by √((P - 1)/P) and by what the
-    normal quantile lacks to Student's: its level is widened for that, so that for a normal mean it
-    agrees with Student's interval (T. Hesterberg, "What Teachers Should Know about the Bootstrap",
-    The American Statistician 69, 371, 2015, the expanded percentile interval).
+    normal quantile lacks to Student's: its level is widened for that (T. Hesterberg,
+    "What Teachers Should Know about the Bootstrap", The American Statistician 69, 371, 2015, the
+    expanded percentile interval). A mean of draws never leaves the patients' range: of 5 patients
+    it covers a normal mean in 91 % of cohorts, of 20 in 95 %.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def bootstrap_interval(values: np.ndarray) -> np.ndarray:
     >>> import numpy as np
     >>> from analysis.cohort.statistics import bootstrap_interval
     >>> low, high = bootstrap_interval(np.arange(20.0))
-    >>> 6 < low < 7.5 and 11.5 < high < 13
+    >>> bool(6 < low < 7.5 and 11.5 < high < 13)
     True
     """
     from scipy.special import ndtr, stdtrit

@@ -42,17 +42,19 @@ def model_figures(
     model: Model,
     x: torch.Tensor,
     y: torch.Tensor,
-    noise: torch.Tensor,
+    noise: torch.Tensor | None = None,
     *,
     images: int = 8,
     n: int = 24,
 ) -> dict[str, float]:
     """Spread of plain samples of held-out images, and for x how far they change the output [HU].
 
-    The sampler is told of the noise of x. For a cINN also the likelihood of held-out latents.
+    A sampler that learnt from scans of many kinds is told of the noise of x. For a
+    cINN also the likelihood of held-out latents.
     """
     figures = {}
-    model = replace(model, noise=describe_noise(noise[:, 0][None]))
+    if noise is not None:
+        model = replace(model, noise=describe_noise(noise[:, 0][None]))
     if isinstance(model, InvarianceModel):
         z = model.wiretap.phi(x)
         latent = model.encode(pick_domain((x, y), model.domain), z).mean

@@ -59,7 +59,7 @@ def test_target_domain_leaves_a_whole_run(target_run, ct_folder, tiny_weights):
     assert scan["quanta_at_centre"] > 0 and "starved_share" in scan
     assert scan["backend"] and scan["backend_reason"]
     assert record["studies"][0]["weights"]["recipe"] == "untrained"
-    assert any("2 × 2 mm" in note for note in record["notes"])
+    assert any("pixels of 2 mm" in note for note in record["notes"])
     assert any("40 mAs" in note for note in record["notes"])
     root = zarr.open_group(str(target_run / "samples.zarr"), mode="r")
     group = root["target-domain-chen-mas-010"]

@@ -142,7 +142,7 @@ def test_the_script_refuses_bad_input_in_one_line(tmp_path, capsys, monkeypatch)
     assert script["main"]() == 2
     assert "none" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    words[1:3] = ["--phantom", "head", "--mas", "300"]
+    words[1:3] = ["--phantom", "head", "--mas", "-1"]
     monkeypatch.setattr(sys, "argv", words)
     assert script["main"]() == 2
-    assert "1 to 200 mAs" in capsys.readouterr().err
+    assert "-1" in capsys.readouterr().err

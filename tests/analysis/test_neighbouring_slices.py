@@ -55,7 +55,7 @@ def words(command, ct_folder, tiny_weights, network, out, *more):
 def test_neighbours_are_scanned_as_the_slice_is(ct_folder, tiny_weights):
     """At one exposure, with the noise of their own number in the series, in the place of x."""
     scene = open_scene(
-        ct_folder, number=None, roi=(36, 42), kvp=None, weights=tiny_weights, native=True
+        ct_folder, number=None, roi=(36, 42), kvp=None, weights=tiny_weights, own=True
     )
     f = AmongNeighbours(lambda x: x.mean(1, keepdim=True), 3)
     scanner = scene.scanner(f, seed=4)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from analysis import session
-from analysis.session.scene import departures
+from analysis.session.departures import departures
 from ctxai.weights.sets import WeightSet
 from recon.dicom.images import read_images
 

@@ -104,7 +104,7 @@ def test_what_will_be_done_is_said_before(fitted):
         (["--patient-position", "upside"], "--patient-position"),
         (["--geometry", "guessed"], "--geometry"),
         (["--slice-thickness", "500"], "--slice-thickness"),
-        (["--slice-thickness", "12", "--z-range", "-5", "5"], "--z-range"),
+        (["--z-range", "-50", "50"], "--z-range"),
         (["--centre", "450", "0", "--fov", "100"], "outside the measured field"),
     ],
 )

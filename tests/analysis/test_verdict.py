@@ -9,7 +9,7 @@ import torch
 from analysis.fidelity.calibration import coverage_error, miss_and_error, spread_error
 from analysis.fidelity.verdict import SampleNumbers, TargetNumbers, judge_invariances, judge_targets
 from analysis.numbers import Share, Spread, coverage, ideal_coverage, rms, sample_sd
-from analysis.report.summary import _headline
+from analysis.report.summary import headline
 from analysis.report.wording import target_words
 from analysis.runs.quantities import QUANTITIES
 from analysis.runs.store import Study
@@ -129,8 +129,8 @@ def test_the_report_says_first_that_samples_are_off():
         Study("target-domain", "f", 10.0, {"verdict": told(judge_targets(numbers))})
         for numbers in (GOOD, ABDOMEN, replace(GOOD, blind=Share.of(0, 40)))
     ]
-    headline = _headline(studies)
-    assert headline.startswith("The samplers are off here, in 1 of 3 sets: the true anatomy lies")
-    assert "1 of 3 sets are undecided: this test could not have seen" in headline
-    assert headline.endswith("The samples are invariances.")
-    assert "off" not in _headline(studies[:1])
+    said = headline(studies)
+    assert said.startswith("The samplers are off here, in 1 of 3 sets: the true anatomy lies")
+    assert "1 of 3 sets are undecided: this test could not have seen" in said
+    assert said.endswith("The samples are invariances.")
+    assert "off" not in headline(studies[:1])

@@ -266,7 +266,7 @@ def test_without_a_program_the_page_is_still_read(browser, address):
     assert (
         browser.run("getComputedStyle(document.getElementById('viewer-tiles')).display") == "none"
     )
-    assert browser.run("document.images.length") == 4
+    assert browser.run("document.images.length") == 9
 
 
 def test_a_report_of_the_most_weight_opens_within_two_seconds(browser, tmp_path):

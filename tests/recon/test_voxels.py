@@ -218,7 +218,10 @@ def test_a_series_of_slices_is_a_volume(tmp_path):
     np.testing.assert_array_equal(phantom.hu, hu)
     assert phantom.spacing == pytest.approx((2.0, 1.5, 1.25))
     write_series(tmp_path / "gap", hu, positions=[10.0, 12.0, 14.0, 18.0], **setting)
-    with pytest.raises(DataError, match="evenly"):
+    with (
+        pytest.warns(UserWarning, match="may be missing"),
+        pytest.raises(DataError, match="evenly"),
+    ):
         read_volume(tmp_path / "gap", mu_water=0.02)
 
 
