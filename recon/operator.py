@@ -216,11 +216,12 @@ class Operator:
         if isinstance(x, np.ndarray) and x.dtype.kind == "f":
             self._follow(torch.device("cpu"), what)
             x = torch.from_numpy(np.ascontiguousarray(x)).to(self._backend.dtype)
-        self._check(x, what)
+        given: Any = x
+        self._check(given, what)
         image, sinogram = self.grid.shape, self.geometry.shape
         shape, out_shape = (image, sinogram) if what == "image" else (sinogram, image)
-        out: torch.Tensor = _Linear.apply(x.reshape(-1, *shape), *maps(self._backend))
-        return out.reshape(*x.shape[:-2], *out_shape)
+        out: torch.Tensor = _Linear.apply(given.reshape(-1, *shape), *maps(self._backend))
+        return out.reshape(*given.shape[:-2], *out_shape)
 
     def _repr_html_(self) -> str:
         return as_html(

@@ -63,13 +63,16 @@ def leading(studies: Sequence[Study]) -> list[Study]:
 def answer(run: Run) -> Answer:
     """The top of a run's report."""
     studies = leading(run.studies)
-    tones = {tone(verdict) for study in studies for verdict in verdicts(study)}
+    shown = _shown(studies)
+    asked = studies if shown is None else [shown]  # the sentence answers what the images show
+    tones = {tone(verdict) for study in asked for verdict in verdicts(study)}
     colour = tones.pop() if len(tones) == 1 else "undecided"
-    sentence, _, more = _END.sub("\n", headline(studies)).partition("\n")
+    sentence, _, more = _END.sub("\n", headline(asked)).partition("\n")
+    if len(studies) > len(asked):
+        more = f"{more}\n{headline(studies)}".strip()
     told: dict[str, Any] = {
         "sentence": sentence, "tone": colour, "more": more.replace("\n", " "),
     }  # fmt: skip
-    shown = _shown(studies)
     if shown is None:
         return Answer("", **told)
     window, (sy, sx) = fit_window(shown.arrays["y"]), shown.facts["patch"]["spacing_mm"]
