@@ -124,6 +124,7 @@ def test_the_whole_set_trains_and_is_sealed(trained: WeightSet) -> None:
             assert isinstance(best, better)
 
 
+@pytest.mark.slow
 def test_training_again_from_finished_checkpoints_gives_the_same_set(trained: WeightSet) -> None:
     before = trained.manifest
     again = train_all(trained.folder, recipe=TINY, point=POINT, progress=False)
@@ -276,6 +277,7 @@ def test_a_kept_cinn_is_not_used_with_another_autoencoder(
         models(changed)
 
 
+@pytest.mark.slow
 def test_a_set_can_hold_a_part_of_another(trained: WeightSet, tmp_path: Path) -> None:
     part = train_all(
         tmp_path, recipe=TINY, point=POINT, keep=trained, anew=["flow-*"],

@@ -81,6 +81,7 @@ def erased(scanner, anatomies):
     return mapped(erases_discs_below_3_mm, scanner, anatomies)
 
 
+@pytest.mark.slow
 def test_a_filter_that_erases_discs_below_3_mm_yields_them(erased, anatomies, scanner):
     hidden = {found.sample: found for found in erased.hidden}
     small = [k for k in hidden if k < 60]
@@ -102,6 +103,7 @@ def test_samples_that_alter_anatomy_come_first(erased):
     assert d == sorted(d, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_pure_noise_filter_yields_none(scanner, anatomies):
     found = mapped(filters_noise, scanner, anatomies)
     assert len(found.hidden) < 0.05 * 150

@@ -57,6 +57,7 @@ def test_cells_are_computed_once(manifest, by_hand, tmp_path, capsys):
     assert by_hand[12:] == [by_hand[4]] and tables(out) == first
 
 
+@pytest.mark.slow
 def test_shards_are_the_whole(manifest, by_hand, tmp_path, capsys):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run(manifest, whole) == 0
@@ -114,6 +115,7 @@ def test_a_cell_that_fails_stops_no_other(manifest, by_hand, tmp_path, capsys, m
 
 
 @pytest.mark.parametrize("kind, points", [(errno.ENOSPC, 10), (errno.EDQUOT, 2), (errno.EROFS, 2)])
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_told_in_one_line(
     manifest, by_hand, tmp_path, capsys, monkeypatch, kind, points
 ):
@@ -150,6 +152,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(
         assert hidden == [] and len(list((place / "cells").iterdir())) == 12
 
 
+@pytest.mark.slow
 def test_what_killed_processes_left_is_cleared(manifest, by_hand, tmp_path):
     out = tmp_path / "OUT"
     assert run(manifest, out) == 0
@@ -245,6 +248,7 @@ def test_the_record_of_a_cell_repeats_it(patients):
     )
 
 
+@pytest.mark.slow
 def test_a_series_is_taken_to_lower_doses(ct_folder, tmp_path, capsys):
     """A cell is the run folder of its command."""
     (tmp_path / "m.csv").write_text(f"patient,images,study,mas\nA,{ct_folder},simulate,20\n")
