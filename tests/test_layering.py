@@ -41,7 +41,7 @@ ROOMS = {  # from the ground up: a room may use those that stand before it
     ),
 }
 MOST_ROOMS = {"recon": 19, "ctxai": 11, "analysis": 21}
-MOST_ARROWS = 166  # of all three packages
+MOST_ARROWS = 167  # of all three packages
 MOST_POSITIONAL = 10  # arguments of one function
 
 

@@ -168,6 +168,15 @@ def who_lost_it(
 def over_slices(chains: Sequence[Chain]) -> Chain:
     """The same lesion and observer in several slices: means, with the slices' intervals.
 
+    Parameters
+    ----------
+    chains : sequence of Chain
+        One for each slice.
+
+    Returns
+    -------
+    Chain
+
     Raises
     ------
     DataError

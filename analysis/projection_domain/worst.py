@@ -175,6 +175,10 @@ def largest_change(
     seed : int
         Of the vector that the iteration starts with.
 
+    Returns
+    -------
+    WorstChange
+
     Examples
     --------
     >>> import numpy as np, torch
@@ -238,6 +242,10 @@ def largest_hidden_lesion(
     tolerance_hu : float, optional
         τ of the output, rms over the patch [HU]; by default a tenth of what the disc alone changes
         where its d' is 1.
+
+    Returns
+    -------
+    HiddenInDose
 
     Raises
     ------

@@ -72,6 +72,10 @@ def latent_directions(
     directions : sequence of (Direction, Tensor, float)
         Each with its image in the patch (H, W) [HU per unit], and the step [units].
 
+    Returns
+    -------
+    list[LatentDirection]
+
     Raises
     ------
     DataError

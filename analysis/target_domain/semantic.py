@@ -97,6 +97,10 @@ def semantic_map(
     seed : int
         Of the scan x: that of the study that drew the samples.
 
+    Returns
+    -------
+    SemanticMap
+
     Raises
     ------
     DataError

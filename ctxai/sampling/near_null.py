@@ -167,6 +167,10 @@ def unseen_part(
     steps : int
         Lanczos steps; as many as there are entries make it exact.
 
+    Returns
+    -------
+    Tensor
+
     Examples
     --------
     >>> import torch

@@ -37,7 +37,7 @@ for geometry in (arc, flat, parallel):
     for window in ("hann", recon.fbp.windows.Kernel(mtf50=0.8, mtf10=1.4), lambda f: 1 - f):
         assert torch.isfinite(A.fbp(p.detach(), window)).all()
     assert A.backend in ("numba", "reference") and A.reason and repr(A)
-    for wrong in (mu.to("meta"), mu.detach().numpy(), mu[0, 0]):
+    for wrong in (mu.to("meta"), mu.detach().numpy().tolist(), mu[0, 0]):
         try:
             A(wrong)
         except DataError:
