@@ -17,12 +17,11 @@ from ..lesions.lesion import FINE_HU
 from ..numbers import Share, Spread, ideal_coverage, rms, sample_sd
 from ..observers.ideal import auc
 from ..projection_domain.result import PairResult
-from ..projection_domain.yardstick import Yardstick
 from ..runs.quantities import BY_ID, PARTS, STAGES, VERDICT
 from ..runs.scanned import sampler_text
 from ..runs.store import Study, sample_array
-from ..target_domain.compatibility import ALPHA
 from ..target_domain.study import TargetResult
+from .decision import add_decision, add_yardstick, decision_facts, yardstick_facts
 from .pair_words import other_words, pair_words, part_names, question_and_done
 from .wording import Words, sample_words, target_result_words
 
@@ -231,10 +230,7 @@ def _targets(result: TargetResult) -> Study:
         "draws": result.distance.shape[1],
         "sampled_at_mas": result.sampled_at_mas,
         "null_groups": len(result.null_distance),
-        "compatibility": _compatibility_facts(result),
-        "telling": _telling_facts(result),
-        "lesion": asdict(result.lesion),
-        "yardstick": _yardstick_facts(result.yardstick),
+        **decision_facts(result),
         **result.facts,
     }
     arrays = {
@@ -249,7 +245,7 @@ def _targets(result: TargetResult) -> Study:
         arrays[name] = getattr(result, name)
     study = result.scanned.study("target-domain", facts, arrays)
     _add_targets(study, result)
-    _add_compatibility(study, result)
+    add_decision(study, result)
     study.facts["verdict"] = _add_verdict(
         study, result.verdict, target_result_words(result), sampler=result.sampler,
         numbers=_known(asdict(numbers)),
@@ -264,39 +260,6 @@ def _known(numbers: dict[str, Any]) -> dict[str, Any]:
         for name, value in numbers.items()
         if not (isinstance(value, float) and math.isnan(value))
     }
-
-
-def _compatibility_facts(result: TargetResult) -> dict[str, Any]:
-    """The test of the output as plain values."""
-    found = result.compatibility
-    facts = {
-        "alpha": ALPHA, "null_draws": found.null_draws, "draws": found.draws,
-        "compatible_share": found.share.value, "most_different": found.most_different,
-        "level": None if found.level is None else asdict(found.level),
-        "power": found.power.value, "power_low": found.power.low, "power_high": found.power.high,
-        "power_scans": found.power.count,
-    }  # fmt: skip
-    rays = result.yardstick.summary(found.p > ALPHA)
-    return {**facts, "rays": rays} if rays else facts
-
-
-def _telling_facts(result: TargetResult) -> dict[str, Any]:
-    """What a reader of the output can tell of y and ȳ, as plain values."""
-    told = result.telling
-    return {
-        "median_d": float(np.median(told.d)), "largest_d": float(told.d.max()),
-        "bound_one": told.bound_one, "bound_several": told.bound_several,
-        "told_one": asdict(told.told_one),
-        "told_several": None if told.told_several is None else asdict(told.told_several),
-    }  # fmt: skip
-
-
-def _yardstick_facts(stick: Yardstick) -> dict[str, Any]:
-    """What d' in the rays is held against, as plain values."""
-    return {
-        "two_scans": stick.two_scans, "two_scans_sd": stick.two_scans_sd,
-        "high_mas": stick.high_mas, "median_by_scale": stick.median_by_scale,
-    }  # fmt: skip
 
 
 def _add_targets(study: Study, result: TargetResult) -> None:
@@ -327,65 +290,6 @@ def _add_targets(study: Study, result: TargetResult) -> None:
     study.add("share_inside", numbers.inside, error=inside.error, **of)
 
 
-def _add_compatibility(study: Study, result: TargetResult) -> None:
-    """Rows about both tests, the lesion they are judged by, and d' in the rays with its yardstick.
-
-    The first test asks of f(x) and ȳ, the second of ȳ and y.
-    """
-    found, told, lesion, of = result.compatibility, result.telling, result.lesion, result.sampler
-    study.add(
-        "compatible_share", found.share.value, level=1 - ALPHA, alpha=ALPHA,
-        null=found.null_draws, draws=found.draws, sampler=of, error=found.share.error,
-    )  # fmt: skip
-    if found.level is not None:
-        study.add(
-            "test_level", found.level.value, alpha=ALPHA, sampler=of, **_interval(found.level)
-        )
-    how: dict[str, Any] = {"sampler": "y with a lesion"}
-    study.add("test_power", found.power.value, draws=found.draws, **_interval(found.power), **how)
-    study.add("power_bound", lesion.bound, d=lesion.rays_d, **how)
-    error = (lesion.output_high - lesion.output_low) / 3.92
-    study.add("power_expected", lesion.expected, limit=lesion.bound, error=0.4 * error, **how)
-    expected: dict[str, Any] = {"expected": lesion.expected, **_interval(lesion.known), **how}
-    expected["error"] = math.hypot(lesion.known.error, 0.4 * error)  # φ(0) is 0.4
-    study.add("power_known", lesion.known.value, **expected)
-    if (several := lesion.known_several) is not None:
-        expected |= {"expected": lesion.expected_several, **_interval(several)}
-        study.add("power_known_several", several.value, **expected)
-    study.add("lesion_d_rays", lesion.rays_d, layer="projections", **how)
-    study.add(
-        "lesion_d_output", lesion.output_d, low=lesion.output_low, high=lesion.output_high,
-        limit=lesion.rays_d, error=error, **how,
-    )  # fmt: skip
-    study.add("telling_d_median", float(np.median(told.d)), sampler=of)
-    study.add("telling_d_largest", float(told.d.max()), sampler=of)
-    study.add(
-        "told_one", told.told_one.value, expected=told.bound_one, sampler=of,
-        **_interval(told.told_one),
-    )  # fmt: skip
-    if told.told_several is not None:
-        study.add(
-            "told_several", told.told_several.value, expected=told.bound_several, sampler=of,
-            **_interval(told.told_several),
-        )  # fmt: skip
-    _add_yardstick(study, result.yardstick, of)
-    for which, d in result.yardstick.summary(found.p > ALPHA).items():
-        study.add(f"ray_d_{which}", d, layer="projections", sampler=of)
-
-
-def _add_yardstick(study: Study, stick: Yardstick, of: str) -> None:
-    """Rows of d' in the rays: of noise alone, and of ȳ - y by scale."""
-    how: dict[str, Any] = {"layer": "projections", "sampler": of}
-    study.add("yardstick_d", stick.two_scans, high=stick.high_mas, **how)
-    for scale, d in stick.median_by_scale.items():
-        study.add(f"ray_d_{scale}", d, **how)
-
-
-def _interval(share: Share) -> dict[str, Any]:
-    """Fields of a row on a share that was counted."""
-    return {"low": share.low, "high": share.high, "scans": share.count, "error": share.error}
-
-
 @study_of.register
 def _pair(result: PairResult) -> Study:
     parts = part_names(result.scanned.patch["spacing_mm"])
@@ -397,7 +301,7 @@ def _pair(result: PairResult) -> Study:
         "shares_of_reached": result.lost,
         "auc": [auc(d) for d in result.stages[:, 0]],
         "other": other_words(result),
-        "yardstick": _yardstick_facts(result.yardstick),
+        "yardstick": yardstick_facts(result.yardstick),
         **question_and_done(result),
     }
     plain = "nonlinearity inequality_holds detected_at_mas full_mas tolerance_hu draws seed"
@@ -429,7 +333,7 @@ def _add_stages(study: Study, result: PairResult) -> None:
         study.add(f"full_dose_share_{who}", share, **how)
     for stage, share in result.lost.items():
         study.add(f"lost_share_{stage}", share, **how)
-    _add_yardstick(study, result.yardstick, study.facts["other"])
+    add_yardstick(study, result.yardstick, study.facts["other"])
     study.add("nonlinearity", result.nonlinearity, **how)
 
 
