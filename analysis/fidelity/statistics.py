@@ -71,6 +71,11 @@ def noise_power_ratio(samples: Tensor, noise: Tensor) -> Tensor:
     return (_band_power(samples) / _band_power(noise)).float()
 
 
+def _cycles_per_pixel(rows: int, cols: int) -> Tensor:
+    """Frequency of each coefficient of a two-dimensional FFT."""
+    return (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
+
+
 def _band_power(images: Tensor) -> Tensor:
     rows, cols = images.shape[-2:]
     window = torch.hann_window(rows, periodic=False)[:, None] * torch.hann_window(
@@ -78,7 +83,7 @@ def _band_power(images: Tensor) -> Tensor:
     )
     deviation = (images - images.mean(0)).double().cpu() * window
     power = torch.fft.fft2(deviation).abs().square().sum(0) / (len(images) - 1)
-    radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
+    radius = _cycles_per_pixel(rows, cols)
     return torch.stack([power[(radius >= low) & (radius < high)].mean() for low, high in BANDS])
 
 
@@ -104,7 +109,7 @@ def deviation_by_scale(deviations: Tensor) -> dict[str, float]:
     rows, cols = deviations.shape[-2:]
     centred = (deviations - deviations.mean(0)).double().cpu()
     power = torch.fft.fft2(centred).abs().square().sum(0) / (len(centred) - 1) / (rows * cols) ** 2
-    radius = (torch.fft.fftfreq(rows)[:, None].square() + torch.fft.fftfreq(cols).square()).sqrt()
+    radius = _cycles_per_pixel(rows, cols)
     return {
         name: float(power[(radius >= low) & (radius < high)].sum().sqrt())
         for name, (low, high) in SCALES.items()
@@ -123,7 +128,7 @@ def parts_by_scale(images: Tensor) -> dict[str, Tensor]:
     {'noise': 0.0, 'tissue': 0.0, 'organ': 3.0}
     """
     rows, cols = images.shape[-2:]
-    radius = torch.hypot(torch.fft.fftfreq(rows)[:, None], torch.fft.fftfreq(cols)[None, :])
+    radius = _cycles_per_pixel(rows, cols)
     spectrum = torch.fft.fft2(images.double().cpu())
     return {
         name: torch.fft.ifft2(spectrum * ((radius >= low) & (radius < high))).real.to(images)
