@@ -5,7 +5,11 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import time
+from contextlib import contextmanager
+
+import pytest
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -135,3 +139,17 @@ class Browser:
         self.process.wait(20)
         os.close(self.write)
         os.close(self.read)
+
+
+@contextmanager
+def opened():
+    """A browser with a profile of its own; skips where there is none, or it does not start."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium here to open the report in")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        try:
+            found = Browser(CHROMIUM, folder)
+        except (OSError, AssertionError) as error:
+            pytest.skip(f"Chromium is here and does not start: {error}")
+        yield found
+        found.close()

@@ -2,12 +2,11 @@
 
 import base64
 import io
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from headless import CHROMIUM, Browser
+from headless import opened
 from PIL import Image
 from viewer_run import COLS, ROWS, four_studies, with_compatibility
 
@@ -23,19 +22,12 @@ def studies():
 
 @pytest.fixture(scope="module")
 def browser():
-    if not CHROMIUM:
-        pytest.skip("no Chromium here to open the report in")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        try:
-            found = Browser(CHROMIUM, folder)
-        except (OSError, AssertionError) as error:
-            pytest.skip(f"Chromium is here and does not start: {error}")
+    with opened() as found:
         found.ask(
             "Emulation.setDeviceMetricsOverride", width=1440, height=900, deviceScaleFactor=1,
             mobile=False,
         )  # fmt: skip
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

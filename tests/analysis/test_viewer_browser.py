@@ -2,13 +2,12 @@
 
 import io
 import json
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from headless import CHROMIUM, Browser
+from headless import opened
 from PIL import Image
 from viewer_run import COLS, KEPT, ROWS, SPACING, four_studies, made
 
@@ -25,15 +24,8 @@ def studies():
 
 @pytest.fixture(scope="module")
 def browser():
-    if not CHROMIUM:
-        pytest.skip("no Chromium here to open the report in")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        try:
-            found = Browser(CHROMIUM, folder)
-        except (OSError, AssertionError) as error:
-            pytest.skip(f"Chromium is here and does not start: {error}")
+    with opened() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
