@@ -7,6 +7,8 @@ import math
 import time
 import tracemalloc
 import warnings
+from contextlib import contextmanager
+from io import BytesIO
 
 import numpy as np
 import pydicom
@@ -114,6 +116,16 @@ EDITS = st.lists(
 )
 
 
+@contextmanager
+def put_back(file):
+    """The content of a file that may be overwritten in the block."""
+    content = file.read_bytes()
+    try:
+        yield content
+    finally:
+        file.write_bytes(content)
+
+
 def run(test, profile, *strategies):
     settings(max_examples=profile, **PROFILE)(given(*strategies)(test))()
 
@@ -136,24 +148,18 @@ def test_any_bytes_are_a_file_or_refused(profile, tmp_path):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_altered_image_is_usable_or_refused(profile, image):
-    content = image.read_bytes()
-
     def check(edits):
         image.write_bytes(mutated(content, edits))
         found = bounded(lambda: read_images(image))
         if found is not None:
             usable(found)
 
-    try:
+    with put_back(image) as content:
         run(check, profile, EDITS)
-    finally:
-        image.write_bytes(content)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_altered_view_is_usable_or_refused(profile, view):
-    content = view.read_bytes()
-
     def check(edits):
         view.write_bytes(mutated(content, edits))
         found = bounded(lambda: read_scan(view))
@@ -161,18 +167,14 @@ def test_an_altered_view_is_usable_or_refused(profile, view):
             rays = bounded(lambda: found.line_integrals[:])
             assert rays is None or np.isfinite(rays).all()
 
-    try:
+    with put_back(view) as content:
         run(check, profile, EDITS)
-    finally:
-        view.write_bytes(content)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_image_header_within_the_format_is_right_or_refused(profile, image):
-    content = image.read_bytes()
-
     def check(texts, words):
-        ds = pydicom.dcmread(image)
+        ds = pydicom.dcmread(BytesIO(content))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for keyword, values in texts.items():
@@ -191,14 +193,12 @@ def test_an_image_header_within_the_format_is_right_or_refused(profile, image):
                 assert math.isfinite(float(values[0])), keyword
 
     lists = st.lists(TEXTS, min_size=1, max_size=7)
-    try:
+    with put_back(image) as content:
         run(
             check, profile,
             st.dictionaries(st.sampled_from(IMAGE_NUMBERS), lists, min_size=1, max_size=3),
             st.dictionaries(st.sampled_from(IMAGE_WORDS), st.integers(0, 65535), max_size=2),
         )  # fmt: skip
-    finally:
-        image.write_bytes(content)
 
 
 def put(ds, keyword, text):
