@@ -97,9 +97,7 @@ def train_all(
         """Scans to learn the images of a domain from: anatomies have no noise."""
         return stages.patches("train", recipe.slices, noise_free=domain == "y")
 
-    @cache
-    def various() -> PatchPairs:
-        return stages.various()
+    various = cache(stages.various)
 
     @cache
     def seen(denoiser: str) -> PatchPairs:
@@ -298,7 +296,7 @@ def train_for(
                 pairs = stages.patches("own", recipe.own_slices, noise_free=domain == "y")
                 if anatomies is not None and domain == "x":
                     pairs += PatchPairs(*anatomies(point), patch=point.patch)
-            learnt: PatchPairs = pairs
+            learnt = pairs
             if wiretap.layer == "output":
                 learnt = seen = stages.in_place(pairs, f) if seen is None else seen
             stage = path.stem + "-slices" * slices_too

@@ -184,14 +184,18 @@ class Stages:
             slices, seed=stage_seed(self.seed, stage), point=self.point, progress=self.progress,
             **options,
         )  # fmt: skip
-        return PatchPairs(x.to(self.device), y.to(self.device), patch=self.point.patch)
+        return self._here(PatchPairs(x, y, patch=self.point.patch))
+
+    def _here(self, pairs: PatchPairs) -> PatchPairs:
+        """The same pairs on the device."""
+        return pairs.changed(lambda images: images.to(self.device))
 
     def scanned(self, stage: str, slices: int) -> PatchPairs:
         """The same for anatomies without noise, with the noise of x."""
         point, seed = self.point, stage_seed(self.seed, stage)
-        return various_pairs(
-            slices, [point], side=point.matrix, seed=seed, progress=self.progress
-        ).changed(lambda images: images.to(self.device))
+        return self._here(
+            various_pairs(slices, [point], side=point.matrix, seed=seed, progress=self.progress)
+        )
 
     def various(self) -> PatchPairs:
         """Parts of phantoms in scans of many kinds, with room around what a denoiser sees."""
@@ -201,7 +205,7 @@ class Stages:
         pairs = various_pairs(
             recipe.scan_slices, points, side=side, seed=seed, progress=self.progress
         )
-        return pairs.changed(lambda images: images.to(self.device))
+        return self._here(pairs)
 
     def in_place(self, pairs: PatchPairs, f: Callable[[Any], Any]) -> PatchPairs:
         """The same patches with the output of a denoiser that sees them in their place.
