@@ -31,7 +31,7 @@ _SEEDS = 2**31
 _REAL = ("mas", "dose_fraction", "kvp", "image_mas")  # whatever their default
 _BY_CONTENT = ("images", "scan", "denoiser", "weights")
 
-Side = Callable[[str | None, int | None], float]
+Side = Callable[[str | None, int | None], int]
 Networks = Callable[[str, str | None], tuple[Any, Sequence[Path]]]
 
 
@@ -120,7 +120,7 @@ def cells_of(
         Studies by their names.
     inputs : Inputs
     side : callable
-        ``side(weights, patch)`` gives the side of a patch [mm], where places are drawn.
+        ``side(weights, patch)`` gives the side of a patch [pixels], where places are drawn.
     networks : callable
         ``networks(denoiser, weights)`` gives what identifies the networks that are used, and the
         files of a user's own denoiser.
@@ -225,10 +225,11 @@ def _places(
 ) -> list[tuple[int | None, int | None, int | None]]:
     if "places" not in row:
         return [(row.get("slice"), row.get("row"), row.get("col"))]
-    count, mm = row["places"], side(row.get("weights"), row.get("patch"))
+    count, pixels = row["places"], side(row.get("weights"), row.get("patch"))
+    number = _number(content, "places", seed)
     found = inputs.kept(
-        f"{count} places of {mm:g} mm, {seed}, {content}",
-        lambda: draw_places(row["images"], count, side=mm, seed=_number(content, "places", seed)),
+        f"{count} places of {pixels} pixels, {seed}, {content}",
+        lambda: draw_places(row["images"], count, side=pixels, seed=number),
     )
     return [tuple(place) for place in found]
 

@@ -16,7 +16,7 @@ _BODY = 0.75  # of a patch
 _TRIES = 200  # pixels of a slice
 
 
-def draw_places(path: str, count: int, *, side: float, seed: int) -> list[tuple[int, int, int]]:
+def draw_places(path: str, count: int, *, side: int, seed: int) -> list[tuple[int, int, int]]:
     """Slice, row and column of places in a series, in random order.
 
     Slices are drawn without putting back from the middle four fifths of the series, as long as
@@ -29,8 +29,8 @@ def draw_places(path: str, count: int, *, side: float, seed: int) -> list[tuple[
         Images of one series.
     count : int
         How many places.
-    side : float
-        Side of the patch [mm].
+    side : int
+        Side of the patch, which keeps the pixels of the slice [pixels].
     seed : int
 
     Returns
@@ -57,24 +57,25 @@ def draw_places(path: str, count: int, *, side: float, seed: int) -> list[tuple[
     if len(places) < count:
         raise DataError(
             "too few places in the body", where=path, expected=count, got=len(places),
-            remedy=f"patches of {side:g} mm must lie in the image",
+            remedy=f"patches of {side} × {side} pixels must lie in the image",
         )  # fmt: skip
     return places
 
 
 def _in_slice(
-    images: CTImages, index: int, side: float, random: np.random.Generator
+    images: CTImages, index: int, side: int, random: np.random.Generator
 ) -> tuple[int, int, int] | None:
     """A place in a slice, or none if none was found."""
     hu, spacing = images.hu[index], images.spacing
     body = np.argwhere(hu > BODY_HU)
-    half = [round(side / step / 2) for step in spacing]
+    pixel = min(spacing)
+    half = [round(side * pixel / step / 2) for step in spacing]
     for pick in random.integers(len(body), size=_TRIES) if len(body) else ():
         row, col = (int(at) for at in body[pick])
         around = hu[max(row - half[0], 0) : row + half[0] + 1, max(col - half[1], 0) :]
         if (around[:, : 2 * half[1] + 1] > BODY_HU).mean() < _BODY:
             continue
         with contextlib.suppress(DataError):
-            place_patch(hu, spacing, shape=(1, 1), to_spacing=(side, side), roi=(row, col))
+            place_patch(hu, spacing, shape=(side, side), to_spacing=(pixel, pixel), roi=(row, col))
             return index, row, col
     return None

@@ -187,10 +187,9 @@ def networks_of(denoiser: str, weights: str | None) -> tuple[Any, list[Path]]:
 
 
 @functools.cache
-def side_of(weights: str | None, patch: int | None) -> float:
-    """Side of a patch [mm]."""
+def side_of(weights: str | None, patch: int | None) -> int:
+    """Side of a patch [pixels]: it keeps the pixels of the slice that it lies in."""
     from analysis import session
 
     folder = None if weights is None else Path(weights)
-    point = session.working_point(session.weight_set(folder))
-    return float((patch or point["patch"]) * point["spacing_mm"])
+    return patch or int(session.working_point(session.weight_set(folder))["patch"])

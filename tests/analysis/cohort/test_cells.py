@@ -18,7 +18,7 @@ def cells(folder, lines, kinds, *, inputs=None, networks=None, name="m.csv"):
     (folder / name).write_text("\n".join(lines))
     rows = read_manifest(folder / name)
     return cells_of(
-        rows, kinds, inputs or Inputs(), side=lambda weights, patch: 20.0,
+        rows, kinds, inputs or Inputs(), side=lambda weights, patch: 10,
         networks=networks or (lambda denoiser, weights: ({denoiser: "sha"}, [])),
     )  # fmt: skip
 
@@ -122,12 +122,12 @@ def test_places_lie_in_the_body_and_stay(tmp_path):
         tmp_path / "s", hu, spacing=(2.0, 2.0), slice_thickness=1.5, kvp=120.0, mas=100.0,
         positions=[(-59.0, -59.0, 1.5 * k) for k in range(10)], series_description="", uid_seed=1,
     )  # fmt: skip
-    places = draw_places(str(tmp_path / "s"), 8, side=20.0, seed=5)
-    assert places == draw_places(str(tmp_path / "s"), 8, side=20.0, seed=5)
-    assert places != draw_places(str(tmp_path / "s"), 8, side=20.0, seed=6)
+    places = draw_places(str(tmp_path / "s"), 8, side=10, seed=5)
+    assert places == draw_places(str(tmp_path / "s"), 8, side=10, seed=5)
+    assert places != draw_places(str(tmp_path / "s"), 8, side=10, seed=6)
     assert len({slice_ for slice_, *_ in places}) == 8 and not {0, 9} & {p[0] for p in places}
     for slice_, row, col in places:
         around = hu[slice_, row - 5 : row + 6, col - 5 : col + 6]
         assert around.shape == (11, 11) and (around > -300).mean() >= 0.75
     with pytest.raises(DataError, match="too few places"):
-        draw_places(str(tmp_path / "s"), 2, side=100.0, seed=5)
+        draw_places(str(tmp_path / "s"), 2, side=50, seed=5)
