@@ -61,7 +61,7 @@ def demo(
         retrain: Train all networks again from nothing first, in OUT/weights (one to two hours on
             two cores); a run that was stopped goes on where it was.
         high_dose: Take the slice's scan at 200 mAs, with its noise, as the true anatomy, in
-            OUT/high-dose; the slice itself, without noise, by default.
+            OUT/high-dose; its image without noise by default.
         seed: Seed of the patient, of all noise, and of the training.
         roi: Row and column of the slice, from 0, at the patch's centre; the body's by default.
     """
@@ -70,37 +70,22 @@ def demo(
     session.require_count(seed, "--seed", least=0)
     out = session.require_out(out, overwrite=overwrite)
 
-    from analysis.data.phantom_pairs import WorkingPoint, scan
     from analysis.scanner.slice_scanner import derived_seed
     from analysis.training.recipes import train_all
     from ctxai import SHIPPED
-    from recon.phantom import random_slice
 
     weights = train_all(out / "weights", seed=seed) if retrain else SHIPPED
-    point = WorkingPoint(**weights.manifest["recipe"]["working_point"])
-    truth = random_slice("abdomen", seed=derived_seed(seed, "demo"), grid=point.grid)
-    if high_dose:
-        noise = derived_seed(seed, "high dose")
-        images = session.write_slice(
-            out / "high-dose",
-            scan(truth[None], point.high_mas, seed=noise, point=point)[0],
-            point,
-            mas=point.high_mas,
-            series_description=f"Random phantom, {point.high_mas:g} mAs",
-            kernel=point.window,
-            uid_seed=f"demo/{seed}",
-        )
-    else:
-        images = session.write_slice(
-            out / "phantom", truth, point, series_description="Random phantom, noise-free",
-            uid_seed=f"demo/{seed}/noise-free",
-        )  # fmt: skip
+    point = session.working_point(weights)
+    images = session.draw_phantom(
+        "abdomen", out, seed=derived_seed(seed, "demo"), point=point,
+        mas=point["high_mas"] if high_dose else None,
+    )  # fmt: skip
     scene = session.open_scene(images, number=None, roi=roi, kvp=None, weights=weights)
-    session.tell_departures(scene, [point.mas], weights)
-    studies = _studies(weights, scene, mas=point.mas, seed=seed)
+    session.tell_departures(scene, [point["mas"]], weights)
+    studies = _studies(weights, scene, mas=point["mas"], seed=seed)
     session.write_results(
         out, scene, studies, command="demo", seed=seed, networks=weights, retrain=retrain,
-        high_dose=high_dose, mas=point.mas,
+        high_dose=high_dose, mas=point["mas"],
     )  # fmt: skip
 
 

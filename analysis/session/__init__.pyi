@@ -1,7 +1,6 @@
 from .bars import duration as duration
 from .departures import tell_departures as tell_departures
 from .drawn import draw_phantom as draw_phantom
-from .drawn import write_slice as write_slice
 from .image_doses import open_images as open_images
 from .learnt import learnt_from as learnt_from
 from .models import Loaded as Loaded

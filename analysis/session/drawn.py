@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.data.phantom_pairs import WorkingPoint
-
-__all__ = ["draw_phantom", "write_slice"]
+__all__ = ["draw_phantom"]
 
 
-def draw_phantom(anatomy: str, out: Path, *, seed: int, point: dict) -> Path:
-    """A random slice of the working point's grid, without noise, as a series of one image."""
-    from analysis.data.phantom_pairs import WorkingPoint
-    from recon.phantom import random_slice
-
-    where = WorkingPoint(**point)
-    return write_slice(
-        out / "phantom",
-        random_slice(anatomy, seed=seed, grid=where.grid),
-        where,
-        series_description=f"Random {anatomy}, noise-free",
-        uid_seed=f"projection-domain/{anatomy}/{seed}",
-    )
-
-
-def write_slice(
-    folder: Path, hu: np.ndarray, point: WorkingPoint, *, mas: float | None = None, **how: Any
+def draw_phantom(
+    anatomy: str, out: Path, *, seed: int, point: dict[str, Any], mas: float | None = None
 ) -> Path:
-    """A slice on the grid of a working point as a series of one image.
+    """The image of a random slice on a working point's grid, as a series of one.
 
-    It states the exposure [mAs] whose noise it has; one without noise states none.
+    Samplers of anatomies learn from images R⁻¹R of phantoms, which are less sharp than the
+    phantoms themselves; this is such an image. It has no noise and states no exposure, or has the
+    noise of an exposure [mAs] and states that.
     """
+    from analysis.data.phantom_pairs import WorkingPoint, scan
+    from analysis.scanner.slice_scanner import derived_seed
     from recon import write_series
+    from recon.phantom import random_slice
     from recon.storage import run_folder
 
-    with run_folder(folder.parent) as parent:
+    where = WorkingPoint(**point)
+    truth = random_slice(anatomy, seed=seed, grid=where.grid)[None]
+    folder, noise = ("phantom", "noise-free") if mas is None else ("high-dose", f"{mas:g} mAs")
+    with run_folder(out) as parent:
         write_series(
-            parent / folder.name,
-            hu[None],
-            spacing=point.grid.spacing,
-            slice_thickness=point.slice_thickness_mm,
-            positions=[(point.grid.x[0], point.grid.y[0], 0.0)],
-            kvp=point.kvp,
+            parent / folder,
+            scan(truth, mas, seed=derived_seed(seed, "high dose"), point=where),
+            spacing=where.grid.spacing,
+            slice_thickness=where.slice_thickness_mm,
+            positions=[(where.grid.x[0], where.grid.y[0], 0.0)],
+            kvp=where.kvp,
             mas=mas,
-            **how,
+            kernel=where.window,
+            series_description=f"Random {anatomy}, {noise}",
+            uid_seed=f"phantom/{anatomy}/{seed}/{noise}",
         )
-    return folder
+    return out / folder
