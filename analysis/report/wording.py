@@ -130,6 +130,9 @@ def target_words(numbers: TargetNumbers, verdict: Verdict) -> Words:
         why = check_words(verdict)
         said = say("targets") if verdict.kind == "targets" else say(verdict.kind, why=why[0])
         return Words(label(verdict), said, [*why, *reasons])
+    if verdict.holds and numbers.compatible is not None:  # no farther away, and yet told apart
+        out = 1.0 - numbers.compatible.value
+        return Words(label(verdict), say("no_compatible", out=out), reasons)
     few = "few" if numbers.inside > 0 else "none"
     return Words(label(verdict), say("no_targets", few=few), reasons)
 

@@ -51,6 +51,15 @@ def test_a_test_without_power_decides_nothing():
     assert judge_targets(GOOD).colour == "green" and not judge_targets(GOOD).reasons
 
 
+def test_anatomies_that_are_no_farther_away_and_are_told_apart_are_not_called_far():
+    numbers = replace(GOOD, inside=0.7, compatible=Share.of(6, 24))
+    verdict = judge_targets(numbers)
+    assert (verdict.kind, verdict.colour, verdict.holds) == ("not_invariances", "red", True)
+    assert "rules out 75% of the sampled anatomies" in target_words(numbers, verdict).sentence
+    far = replace(numbers, distance=FAR)
+    assert "few of the sampled anatomies" in target_words(far, judge_targets(far)).sentence
+
+
 @pytest.mark.parametrize(
     ("change", "missed", "kind", "colour"),
     [
