@@ -30,6 +30,9 @@ __all__ = [
     "sheet",
 ]
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, width and height, as shares of a figure's."""
+
 _ACCENT = "#b3541e"
 _NULL = "#3d6d8c"
 
@@ -110,8 +113,13 @@ class Panel:
     caption: str = ""
     window: Window | Scale | None = None
 
+    @property
+    def marked(self) -> bool:
+        """Whether anything is drawn on the image."""
+        return False
+
     def mark(self, axes: Any) -> None:
-        """Draw on the image; here nothing."""
+        """Draw on the image, in coordinates of its pixels; here nothing."""
 
 
 def sheet(
@@ -164,15 +172,14 @@ def sheet(
     height += 0.18 * (2 + footer.count("\n")) if footer else 0.0
     figure = new_figure(width, height, dpi=dpi)
 
-    def place(left: float, top: float, wide: float, high: float) -> Any:
-        """Axes at a place given in inches from the upper left corner."""
-        box = (left / width, 1 - (top + high) / height, wide / width, high / height)
-        return bare(figure.add_axes(box))
+    def part(left: float, top: float, wide: float, high: float) -> Box:
+        """Of the figure, what is given in inches from its upper left corner."""
+        return left / width, 1 - (top + high) / height, wide / width, high / height
 
     top = 0.0
     bars: list[tuple[Scale, int, float, float, Any]] = []  # scale, row, top, end, what is drawn
     for number, (name, panels) in enumerate(rows):
-        top, high, marked = top + above[number], tall[number], False
+        top, high, measured = top + above[number], tall[number], False
         figure.text(
             (label - 0.12) / width, 1 - (top + high / 2) / height, name, ha="right", va="center",
             fontsize=text, color=INK, linespacing=1.3,
@@ -180,21 +187,23 @@ def sheet(
         for j, panel in enumerate(panels):
             if panel is None:
                 continue
-            axes = place(label + j * (size + gap), top, size, high)
+            box = part(label + j * (size + gap), top, size, high)
             scale = panel.window or Scale("difference", limit)
-            drawn = _draw(panel, axes, scale, k)
+            drawn = _draw(panel, figure, box, scale, k)
             if isinstance(scale, Scale):
                 first = top
                 if bars and bars[-1][0] == scale and bars[-1][1] >= number - 1:
                     first = bars.pop()[2]
                 bars.append((scale, number, first, top + high, drawn))
-            elif not marked:
-                scale_bar(axes, panel.image.shape, spacing, text=9.5 * k)
-                marked = True
-            panel.mark(axes)
+            elif not measured:
+                scale_bar(_over(panel, figure, box), panel.image.shape, spacing, text=9.5 * k)
+                measured = True
+            if panel.marked:
+                panel.mark(_over(panel, figure, box))
         top += high + below[number] + gap
     for scale, _, first, last, drawn in bars:
-        axes = place(label + columns * (size + gap) + 0.02, first, 0.13 * k, last - first)
+        box = part(label + columns * (size + gap) + 0.02, first, 0.13 * k, last - first)
+        axes = bare(figure.add_axes(box))
         colour_bar(axes, drawn, f"{scale.kind} [HU]", ticks=9.5 * k, text=10.5 * k)
     figure.text(
         label / width, 1 - (top + 0.06) / height, footer, ha="left", va="top", fontsize=9.5 * k,
@@ -213,11 +222,31 @@ def _heights(
     return 0.34 * k * any(p.title for p in panels), high, 0.27 * k * lines
 
 
-def _draw(panel: Panel, axes: Any, scale: Window | Scale, k: float) -> Any:
-    """An image with its title and caption."""
-    axes.set_title(panel.title, fontsize=12.5 * k, color=INK, pad=5 * k)
-    axes.set_xlabel(panel.caption, fontsize=10.5 * k, color=INK, labelpad=3 * k)
-    return axes.imshow(panel.image, interpolation="nearest", aspect="auto", **scale.colours)
+def _draw(panel: Panel, figure: Any, box: Box, scale: Window | Scale, k: float) -> Any:
+    """An image with its title and caption: no axes, which take longer than all else of a sheet."""
+    from matplotlib.image import BboxImage
+    from matplotlib.transforms import Bbox, TransformedBbox
+
+    left, bottom, wide, high = box
+    point = 1 / 72 / figure.get_figheight()  # of the figure's height
+    middle = {"x": left + wide / 2, "ha": "center", "color": INK}
+    figure.text(
+        y=bottom + high + 5 * k * point, s=panel.title, va="bottom", fontsize=12.5 * k, **middle
+    )
+    figure.text(y=bottom - 3 * k * point, s=panel.caption, va="top", fontsize=10.5 * k, **middle)
+    where = TransformedBbox(Bbox.from_bounds(*box), figure.transFigure)
+    drawn = BboxImage(where, cmap=scale.colours["cmap"], interpolation="nearest", origin="upper")
+    drawn.set_clim(scale.colours["vmin"], scale.colours["vmax"])
+    drawn.set_data(panel.image)
+    return figure.add_artist(drawn)
+
+
+def _over(panel: Panel, figure: Any, box: Box) -> Any:
+    """Axes over a panel, in coordinates of its pixels, that show nothing of themselves."""
+    rows, cols = panel.image.shape
+    axes = figure.add_axes(box, xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5))
+    axes.set_axis_off()
+    return axes
 
 
 def colour_bar(axes: Any, drawn: Any, label: str, *, ticks: float = 7.0, text: float = 7.5) -> None:

@@ -31,6 +31,11 @@ class Panel(images.Panel):
     pointers: Sequence[Pointer] = field(default=())
     labelled: bool = False
 
+    @property
+    def marked(self) -> bool:
+        """Whether there are arrows."""
+        return bool(self.pointers)
+
     def mark(self, axes: Any) -> None:
         """Draw the arrows."""
         for pointer in self.pointers:
