@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.target_domain import study
 from ctxai.denoisers import Chen, Yang
 from ctxai.files.modules import save_module
 from ctxai.representation.cinn import ConditionalINN
@@ -23,6 +24,15 @@ POINT = {
     "window": "hann",
     "electronic_noise": 3.0,
 }
+
+
+@pytest.fixture(scope="module")
+def few_scans():
+    """Fewer scans to compare with: for what a command does, not for what its tests find."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "NULL_DRAWS", 39)
+        patch.setattr(study, "POWER_SCANS", 8)
+        yield
 
 
 def tiny_vae():

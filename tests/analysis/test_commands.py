@@ -23,6 +23,8 @@ from recon.dicom.images import read_images
 from recon.dicom.write import write_series
 from recon.storage import digest_files
 
+pytestmark = pytest.mark.usefixtures("few_scans")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -16,6 +16,8 @@ from analysis.session.scene import open_scene
 from ctxai import AmongNeighbours, InvarianceModel, Wiretap
 from recon import read_images
 
+pytestmark = pytest.mark.usefixtures("few_scans")
+
 WEIGHTS = [0.5, 0.2, 0.3]
 FACTORY = f"""
 import torch

@@ -37,6 +37,7 @@ def test_draws_do_not_depend_on_how_many_there_are(samplers):
         assert torch.equal(few, many[:4])
 
 
+@pytest.mark.slow
 def test_a_sampled_anatomy_is_that_of_the_target_domain(ct_folder, samplers, tmp_path):
     """The third, drawn for the scan at the first exposure, and followed at both."""
     common = ["--images", str(ct_folder), "--denoiser", "chen", "--weights", str(samplers.folder)]

@@ -95,6 +95,15 @@ def test_no_slices_and_unknown_anatomies_are_refused() -> None:
         phantom_pairs(1, seed=1, anatomies=["knee"], point=POINT, progress=False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fewer_layers():
+    """A layer inside each denoiser, beside its output, stands for all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LAYERS, ("chen", "x"), ("1", "output"))
+        patch.setitem(LAYERS, ("yang", "x"), ("4", "output"))
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> WeightSet:
     return train_all(tmp_path_factory.mktemp("set"), recipe=TINY, point=POINT, progress=False)

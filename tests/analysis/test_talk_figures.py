@@ -239,6 +239,7 @@ def script():
     return module
 
 
+@pytest.mark.slow
 def test_the_script_writes_all_four_in_both_forms_and_the_same_bytes_again(
     run_folder, tmp_path, few_slices, capsys
 ):

@@ -76,6 +76,7 @@ def trained(case, *, steps, batch, hidden, lr):
     return cinn.eval().requires_grad_(False)
 
 
+@pytest.mark.slow
 def test_given_the_norm_the_angle_is_uniform(record_property):
     case = Plane(lambda x: x.norm(dim=1, keepdim=True))
     cinn = trained(case, steps=900, batch=512, hidden=48, lr=6e-3)
@@ -164,6 +165,7 @@ def test_on_every_place_of_an_image_the_angle_is_uniform(record_property):
         assert ks < LIMITS["angle at a place, Kolmogorov–Smirnov"]
 
 
+@pytest.mark.slow
 def test_on_every_place_of_an_image_both_signs_come(record_property):
     points, size = drawn_fields(lambda x: x[:, :1].abs(), 800)
     first = points[:, 0]

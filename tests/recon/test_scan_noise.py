@@ -138,6 +138,7 @@ def test_the_noise_has_the_power_spectrum_of_a_scan_at_that_dose(reduced, clean)
     assert np.linalg.norm(ours - white) / np.linalg.norm(white) > 0.2  # a shape it does have
 
 
+@pytest.mark.slow
 def test_two_reductions_through_files_equal_one(reduced, files, clean, tmp_path):
     twice = []
     for number, scan in enumerate(files):
