@@ -67,6 +67,7 @@ def test_the_full_size_builds_and_learns():
     assert draw(model, x, n=2, seed=1).images.shape == (2, 128, 128)
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_set_that_can_be_sampled(tmp_path, capsys):
     files = train_eulig(tmp_path, preset=TINY, point=POINT, progress=False)
     assert [path.stem for path in files] == ["vae_x", "cinn-yang-output-x"]

@@ -64,6 +64,7 @@ def test_the_talks_two_networks_train_and_can_be_named(tmp_path):
     assert load_denoiser(str(again[1]))[2] == nets[1][2]
 
 
+@pytest.mark.slow
 def test_random_features_are_told_and_recorded(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     [yang] = PRESETS["yang2018"]

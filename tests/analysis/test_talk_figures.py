@@ -207,6 +207,7 @@ def few_slices(monkeypatch):
     monkeypatch.setattr("analysis.talk.cover._SLICES", 2)
 
 
+@pytest.mark.slow
 def test_both_networks_start_the_same_see_their_anatomy_and_are_kept(tmp_path, few_slices):
     def train(steps=2):
         return trained(tmp_path, steps=steps, point=POINT, seed=4, progress=False)
