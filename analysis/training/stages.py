@@ -132,10 +132,13 @@ ONWARDS = replace(
     REDUCED,
     name="onwards",
     inn_steps=(6000, 1500),
+    inn_inner_steps=1500,
     inn_goes_on=True,
-    differs="cINNs that go on from those of an earlier set, in fewer steps.",
+    flow_tune_steps=500,
+    flow_goes_on=True,
+    differs="Samplers that go on from those of an earlier set, in fewer steps.",
 )
-"""cINNs that go on from those of a set that is kept."""
+"""Samplers that go on from those of a set that is kept."""
 
 
 def stage_seed(seed: int, stage: str) -> int:
