@@ -124,7 +124,7 @@ def make_files(folder: Path, rotations: float) -> None:
     recon.write_scan(scan, folder)
 
 
-def measure(folder: Path, out: Path, slices: int) -> dict[str, Any]:
+def measure(folder: Path, out: Path, slices: int, device: str = "cpu") -> dict[str, Any]:
     """Run the job on a scan in files and return seconds, rates and memory."""
     whole, opened, reconstructed, written = Timer(), Timer(), Timer(), Timer()
     with whole:
@@ -139,7 +139,7 @@ def measure(folder: Path, out: Path, slices: int) -> dict[str, Any]:
         with reconstructed:
             images = reconstruct(
                 low.changed(line_integrals=noisy), grid=GRID, z=z, slice_thickness=thickness,
-                progress=True,
+                progress=True, device=device,
             )  # fmt: skip
         with written:
             recon.write_series(

@@ -21,7 +21,7 @@ FACES = ("recon", "recon.phantom", "recon.storage", "ctxai")
 PAST_THE_FACE = {
     ("benchmark.py", "recon.backends.rays"): "lists the rays that its own bare loop walks over",
     ("benchmark.py", "recon.engine.simd"): "writes that bare loop with the vectors of the kernels",
-    ("benchmark_gpu.py", "recon.backends.rays"): "lists the rays, to time the projector per ray",
+    ("gpu_check.py", "recon.backends.rays"): "lists the rays, to time the projector per ray",
     ("benchmark_scan.py", "recon.helical"): "times the two steps of a slab inside `slabs`",
 }
 """Scripts that look behind a face, what they take from there, and why."""

@@ -132,9 +132,8 @@ ONWARDS = replace(
     REDUCED,
     name="onwards",
     inn_steps=(6000, 1500),
-    inn_inner_steps=1500,
+    inn_inner_steps=600,
     inn_goes_on=True,
-    flow_tune_steps=500,
     flow_goes_on=True,
     differs="Samplers that go on from those of an earlier set, in fewer steps.",
 )

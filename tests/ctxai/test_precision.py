@@ -35,6 +35,7 @@ def test_samples_in_16_bits_are_those_of_32(monkeypatch: pytest.MonkeyPatch) -> 
     assert 0 < float(gap) < 1.0  # HU; measured .5 and .6, where a projected sample may be 3 off
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_flow_learns_in_16_bits_on_a_gpu() -> None:
     noise = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(1)).cuda()

@@ -132,6 +132,7 @@ def test_astra_is_handed_what_it_takes_slice_by_slice(monkeypatch, geometry):
     assert inside.deleted == [7]
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("geometry", [FAN, FLAT, PARALLEL], ids=["arc", "flat", "parallel"])
 def test_astra_agrees_with_the_cpu(geometry):
@@ -150,6 +151,7 @@ def test_astra_agrees_with_the_cpu(geometry):
         assert float((theirs.cpu() - ours).norm() / ours.norm()) < bound
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_transpose_of_an_arc_is_exact_on_a_gpu():
     fast = operator(FAN, GRID, backend="astra")

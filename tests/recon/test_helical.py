@@ -261,6 +261,14 @@ def test_what_cannot_be_reconstructed_is_refused(water) -> None:
         covered(shuffled, GRID)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_processors_slices(water) -> None:
+    job = {"grid": GRID, "z": [-3.0, 0.0, 2.5], "slice_thickness": 1.5}
+    ours, theirs = (reconstruct(water, device=device, **job) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(theirs, ours, atol=0.1)  # HU
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_cuda_is_refused_where_it_is_missing(water) -> None:
     with pytest.raises(BackendUnavailable, match="cuda"):
