@@ -42,7 +42,7 @@ from recon import write_series
 
 PATCH = 16
 POINT: dict[str, Any] = {
-    "spacing_mm": 2.0, "matrix": 80, "patch": PATCH, "kvp": 120.0, "mas": 10.0, "high_mas": 150.0,
+    "spacing_mm": 4.0, "matrix": 100, "patch": PATCH, "kvp": 120.0, "mas": 10.0, "high_mas": 150.0,
     "slice_thickness_mm": 1.5, "window": "hann", "electronic_noise": 3.0,
 }  # fmt: skip
 FEW = replace(

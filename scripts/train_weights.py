@@ -34,10 +34,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from analysis.data.phantom_pairs import WORKING_POINT
 from analysis.training.recipes import train_all
-from analysis.training.stages import LARGE, LONG, ONWARDS, REDUCED
+from analysis.training.stages import LARGE, LONG, ONWARDS, REDUCED, TUNED
 from ctxai import SHIPPED, WeightSet
 
-RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, ONWARDS)}
+RECIPES = {recipe.name: recipe for recipe in (REDUCED, LONG, LARGE, ONWARDS, TUNED)}
 
 
 def main() -> None:

@@ -54,6 +54,7 @@ __all__ = [
     "LONG",
     "ONWARDS",
     "REDUCED",
+    "TUNED",
     "Recipe",
     "Stages",
     "seeded",
@@ -132,12 +133,20 @@ ONWARDS = replace(
     REDUCED,
     name="onwards",
     inn_steps=(6000, 1500),
-    inn_inner_steps=600,
     inn_goes_on=True,
     flow_goes_on=True,
     differs="Samplers that go on from those of an earlier set, in fewer steps.",
 )
 """Samplers that go on from those of a set that is kept."""
+
+TUNED = replace(
+    ONWARDS,
+    name="tuned",
+    scan_slices=120,
+    inn_inner_steps=600,
+    differs=ONWARDS.differs + " Layers inside and flows: of a quarter of the slices.",
+)
+"""Samplers that only have to learn that scans are of many kinds."""
 
 
 def stage_seed(seed: int, stage: str) -> int:
