@@ -21,6 +21,7 @@ from ..runs.store import Run, Study, read_run
 from . import pictures
 from .answer import answer
 from .html import fill, look
+from .lost import hide_table, reader_rows
 from .networks import networks_used, recipes_used
 from .pair_words import stage_table
 from .summary import side, summary
@@ -74,6 +75,8 @@ def render(run: Run) -> str:
         number=_number,
         side=side,
         stage_table=stage_table,
+        reader_rows=reader_rows,
+        hide_table=hide_table,
         name_of=_name,
     )
 
