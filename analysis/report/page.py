@@ -19,6 +19,7 @@ from .. import viewer
 from ..runs.order import capital
 from ..runs.store import Run, Study, read_run
 from . import pictures
+from .alterations import alteration_table
 from .answer import answer
 from .html import fill, look
 from .lost import hide_table, reader_rows
@@ -76,6 +77,7 @@ def render(run: Run) -> str:
         side=side,
         stage_table=stage_table,
         reader_rows=reader_rows,
+        alteration_table=alteration_table,
         hide_table=hide_table,
         name_of=_name,
     )

@@ -21,6 +21,7 @@ from ..figures.images import (
 )
 from ..runs.order import capital, order_words, p_words, sample_order, sample_words
 from ..runs.store import Study, sample_array
+from .alterations import alterations_figure
 from .pair_figure import projection_figure
 from .wording import place, say
 
@@ -151,7 +152,11 @@ def _layer_distances(study: Study) -> Picture:
 
 def _targets(study: Study, window: Window) -> list[Picture]:
     """The row ȳ → R⁻¹𝒫Rȳ → x', the maps of spread, and the distances beside the null."""
-    return [_chains(study, window), _target_spread(study, window), _target_distances(study)]
+    found = [_chains(study, window), _target_spread(study, window), _target_distances(study)]
+    if study.facts.get("alterations"):
+        draw = partial(alterations_figure, study, window)
+        found.append(_picture("alterations", "alterations", draw))
+    return found
 
 
 def _chains(study: Study, window: Window) -> Picture:

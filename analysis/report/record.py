@@ -21,6 +21,7 @@ from ..runs.quantities import BY_ID, PARTS, STAGES, VERDICT
 from ..runs.scanned import sampler_text
 from ..runs.store import Study, sample_array
 from ..target_domain.study import TargetResult
+from .alterations import add_meaning, meaning_arrays, meaning_facts
 from .decision import add_decision, add_yardstick, decision_facts, yardstick_facts
 from .lost import add_chains, add_could_hide, lost_facts
 from .pair_words import other_words, pair_words, part_names, question_and_done
@@ -46,7 +47,8 @@ def study_of(result: Any) -> Study:
     The target domain: ``ybar`` and ``rescanned`` (n, H, W), ``xprime`` (n, draws, H, W),
     ``distance`` (n, draws), ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p``,
     ``rays_d``, the same of its parts ``rays_d_noise``, ``rays_d_tissue`` and ``rays_d_organ``,
-    ``telling_d`` and ``lesion_likeness`` (n,) [1].
+    ``telling_d``, ``lesion_likeness`` and, of the alteration of each ȳ, ``alteration_d``,
+    ``alteration_p`` and ``alteration_shown`` (n,) [1].
 
     Two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion, ``hiding``
     (H, W) [HU]; the changes of the anatomy that move the output most or hide the largest lesion,
@@ -234,6 +236,7 @@ def _targets(result: TargetResult) -> Study:
         "sampled_at_mas": result.sampled_at_mas,
         "null_groups": len(result.null_distance),
         **decision_facts(result),
+        **meaning_facts(result.meaning),
         **result.facts,
     }
     arrays = {
@@ -242,6 +245,7 @@ def _targets(result: TargetResult) -> Study:
         "rays_d": result.yardstick.d.astype(np.float32),
         "telling_d": result.telling.d.astype(np.float32),
     }
+    arrays |= meaning_arrays(result.meaning)
     for scale, d in result.yardstick.by_scale.items():
         arrays[f"rays_d_{scale}"] = d.astype(np.float32)
     for name in ("ybar", "rescanned", "xprime", "distance", "null_distance"):
@@ -249,6 +253,7 @@ def _targets(result: TargetResult) -> Study:
     study = result.scanned.study("target-domain", facts, arrays)
     _add_targets(study, result)
     add_decision(study, result)
+    add_meaning(study, result.meaning, result.sampler)
     study.facts["verdict"] = _add_verdict(
         study, result.verdict, target_result_words(result), sampler=result.sampler,
         numbers=_known(asdict(numbers)),
