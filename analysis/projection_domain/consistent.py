@@ -4,8 +4,9 @@ A change δ of the patch has ``d'² = δᵀ M δ`` in the rays at an exposure, w
 
 .. math:: M = Rᵀ \mathrm{diag}(1/σ²) R,
 
-the Fisher information of the patch. Those with d' ≤ 1 are an ellipsoid about y: no observer of the
-rays tells them from y in more than 69 % of two-alternative trials, whatever is done afterwards.
+the Fisher information of the patch. Those with d' ≤ 1 are an ellipsoid about y: who is given one
+scan and says which of the two anatomies it is of is right in at most Φ(d'/2) = 69 % of cases, and
+of a pair of scans in Φ(d'/√2) = 76 % (the AUC), whatever is done afterwards.
 Both M and the image's response H = R⁻¹R are kept as matrices, so that an iteration over the set
 costs matrix products.
 """

@@ -187,7 +187,7 @@ def test_a_lesion_that_the_output_hides_is_found_shown_and_placed(scanner):
     assert circle_of(study, first)[:2] == pytest.approx((6.0, 9.0))
     caption, table = alteration_table(study)
     assert "1 of 3 sampled anatomies alter anatomy" in caption and "hides 1" in caption
-    assert [(row[0], row[2]) for row in table][0] == ("ȳ 2", "hidden")
+    assert (table[0][0], table[0][2]) == ("ȳ 2", "hidden")
     assert {row[2] for row in table[1:]} == {"no alteration"}
     # f passes what is wide and not what is fine
     assert value(study, "gain_lesion_contrast") < value(study, "gain_tissue_density")
