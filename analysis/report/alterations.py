@@ -26,7 +26,8 @@ __all__ = [
     "meaning_facts",
 ]
 
-_SHOWN = 6  # samples in the table and the picture
+_SHOWN = 6  # samples in the table
+_DRAWN = 4  # of them, in the picture
 
 
 def meaning_facts(found: SemanticMap) -> dict[str, Any]:
@@ -103,9 +104,12 @@ def alteration_table(study: Study) -> tuple[str, list[tuple[str, list[str], str]
 
 def _kind(one: dict[str, Any]) -> str:
     """What an alteration is, in a word or two."""
+    if not one["alters"]:
+        return say("alteration_none")
     if one["hidden"]:
         return say("alteration_hidden")
-    return say("alteration_open" if one["alters"] else "alteration_none")
+    sure = one["shown"] - 2.0 * one["error"] > 0.5
+    return say("alteration_open" if sure else "alteration_undecided")
 
 
 def alterations_figure(study: Study, window: Window, *, form: str = "png") -> bytes:
@@ -118,7 +122,7 @@ def alterations_figure(study: Study, window: Window, *, form: str = "png") -> by
     window : Window
     form : {"png", "svg"}
     """
-    arrays, found = study.arrays, study.facts["alterations"][:_SHOWN]
+    arrays, found = study.arrays, study.facts["alterations"][:_DRAWN]
     which = [one["sample"] for one in found]
     circles = [circle_of(study, one) for one in found]
     ybar, change = arrays["ybar"][which], arrays["ybar"][which] - arrays["y"]
