@@ -77,7 +77,8 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
 
     Compares a slice y with a lesion in it, or with an anatomy sampled for its denoised scan, and
     follows the difference: an ideal observer's d' in the rays at full dose and at --mas, after the
-    reconstruction, and after the denoiser, for a reader who sees --tolerance-hu.
+    reconstruction, and after the denoiser, for a reader who sees --tolerance-hu. Says who lost a
+    lesion for a reader with noise of his own too, with intervals, and what could hide at the dose.
 
     Example: ctxai projection-domain --images ABDOMEN --denoiser chen --mas 10 --out OUT
 
@@ -100,9 +101,11 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
     loaded = options.load(scene, networks)
     session.require_jacobian(loaded)
 
+    from analysis.projection_domain.could_hide import SIDE
     from analysis.projection_domain.pair import Pair
     from analysis.projection_domain.study import projection_study
 
+    _note_cost(options, SIDE)
     scanner = scene.scanner(loaded.f, seed=options.seed)
     f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
     ybar, lesion = _other(options, loaded, f, networks, scene, scanner)
@@ -122,6 +125,17 @@ def projection_domain(options: Annotated[PairOptions, arg(name="")]) -> None:
         "projection-domain", scene, results, networks, mas=exposures, full_mas=full,
         beside=_write_pictures, told=_told,
     )  # fmt: skip
+
+
+def _note_cost(options: PairOptions, side: int) -> None:
+    """Say what is computed at each exposure besides the stages."""
+    from analysis import session
+
+    readers = "who lost the lesion is followed for two readers, and " * (options.other == "lesion")
+    session.current().note(
+        f"at each exposure {readers}what could hide is looked for among changes of the {side} × "
+        f"{side} pixels in the middle of the patch: about a minute"
+    )
 
 
 def _scene(

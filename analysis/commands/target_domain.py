@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
 from analysis.session.options import SamplingOptions
+from recon import DataError
+
+if TYPE_CHECKING:
+    from analysis.session import Loaded
 
 __all__ = ["TargetOptions", "target_domain"]
 
@@ -36,7 +40,8 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
 
     Takes a slice y as the truth, scans it at --mas, denoises the scan, samples anatomies ȳ that
     should give that output, scans and denoises each of them again, and compares: x' = f(R⁻¹𝒫Rȳ)
-    beside f(x), and beside what scanning y again gives.
+    beside f(x), and beside what scanning y again gives. Ranks the ȳ by whether they alter anatomy,
+    as a lesion would, and says whether the output shows it.
 
     Example: ctxai target-domain --images ABDOMEN --denoiser chen --mas 10 -n 250 --out OUT
 
@@ -56,6 +61,7 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
 
     from analysis.target_domain.study import target_domain_study
 
+    differentiable = _has_directions(loaded)
     scanner = scene.scanner(loaded.f, seed=options.seed, device=options.device)
     f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
     model = session.models_among(models, f)["output"]
@@ -68,8 +74,21 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
             sampled_at=exposures[0],
             n=options.n,
             draws=options.draws,
+            directions=differentiable,
             seed=options.seed,
         )
         for mas in exposures
     ]
     options.write("target-domain", scene, results, networks, mas=exposures, sampler=model.sampler)
+
+
+def _has_directions(loaded: Loaded) -> bool:
+    """Whether the denoiser can be asked what it sees of directions; says so if not."""
+    from analysis import session
+
+    try:
+        session.require_jacobian(loaded)
+    except DataError as error:
+        session.current().note(f"what the denoiser sees of directions is left out: {error}")
+        return False
+    return True

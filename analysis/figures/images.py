@@ -273,6 +273,8 @@ class Row:
         Text below each image, of one line or more.
     limit : float, optional
         Largest value of the colour scale [HU], for differences and sd.
+    circles : sequence of (row, column, radius)
+        A circle drawn in each image [pixels].
     """
 
     label: str
@@ -280,6 +282,22 @@ class Row:
     kind: str = "image"
     captions: Sequence[str] = ()
     limit: float | None = None
+    circles: Sequence[tuple[float, float, float]] = ()
+
+
+@dataclass(frozen=True)
+class _Circled(Panel):
+    """An image with a circle (row, column, radius) [pixels]."""
+
+    circle: tuple[float, float, float] | None = None
+
+    def mark(self, axes: Any) -> None:
+        """Draw the circle."""
+        if self.circle is not None:
+            from matplotlib.patches import Circle
+
+            row, col, radius = self.circle
+            axes.add_patch(Circle((col, row), radius, fill=False, color=_ACCENT, linewidth=1.2))
 
 
 def _limit(row: Row) -> float:
@@ -314,9 +332,10 @@ def rows_figure(
     for row in rows:
         scale = window if row.kind == "image" else Scale(row.kind, _limit(row))
         captions = [*row.captions, *[""] * len(row.images)]
+        circles = [*row.circles, *[None] * len(row.images)]
         shown = [
-            None if image is None else Panel(image, caption=caption, window=scale)
-            for image, caption in zip(row.images, captions)
+            None if image is None else _Circled(image, caption=said, window=scale, circle=circle)
+            for image, said, circle in zip(row.images, captions, circles)
         ]
         panels.append((row.label, shown))
     return sheet(panels, spacing=(spacing, spacing), size=size, text=8.5, dpi=110, form=form)

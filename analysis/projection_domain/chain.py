@@ -40,13 +40,15 @@ from ..scanner.slice_scanner import SliceScanner, derived_seed
 from .inserted import lesion_rays
 from .losses import Estimate, Losses, jackknife, mean_of
 
-__all__ = ["READER_TOLERANCES", "Chain", "over_slices", "who_lost_it"]
+__all__ = ["LEAST_SCANS", "READER_TOLERANCES", "Chain", "over_slices", "who_lost_it"]
 
 READER_TOLERANCES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """τ of the sweep [HU]."""
 
+LEAST_SCANS = 40
+"""Scans that the reader reads, at least: each group of the jackknife leaves out four."""
+
 _GROUPS = 10  # of scans, for the jackknife
-_LEAST = 40  # scans: each group leaves out four
 
 Observer = Literal["ideal", "cho"]
 Denoiser = Callable[[Tensor], Tensor]
@@ -105,6 +107,7 @@ def who_lost_it(
     tolerances: Sequence[float] = READER_TOLERANCES,
     draws: int = 200,
     points: int = 4,
+    covariance: ImageCovariance | None = None,
     seed: int,
 ) -> list[Chain]:
     """Follow lesions from the rays to the output, for the ideal observer and for a reader.
@@ -125,6 +128,8 @@ def who_lost_it(
         Scans that the reader reads.
     points : int
         Scans at which f is linearised for the ideal observer.
+    covariance : ImageCovariance, optional
+        The noise of the patch, if it is known already; else it is computed.
     seed : int
 
     Returns
@@ -155,12 +160,13 @@ def who_lost_it(
     >>> abs(round(ideal.losses[0].network.value, 6))  # f does nothing
     0.0
     """
-    if draws < _LEAST or points < 2:
+    if draws < LEAST_SCANS or points < 2:
         raise DataError(
-            "too few scans", where="draws, points", expected=f"at least {_LEAST} and 2",
+            "too few scans", where="draws, points", expected=f"at least {LEAST_SCANS} and 2",
             got=f"{draws} and {points}",
         )  # fmt: skip
-    study = _Study(f, scanner, mas, full_mas, tuple(sorted(map(float, tolerances))), seed)
+    noise = ImageCovariance.of(scanner) if covariance is None else covariance
+    study = _Study(f, scanner, noise, mas, full_mas, tuple(sorted(map(float, tolerances))), seed)
     both = zip(study.ideal(lesions, points), study.read(lesions, draws), strict=True)
     return [chain for pair in both for chain in pair]
 
@@ -202,6 +208,7 @@ class _Study:
         self,
         f: Denoiser,
         scanner: SliceScanner,
+        covariance: ImageCovariance,
         mas: float,
         full_mas: float,
         tolerances: tuple[float, ...],
@@ -209,7 +216,7 @@ class _Study:
     ) -> None:
         self.f, self.scanner, self.mas, self.full_mas = f, scanner, float(mas), float(full_mas)
         self.tolerances, self.seed = tolerances, seed
-        self.covariance = ImageCovariance.of(scanner)
+        self.covariance = covariance
         self.noise = self.covariance.times(self.mas)
 
     def rays_of(self, lesions: Sequence[Lesion]) -> Tensor:

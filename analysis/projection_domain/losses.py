@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
-__all__ = ["Estimate", "Loser", "Losses", "jackknife", "mean_of"]
+__all__ = ["LITTLE", "Estimate", "Loser", "Losses", "jackknife", "mean_of"]
 
 Loser = Literal["reconstruction", "network", "neither"]
 

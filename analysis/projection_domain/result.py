@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from ..fidelity.verdict import Kind, Verdict
 from ..lesions.lesion import Lesion
 from ..runs.scanned import Scanned
+from .chain import Chain
+from .could_hide import CouldHide
+from .losses import LITTLE
 from .readers import HiddenLesion, Reading, Stage, exceeds
 from .yardstick import Yardstick
 
@@ -43,6 +46,13 @@ class PairResult:
     tolerance_hu: float
     draws: int
     seed: int
+    chains: list[Chain] = field(default_factory=list)  # of the lesion, for both observers
+    could_hide: CouldHide | None = None  # the worst case that the rays do not tell
+
+    @property
+    def dose_is_arithmetic(self) -> bool:
+        """Whether the dose took what the quanta alone say, to within a hundredth of d'²."""
+        return abs(self.shares["dose"] - (1.0 - self.scanned.mas / self.full_mas)) <= LITTLE
 
     @property
     def shares(self) -> dict[str, float]:

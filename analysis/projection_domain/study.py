@@ -21,6 +21,8 @@ from recon import DataError
 from ..lesions.lesion import Lesion
 from ..observers.ideal import Jacobian
 from ..runs.scanned import Scanned
+from .chain import LEAST_SCANS, READER_TOLERANCES, Chain, who_lost_it
+from .could_hide import could_hide
 from .pair import Pair, threshold, threshold_of_rays
 from .readers import Reading, Stage, hide_lesion, read_images, recover_contrast
 from .result import PairResult
@@ -34,6 +36,7 @@ TOLERANCES_HU = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 Denoiser = Callable[[Tensor], Tensor]
 
 _WHOLE = slice(0, 1)  # of the parts of the difference
+_POINTS = 3  # scans at which f is linearised for the interval of the ideal observer
 _BETWEEN = 6  # exposures of the curves, from 1 mAs to the full dose
 
 
@@ -87,7 +90,8 @@ def projection_study(
         Noise draws of each anatomy that the human-like observers are trained on, and as many
         others that they are tested on; 0 leaves them out.
     lesion : Lesion, optional
-        If that is what ȳ adds to y: its contrast recovery and its cost of hiding are taken too.
+        If that is what ȳ adds to y: its contrast recovery and its cost of hiding are taken too, and
+        who lost it, for the ideal observer and a reader with noise of his own.
     sample : int, optional
         Number of ȳ, if it is a sampled anatomy.
     seed : int
@@ -177,5 +181,18 @@ def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
             pair.scanner, (scanned.y.cpu() + pair.change[0])[None], mas, seed=asked["seed"]
         ),
         hidden=None if lesion is None else hide_lesion(f, pair, x, mas),
+        chains=_chains(pair, scanned, **asked) if lesion is not None and asked["draws"] else [],
+        could_hide=could_hide(f, pair.scanner, mas, lesion, seed=asked["seed"]),
         **asked,
     )
+
+
+def _chains(
+    pair: Pair, scanned: Scanned, *, lesion: Lesion, draws: int, tolerance_hu: float, **asked: Any
+) -> list[Chain]:
+    """Who lost the lesion: the same noise of the patch, and scans of both hypotheses."""
+    return who_lost_it(
+        scanned.f.f, pair.scanner, [lesion], mas=scanned.mas, full_mas=asked["full_mas"],
+        tolerances=sorted({tolerance_hu, *READER_TOLERANCES}), draws=max(draws, LEAST_SCANS),
+        points=_POINTS, covariance=pair.covariance, seed=asked["seed"],
+    )  # fmt: skip

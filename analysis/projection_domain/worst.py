@@ -215,7 +215,7 @@ def largest_change(
             u, moved = step, further
         if grown < _GAIN:
             break
-    anatomy = seen.theta(u[None])[0].reshape(consistent.scanner.patch_grid.shape).float()
+    anatomy = consistent.anatomy(seen.theta(u[None])[0])
     return WorstChange(
         anatomy, moved, float(rms(moved)), float(moved.abs().max()),
         math.sqrt(float(value[0]) / moved.numel()), consistent.detectability(anatomy), rounds,
@@ -250,12 +250,20 @@ def largest_hidden_lesion(
     Raises
     ------
     DataError
-        If the tolerance is not positive, or no pixel belongs to the lesion.
+        If the tolerance is not positive, no pixel belongs to the lesion, or a part of it lies where
+        nothing may change.
     """
     if tolerance_hu is not None and not tolerance_hu > 0.0:
         raise DataError("tolerance is not positive", where="tolerance_hu", got=tolerance_hu)
     grid = consistent.scanner.patch_grid
-    disc = (lesion.on(grid) / abs(lesion.contrast)).flatten()
+    whole = lesion.on(grid) / abs(lesion.contrast)
+    disc = consistent.values(whole)
+    cut = (whole - consistent.anatomy(disc)).abs().max()
+    if float(cut) > _INSIDE:
+        raise DataError(
+            "a part of the lesion lies where nothing may change", where="lesion",
+            got=f"radius {lesion.radius:g} mm at {lesion.place}",
+        )  # fmt: skip
     outside = (disc.abs() <= _INSIDE).nonzero()[:, 0]
     if len(outside) == len(disc):
         raise DataError("no pixel belongs to the lesion", where="lesion", got=lesion.place)
@@ -277,9 +285,9 @@ def largest_hidden_lesion(
             break
         best = u
     theta = seen.theta(best[None])[0]
-    anatomy = theta[0] * disc.double()
-    anatomy[outside] += theta[1:]
-    anatomy = anatomy.reshape(grid.shape).float()
+    values = theta[0] * disc.double()
+    values[outside] += theta[1:]
+    anatomy = consistent.anatomy(values)
     return HiddenInDose(
         anatomy,
         contrast=math.copysign(float(theta[0]), lesion.contrast),

@@ -19,8 +19,10 @@ from .. import viewer
 from ..runs.order import capital
 from ..runs.store import Run, Study, read_run
 from . import pictures
+from .alterations import alteration_table
 from .answer import answer
 from .html import fill, look
+from .lost import hide_table, reader_rows
 from .networks import networks_used, recipes_used
 from .pair_words import stage_table
 from .summary import side, summary
@@ -74,6 +76,9 @@ def render(run: Run) -> str:
         number=_number,
         side=side,
         stage_table=stage_table,
+        reader_rows=reader_rows,
+        alteration_table=alteration_table,
+        hide_table=hide_table,
         name_of=_name,
     )
 

@@ -11,6 +11,7 @@ from ..projection_domain.pair import DETECTED, band_edges
 from ..projection_domain.result import PairResult
 from ..runs.order import capital
 from ..runs.store import Study
+from .lost import reader_words
 from .wording import Words, label, say
 
 __all__ = [
@@ -45,10 +46,13 @@ def pair_words(result: PairResult) -> Words:
     """Who lost the difference, and the numbers that say so."""
     told = {who: _percent(share) for who, share in result.shares.items()}
     took = {who: f"{say(f'took_{who}')} {share}" for who, share in told.items() if who != "left"}
+    if result.dose_is_arithmetic:
+        took["dose"] = say("took_dose_arithmetic", share=told["dose"])
     sentence = say(
         "pair_sentence", result=result, other=other_words(result), left=told["left"],
         lost=_percent(result.lost["network"]), **took,
     )  # fmt: skip
+    sentence = " ".join([sentence, *reader_words(result)])
     return Words(label(result.verdict), sentence, _reasons(result))
 
 

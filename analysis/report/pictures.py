@@ -21,6 +21,7 @@ from ..figures.images import (
 )
 from ..runs.order import capital, order_words, p_words, sample_order, sample_words
 from ..runs.store import Study, sample_array
+from .alterations import alterations_figure
 from .pair_figure import projection_figure
 from .wording import place, say
 
@@ -151,7 +152,11 @@ def _layer_distances(study: Study) -> Picture:
 
 def _targets(study: Study, window: Window) -> list[Picture]:
     """The row ȳ → R⁻¹𝒫Rȳ → x', the maps of spread, and the distances beside the null."""
-    return [_chains(study, window), _target_spread(study, window), _target_distances(study)]
+    found = [_chains(study, window), _target_spread(study, window), _target_distances(study)]
+    if study.facts.get("alterations"):
+        draw = partial(alterations_figure, study, window)
+        found.append(_picture("alterations", "alterations", draw))
+    return found
 
 
 def _chains(study: Study, window: Window) -> Picture:
@@ -203,7 +208,22 @@ def _target_distances(study: Study) -> Picture:
 def _pair(study: Study, _: Window) -> list[Picture]:
     """The difference at each stage, and how detectable it is over exposure, band and tolerance."""
     draw = partial(projection_figure, study, spacing=_spacing(study))
-    return [_picture("stages", "pair", draw, study=study)]
+    return [_picture("stages", "pair", draw, study=study), *_could_hide(study)]
+
+
+def _could_hide(study: Study) -> list[Picture]:
+    """What could be there at the dose and not be told in the rays, and what f shows of it."""
+    arrays = study.arrays
+    found = [(w, f"{w}_output") for w in ("worst", "hidden") if f"{w}_output" in arrays]
+    if not found:
+        return []
+    heads = ("moves f most", "largest hidden lesion")[: len(found)]
+    rows = [
+        Row(label, [arrays[pair[k]] for pair in found], "difference", captions, limit=None)
+        for k, (label, captions) in enumerate((("δ", heads), ("f(x + Hδ) - f(x)", ())))
+    ]
+    window = fit_window(arrays["y"])
+    return [_picture("could-hide", "could_hide", _rows(study, rows, window), study=study)]
 
 
 _KINDS: dict[str, Callable[[Study, Window], list[Picture]]] = {

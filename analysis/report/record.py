@@ -21,7 +21,9 @@ from ..runs.quantities import BY_ID, PARTS, STAGES, VERDICT
 from ..runs.scanned import sampler_text
 from ..runs.store import Study, sample_array
 from ..target_domain.study import TargetResult
+from .alterations import add_meaning, meaning_arrays, meaning_facts
 from .decision import add_decision, add_yardstick, decision_facts, yardstick_facts
+from .lost import add_chains, add_could_hide, lost_facts
 from .pair_words import other_words, pair_words, part_names, question_and_done
 from .wording import Words, sample_words, target_result_words
 
@@ -45,10 +47,13 @@ def study_of(result: Any) -> Study:
     The target domain: ``ybar`` and ``rescanned`` (n, H, W), ``xprime`` (n, draws, H, W),
     ``distance`` (n, draws), ``null_distance`` (null_groups, draws) [HU]; ``compatibility_p``,
     ``rays_d``, the same of its parts ``rays_d_noise``, ``rays_d_tissue`` and ``rays_d_organ``,
-    ``telling_d`` and ``lesion_likeness`` (n,) [1].
+    ``telling_d``, ``lesion_likeness`` and, of the alteration of each ȳ, ``alteration_d``,
+    ``alteration_p`` and ``alteration_shown`` (n,) [1].
 
-    Two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion,
-    ``hiding`` (H, W) [HU]; ``stages`` (4, parts), ``curve`` (4, n), ``tolerance_curve`` (3, n).
+    Two anatomies: ``ybar``, ``change``, ``signal``, ``output_signal`` and, of a lesion, ``hiding``
+    (H, W) [HU]; the changes of the anatomy that move the output most or hide the largest lesion,
+    ``worst`` and ``hidden``, with what they do to it, ``worst_output`` and ``hidden_output`` (H, W)
+    [HU]; ``stages`` (4, parts), ``curve`` (4, n), ``tolerance_curve`` (3, n).
 
     Parameters
     ----------
@@ -231,6 +236,7 @@ def _targets(result: TargetResult) -> Study:
         "sampled_at_mas": result.sampled_at_mas,
         "null_groups": len(result.null_distance),
         **decision_facts(result),
+        **meaning_facts(result.meaning),
         **result.facts,
     }
     arrays = {
@@ -239,6 +245,7 @@ def _targets(result: TargetResult) -> Study:
         "rays_d": result.yardstick.d.astype(np.float32),
         "telling_d": result.telling.d.astype(np.float32),
     }
+    arrays |= meaning_arrays(result.meaning)
     for scale, d in result.yardstick.by_scale.items():
         arrays[f"rays_d_{scale}"] = d.astype(np.float32)
     for name in ("ybar", "rescanned", "xprime", "distance", "null_distance"):
@@ -246,6 +253,7 @@ def _targets(result: TargetResult) -> Study:
     study = result.scanned.study("target-domain", facts, arrays)
     _add_targets(study, result)
     add_decision(study, result)
+    add_meaning(study, result.meaning, result.sampler)
     study.facts["verdict"] = _add_verdict(
         study, result.verdict, target_result_words(result), sampler=result.sampler,
         numbers=_known(asdict(numbers)),
@@ -303,6 +311,7 @@ def _pair(result: PairResult) -> Study:
         "other": other_words(result),
         "yardstick": yardstick_facts(result.yardstick),
         **question_and_done(result),
+        **lost_facts(result),
     }
     plain = "nonlinearity inequality_holds detected_at_mas full_mas tolerance_hu draws seed"
     images = "ybar change signal output_signal stages curve tolerance_curve"
@@ -313,9 +322,16 @@ def _pair(result: PairResult) -> Study:
     if result.hidden is not None:
         facts["hidden"] = result.hidden.hiding.hidden
         arrays["hiding"] = result.scanned.f.window.of(result.hidden.hiding.change)
+    if (hide := result.could_hide) is not None:
+        arrays |= {"worst": hide.change.anatomy, "worst_output": hide.change.output}
+        if hide.lesion is not None:
+            arrays |= {"hidden": hide.lesion.anatomy, "hidden_output": hide.lesion_output}
     study = result.scanned.study("projection-domain", facts, arrays)
     _add_stages(study, result)
     _add_readers(study, result)
+    add_chains(study, result)
+    if hide is not None:
+        add_could_hide(study, hide)
     study.facts["verdict"] = _add_verdict(study, result.verdict, pair_words(result))
     return study
 

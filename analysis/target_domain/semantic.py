@@ -23,7 +23,7 @@ from ..scanner.slice_scanner import SliceScanner, derived_seed
 from .alterations import RADII_MM, Alteration, LesionSearch, rank_alterations
 from .directions import SeenDirection, see_directions, semantic_directions
 
-__all__ = ["SemanticMap", "semantic_map"]
+__all__ = ["NullScans", "SemanticMap", "place_samples", "semantic_map"]
 
 NULL_SCANS = 199
 """Redrawn scans whose deviations are chance, and as many that teach the noise's spectrum."""
@@ -129,20 +129,86 @@ def semantic_map(
             "samples are neither of the patch nor of its surroundings", where="samples",
             expected=f"(n, {place.shape[0]}, {place.shape[1]})", got=tuple(samples.shape),
         )  # fmt: skip
-    x = scanner.low_dose(mas, seed=seed)[0]
+    placed = InPlace(f, place, scanner.low_dose(mas, seed=seed)[0])
     again = scanner.low_dose(mas, draws=2 * NULL_SCANS, seed=derived_seed(seed, "meaning"))
     truth = again[:NULL_SCANS].mean(0)
-    placed = InPlace(f, place, x)
-    seen = see_directions(placed, semantic_directions(scanner, x - truth, lesion))
-    noise = place.of(again - truth)
-    teach, null = noise[:NULL_SCANS], noise[NULL_SCANS:]
+    null = NullScans(
+        truth, place.of(again[:NULL_SCANS] - truth), again[NULL_SCANS:],
+        apply(placed, again[NULL_SCANS:]),
+    )  # fmt: skip
+    return place_samples(
+        placed, scanner, samples, null, outputs=apply(placed, samples), lesion=lesion, radii=radii
+    )
+
+
+@dataclass(frozen=True)
+class NullScans:
+    """Scans of the true anatomy, whose deviations from it are noise alone.
+
+    Attributes
+    ----------
+    truth : Tensor, (rows, cols)
+        The scan without noise, in its surroundings [HU].
+    taught : Tensor, (k, H, W)
+        Noise that the spectrum is learnt from [HU].
+    again : Tensor, (m, rows, cols)
+        Other scans, whose deviations are chance [HU].
+    outputs : Tensor, (m, H, W)
+        f of them [HU].
+    scale : float
+        Of the noise of a sample to that of these scans: above 1 where y has noise of its own, which
+        its scans have in common and a sample has not.
+    """
+
+    truth: Tensor
+    taught: Tensor
+    again: Tensor
+    outputs: Tensor
+    scale: float = 1.0
+
+
+@torch.no_grad()
+def place_samples(
+    f: InPlace,
+    scanner: SliceScanner,
+    samples: Tensor,
+    null: NullScans,
+    *,
+    outputs: Tensor,
+    lesion: Lesion | None,
+    radii: Sequence[float] = RADII_MM,
+) -> SemanticMap:
+    """The same as :func:`semantic_map` for scans and outputs that are there already.
+
+    Parameters
+    ----------
+    f : InPlace
+        The denoiser in the scan x.
+    scanner : SliceScanner
+        The slice y.
+    samples : Tensor, (n, H, W) or (n, rows, cols)
+        As for :func:`semantic_map`.
+    null : NullScans
+    outputs : Tensor, (n, H, W)
+        f of the samples [HU].
+    lesion : Lesion, optional
+        The lesion of the directions; without it they are left out.
+    radii : sequence of float
+        Radii of the lesions that are looked for [mm].
+    """
+    place = f.window
     inside = samples if tuple(samples.shape[1:]) == tuple(place.shape) else place.of(samples)
-    deviations = inside.to(truth) - place.of(truth)
-    units = torch.stack([place.of(one.direction.image).flatten() for one in seen], 1).double()
-    flat = [part.flatten(1).double().T for part in (deviations, null)]
-    coordinates, chance = (torch.linalg.lstsq(units, part).solution.T for part in flat)
+    deviations = inside.to(null.truth) - place.of(null.truth)
+    noise = null.scale * place.of(null.again - null.truth)
+    seen: list[SeenDirection] = []
+    coordinates, chance = torch.empty(len(deviations), 0), torch.empty(len(noise), 0)
+    if lesion is not None:
+        seen = see_directions(f, semantic_directions(scanner, f.surroundings - null.truth, lesion))
+        units = torch.stack([place.of(one.direction.image).flatten() for one in seen], 1).double()
+        flat = [part.flatten(1).double().T for part in (deviations, noise)]
+        coordinates, chance = (torch.linalg.lstsq(units, part).solution.T for part in flat)
     alterations = rank_alterations(
-        LesionSearch(scanner, teach, radii=radii), deviations, null,
-        outputs=apply(placed, samples), null_outputs=apply(placed, again[NULL_SCANS:]),
+        LesionSearch(scanner, null.scale * null.taught, radii=radii), deviations, noise,
+        outputs=outputs, null_outputs=null.outputs,
     )  # fmt: skip
     return SemanticMap(seen, coordinates.float(), chance.float(), alterations)

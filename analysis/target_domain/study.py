@@ -39,6 +39,7 @@ from .compatibility import (
     compatibility,
     power_lesion,
 )
+from .semantic import NullScans, SemanticMap, place_samples
 from .telling import LesionPower, Telling, known_differences, tell
 
 __all__ = ["TargetResult", "sample_targets", "target_domain_study"]
@@ -64,6 +65,7 @@ class TargetResult:
     telling: Telling  # could a reader of f's output tell ȳ from y?
     lesion: LesionPower  # how often a lesion of 20 HU is noticed: by which both are judged
     yardstick: Yardstick  # d' in the rays, and what it is held against
+    meaning: SemanticMap  # of the first scan of each ȳ: which alter anatomy, and along what
     facts: dict[str, Any]  # for run.json: seed, weights
 
 
@@ -93,6 +95,7 @@ def target_domain_study(
     n: int = 250,
     draws: int = 8,
     null_groups: int = 24,
+    directions: bool = False,
     seed: int,
     progress: bool = True,
 ) -> TargetResult:
@@ -116,6 +119,9 @@ def target_domain_study(
         Noise draws for each ȳ; its distance to f(x) is their mean.
     null_groups : int
         How often the true anatomy is scanned with as many draws, for comparison.
+    directions : bool
+        Whether f's Jacobian is asked what it sees of directions of meaning; f must have one. Which
+        ȳ alter anatomy is looked for in any case.
     seed : int
         Seed of x, of the samples and of all noise.
     progress : bool
@@ -150,6 +156,13 @@ def target_domain_study(
         apply(scanned.f, images) for images in (rescanned, again, with_lesion)
     )
     distance = rms(xprime - scanned.fx)
+    signals = scanner.signals(torch.cat([lesion, ybar]))
+    meaning = place_samples(
+        scanned.f, scanner, rescanned[:, 0],
+        _null_scans(scanner, with_lesion - signals[0], again, null_outputs, model, mas),
+        outputs=xprime[:, 0],
+        lesion=power_lesion(scanner.patch_grid) if directions else None,
+    )  # fmt: skip
     null = rms(null_outputs[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
     by_group = Spread.of(null.mean(1))
     null_outputs = null_outputs[:NULL_DRAWS]
@@ -157,9 +170,7 @@ def target_domain_study(
         NullOutputs(scanned.fx, null_outputs, seed=seed),
         xprime=xprime, ybar=ybar, y=scanned.y, with_lesion=lesion_outputs,
     )  # fmt: skip
-    differences = known_differences(
-        scanned.f, again, torch.cat([scanner.signals(lesion), scanner.signals(ybar)])
-    )
+    differences = known_differences(scanned.f, again, signals)
     known = tell(null_outputs, differences[:1], lesion_outputs[None])
     rays_d = float(ray_detectability(scanner, lesion, mas)[0])
     rays_d /= math.sqrt(scanner.added_share(mas))
@@ -198,8 +209,23 @@ def target_domain_study(
         telling=tell(null_outputs, differences[1:], xprime),
         lesion=power,
         yardstick=measure_yardstick(scanner, ybar, mas, seed=seed),
+        meaning=meaning,
         facts={"seed": seed, "weights": dict(model.facts)},
     )
+
+
+def _null_scans(
+    scanner: SliceScanner, others: Tensor, again: Tensor, outputs: Tensor, model: Model, mas: float
+) -> NullScans:
+    """Scans of y as chance, and other scans of it, without their lesion, as its truth and noise.
+
+    A y with noise of its own keeps it in all of them; a scan of ȳ differs from y by that noise too,
+    and by its own where the sampler gives it some.
+    """
+    truth, share = others.mean(0), scanner.added_share(mas)
+    own = (1.0 - share) * (1 if model.facts.get("noise_free") else 2)
+    taught = scanner.place.of(others - truth)
+    return NullScans(truth, taught, again, outputs, math.sqrt((share + own) / share))
 
 
 def _with_noise_of(scanner: SliceScanner, ybar: Tensor, model: Model, *, seed: int) -> Tensor:

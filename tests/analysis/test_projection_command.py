@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import zarr
@@ -12,9 +13,12 @@ import zarr
 from analysis.lesions.lesion import Lesion
 from analysis.main import main
 from analysis.observers.human import Observed
-from analysis.projection_domain.pair import Pair
+from analysis.projection_domain import could_hide
+from analysis.projection_domain.losses import Estimate
+from analysis.projection_domain.pair import Pair, change_detectability
 from analysis.projection_domain.readers import Reading, read_images
 from analysis.projection_domain.study import projection_study
+from analysis.report.lost import hide_table, reader_rows
 from analysis.report.pair_figure import projection_figure
 from analysis.report.pair_words import table
 from analysis.report.record import study_of
@@ -48,10 +52,12 @@ def results(pair):
         padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
         return torch.nn.functional.avg_pool2d(padded, 3, stride=1)
 
-    return projection_study(
-        smooth, pair, denoiser="mean", mas=[2.0, 20.0], full_mas=100.0, draws=20,
-        lesion=LESION, seed=2, progress=False,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(could_hide, "SIDE", 12)
+        return projection_study(
+            smooth, pair, denoiser="mean", mas=[2.0, 20.0], full_mas=100.0, draws=20,
+            lesion=LESION, seed=2, progress=False,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +165,82 @@ def test_table_and_picture(studies):
     assert projection_figure(studies[0], spacing=1.0)[1:4] == b"PNG"
 
 
+def test_two_readers_say_who_lost_the_lesion(results, studies):
+    """The chain of the study, its rows, and the table of the report hold the same numbers."""
+    for result, study in zip(results, studies, strict=True):
+        rows = {row["id"]: row for row in study.metrics}
+        ideal, reader = result.chains
+        assert (ideal.observer, reader.observer) == ("ideal", "cho")
+        for chain in result.chains:
+            k = chain.tolerances.index(result.tolerance_hu)
+            found = {
+                name: float(rows[f"chain_{chain.observer}_{name}"]["value"])
+                for name in ("d_full_dose", "d_rays", "d_image", "lost_dose", "of_network")
+            }
+            wanted = [*np.sqrt([chain.full, chain.rays, chain.image[k]]), 0, 0]
+            wanted[3:] = chain.losses[k].dose.value, chain.losses[k].of_network.value
+            assert list(found.values()) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+        # the lesion of the study, projected finely: the same to a few percent as in its pixels
+        of_pixels = study.arrays["stages"][:, 0]
+        for stage, d in zip(("full_dose", "rays", "image", "output"), of_pixels, strict=True):
+            assert float(rows[f"chain_ideal_d_{stage}"]["value"]) == pytest.approx(d, rel=0.1)
+        assert rows["chain_ideal_d_output"]["outcome"] == "met"
+        assert float(rows["chain_cho_d_rays"]["value"]) < float(rows["d_whole_rays"]["value"])
+        table = reader_rows(study)
+        assert len(table) == 2 * len(ideal.tolerances)
+        [(_, cells, loser)] = [r for r in table if r[0] == "ideal observer, τ = 1 HU"]
+        assert cells[1] == f"{ideal.rays**0.5:.3g}" and "arithmetic" in cells[4]
+        k = ideal.tolerances.index(1.0)
+        assert loser == (ideal.losses[k].loser or "")
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((0.8, 0.9), "the network lost more of what reached it (0.85 (0.8 to 0.9))"),
+        ((-0.5, 0.0), "the reconstruction lost more of what reached it"),
+        ((0.0, 0.9), "it is undecided whether the network"),
+    ],
+)
+def test_who_lost_more_is_said_where_the_intervals_allow_it(ends, said, results):
+    [chain, _] = results[0].chains
+    loss = replace(chain.losses[0], of_network=Estimate(sum(ends) / 2, *ends))
+    loss = replace(loss, of_reconstruction=Estimate.exact(0.3))
+    study = study_of(replace(results[0], chains=[replace(chain, losses=(loss,) * 5)]))
+    told = study.facts["verdict"]["sentence"]
+    assert f"For the ideal observer {said}" in told.replace("observer,", "observer")
+    assert "the dose took 98 % (arithmetic" in told
+    losers = {row[2] for row in reader_rows(study)}
+    assert losers == {"" if "undecided" in said else said.split()[1]}
+
+
+def test_what_could_hide_is_hidden(studies):
+    """d' in the rays is that of the pair's own rays; the disc is there, and f shows less than τ."""
+    for study in studies:
+        rows = {row["id"]: row for row in study.metrics}
+        assert study.facts["could_hide"]["window"] == [12, 12]
+        for name in ("worst", "hidden"):
+            change = study.arrays[name]
+            assert not change[:2].any() and not change[:, -2:].any() and change.any()
+        shown = np.sqrt(np.mean(study.arrays["worst_output"].astype(float) ** 2))
+        assert float(rows["worst_change"]["value"]) == pytest.approx(shown, rel=1e-3)
+        assert float(rows["worst_linear"]["value"]) == pytest.approx(shown, rel=0.01)  # f is linear
+        assert {rows[i]["outcome"] for i in ("worst_rays_d", "could_hide_rays_d")} == {"met"}
+        assert rows["could_hide_output"]["outcome"] == "met"
+        sizes = [float(rows[f"could_hide_contrast{end}"]["value"]) for end in ("", "_rays")]
+        assert 0.0 < sizes[0] < sizes[1]
+        assert 0.0 < float(rows["could_hide_contrast_alone"]["value"]) < sizes[1]
+        caption, table = hide_table(study)
+        assert "12 × 12 pixels" in caption and table[-1][1] == f"{sizes[0]:.3g}"
+
+
+def test_rays_see_the_worst_change_as_the_pair_does(pair, results):
+    for result in results:
+        for found in (result.could_hide.change, result.could_hide.lesion):
+            [d] = change_detectability(pair.scanner, found.anatomy[None], result.scanned.mas)
+            assert d == pytest.approx(1.0, abs=0.02)
+
+
 def test_exposures_outside_the_curve_are_refused(pair):
     for mas in (0.5, 200.0):
         with pytest.raises(DataError, match="range"):
@@ -187,7 +269,8 @@ def words(tiny_weights, out, *more):
     ]  # fmt: skip
 
 
-def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsys):
+def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(could_hide, "SIDE", 8)
     out = tmp_path / "out"
     more = ("--images", ct_folder, "--mas", 30, "--draws", 12, "--roi", 36, 42)
     assert main(words(tiny_weights, out, *more)) == 0
@@ -211,6 +294,9 @@ def test_the_command_leaves_a_whole_run(ct_folder, tiny_weights, tmp_path, capsy
     for told in (
         "who lost the difference", "lost by the dose", "How much there is at each stage",
         "there: rays at 150 mAs", "an invertible network loses nothing", "which may rise",
+        "Two readers of the lesion", "reader with noise of his own, τ = 10 HU",
+        "could hide at 30 mAs",
+        "8 × 8 pixels in the middle", "largest change of the output",
         "no stage holds more than the rays do", "How to repeat it", "data:image/png;base64",
     ):  # fmt: skip
         assert told in page, told

@@ -5,8 +5,10 @@ import torch
 from tolerances import STUDIES
 from torch import nn
 
+from analysis.figures.images import fit_window
 from analysis.invariances.study import invariance_study
-from analysis.lesions.lesion import site_lesion
+from analysis.lesions.lesion import Lesion, site_lesion
+from analysis.report.alterations import alteration_table, alterations_figure, circle_of
 from analysis.report.record import study_of
 from analysis.scanner.slice_scanner import SliceScanner, derived_seed
 from analysis.target_domain.study import target_domain_study
@@ -104,6 +106,8 @@ def test_the_true_anatomy_is_a_target_of_itself(scanner):
     assert value(study, "test_level") < 0.15  # 400 scans, four of a kind
     assert value(study, "told_one") == 0.0  # there is nothing to tell
     assert value(study, "yardstick_d") > 1.0  # noise alone tells two scans of one anatomy apart
+    assert value(study, "alterations") <= 5  # one by chance
+    assert value(study, "alterations_hidden") == 0.0
     assert (study.arrays["telling_d"] < 1e-3).all() and (study.arrays["rays_d_organ"] < 1e-3).all()
     assert study.arrays["compatibility_p"].shape == (100,)
     assert value(study, "target_sd") < 1e-3
@@ -124,6 +128,7 @@ def test_another_anatomy_is_told_from_the_truth(scanner):
     assert value(study, "compatible_share") == 0.0
     assert study.facts["compatibility"]["most_different"] == []
     assert value(study, "target_bias") == pytest.approx(40.0, rel=1e-3)  # 80 HU on a quarter
+    assert value(study, "alterations") == 8.0 and value(study, "alterations_hidden") == 0.0
     mean = study.arrays["xprime"].mean((0, 1)) - study.arrays["y"]
     assert 60.0 < mean[6:10, 6:10].mean() < 100.0
 
@@ -154,6 +159,40 @@ def test_an_anatomy_that_looks_like_a_lesion_is_named(scanner):
     [row] = [r for r in study.metrics if r["id"] == "lesion_likeness"]
     assert float(row["value"]) > 0.85
     assert row["meaning"].endswith("ȳ 3")  # counted from 1, as in the report
+
+
+def test_a_lesion_that_the_output_hides_is_found_shown_and_placed(scanner):
+    """One ȳ of three has a small lesion, and f is the mean over 9 × 9 pixels, which takes 91 %."""
+
+    def wide(x):
+        return torch.nn.functional.avg_pool2d(
+            torch.nn.functional.pad(x, (4, 4, 4, 4), mode="reflect"), 9, stride=1
+        )
+
+    grid = scanner.patch_grid
+    lesion = Lesion(contrast=600.0, radius=1.5, place=(float(grid.x[9]), float(grid.y[6])))
+    anatomies = scanner.y.repeat(3, 1, 1)
+    anatomies[1] += lesion.on(grid)
+    study = targets(
+        known(lambda v: anatomies[: len(v)], wide, "y"), scanner, n=3, draws=2, null_groups=3,
+        directions=True, seed=2, **COMMON,
+    )  # fmt: skip
+    assert value(study, "alterations") == value(study, "alterations_hidden") == 1.0
+    assert value(study, "alteration_p_least") == pytest.approx(1 / 200)
+    [row] = [row for row in study.metrics if row["id"] == "alteration_d_largest"]
+    assert row["meaning"].endswith("ȳ 2") and float(row["value"]) > 5.0
+    assert study.arrays["alteration_d"].argmax() == study.arrays["alteration_p"].argmin() == 1
+    first = study.facts["alterations"][0]
+    assert first["place_mm"] == pytest.approx(lesion.place) and 300.0 < first["contrast"] < 900.0
+    assert circle_of(study, first)[:2] == pytest.approx((6.0, 9.0))
+    caption, table = alteration_table(study)
+    assert "1 of 3 sampled anatomies alter anatomy" in caption and "hides 1" in caption
+    assert (table[0][0], table[0][2]) == ("ȳ 2", "hidden")
+    assert {row[2] for row in table[1:]} == {"no alteration"}
+    # f passes what is wide and not what is fine
+    assert value(study, "gain_lesion_contrast") < value(study, "gain_tissue_density")
+    assert value(study, "invisible_noise_level") > value(study, "invisible_tissue_density")
+    assert alterations_figure(study, fit_window(study.arrays["y"]))[1:4] == b"PNG"
 
 
 def test_x_is_not_among_the_scans_it_is_compared_with(scanner):

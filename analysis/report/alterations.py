@@ -1,0 +1,148 @@
+"""Which samples alter anatomy: as rows, as data, as a table and as a picture of the first of them.
+
+A sample alters anatomy where a matched filter for lesions, anywhere in the patch, finds more in its
+scan than in all but 1 % of redrawn scans of the true anatomy. It is hidden where the output shows
+less than half of that.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..figures.images import Row, Window, rms_hu, rows_figure
+from ..runs.store import Study
+from ..target_domain.semantic import SemanticMap
+from .wording import say
+
+__all__ = [
+    "add_meaning",
+    "alteration_table",
+    "alterations_figure",
+    "circle_of",
+    "meaning_arrays",
+    "meaning_facts",
+]
+
+_SHOWN = 6  # samples in the table
+_DRAWN = 4  # of them, in the picture
+
+
+def meaning_facts(found: SemanticMap) -> dict[str, Any]:
+    """The samples, the surest alteration first, and what f sees of directions, as plain values."""
+    facts: dict[str, Any] = {
+        "alterations": [
+            {
+                "sample": one.sample, "d": one.d, "p": one.p, "contrast": one.lesion.contrast,
+                "radius": one.lesion.radius, "place_mm": list(one.lesion.place),
+                "shown": one.shown, "error": one.error, "alters": one.alters, "hidden": one.hidden,
+            }
+            for one in found.alterations
+        ]
+    }  # fmt: skip
+    if found.directions:
+        facts["directions"] = [
+            {
+                "name": seen.direction.name, "unit": seen.direction.unit,
+                "invisible_share": seen.invisible_share, "gain": seen.gain,
+                "samples_off": found.unusual(seen.direction.name),
+            }
+            for seen in found.directions
+        ]  # fmt: skip
+    return facts
+
+
+def meaning_arrays(found: SemanticMap) -> dict[str, np.ndarray]:
+    """d', p, and the share that the output shows, by the number of the sample (n,)."""
+    order = sorted(found.alterations, key=lambda one: one.sample)
+    return {
+        f"alteration_{name}": np.array([getattr(one, name) for one in order], np.float32)
+        for name in ("d", "p", "shown")
+    }
+
+
+def add_meaning(study: Study, found: SemanticMap, sampler: str) -> None:
+    """Rows on how many samples alter anatomy, on the surest, and on the directions."""
+    n, first = len(found.alterations), found.alterations[0]
+    of: dict[str, Any] = {"sampler": sampler}
+    low = min(one.p for one in found.alterations)
+    study.add("alterations", len(found.altering), n=n, chance=0.01 * n, **of)
+    study.add("alterations_hidden", len(found.hidden), n=n, **of)
+    study.add("alteration_d_largest", first.d, layer="input", number=first.sample + 1, **of)
+    study.add("alteration_p_least", low, layer="input", **of)
+    for seen in found.directions:
+        id, unit = seen.direction.name.replace(" ", "_"), seen.direction.unit
+        how: dict[str, Any] = {"unit_of": unit, **of}
+        study.add(f"invisible_{id}", seen.invisible_share, **how)
+        study.add(f"gain_{id}", seen.gain, **how)
+        study.add(f"off_{id}", found.unusual(seen.direction.name), layer="input", **how)
+
+
+def alteration_table(study: Study) -> tuple[str, list[tuple[str, list[str], str]]] | None:
+    """Caption, and for the first samples: which, cells, and whether the output shows it."""
+    if not (found := study.facts.get("alterations")):
+        return None
+    alters, hidden = (sum(one[kind] for one in found) for kind in ("alters", "hidden"))
+    caption = say(
+        "alterations", n=len(found), alters=alters, hidden=hidden, chance=0.01 * len(found)
+    )
+    return caption, [
+        (
+            f"ȳ {one['sample'] + 1}",
+            [
+                f"{one['contrast']:+.0f}", f"{one['radius']:g}",
+                f"{one['place_mm'][0]:.1f}, {one['place_mm'][1]:.1f}", f"{one['d']:.3g}",
+                f"{one['p']:.3f}", f"{one['shown']:.0%} ± {one['error']:.0%}",
+            ],
+            _kind(one),
+        )
+        for one in found[:_SHOWN]
+    ]  # fmt: skip
+
+
+def _kind(one: dict[str, Any]) -> str:
+    """What an alteration is, in a word or two."""
+    if not one["alters"]:
+        return say("alteration_none")
+    if one["hidden"]:
+        return say("alteration_hidden")
+    sure = one["shown"] - 2.0 * one["error"] > 0.5
+    return say("alteration_open" if sure else "alteration_undecided")
+
+
+def alterations_figure(study: Study, window: Window, *, form: str = "png") -> bytes:
+    """The first samples and their outputs, a circle where the lesion-like change is.
+
+    Parameters
+    ----------
+    study : Study
+        A target-domain study with alterations.
+    window : Window
+    form : {"png", "svg"}
+    """
+    arrays, found = study.arrays, study.facts["alterations"][:_DRAWN]
+    which = [one["sample"] for one in found]
+    circles = [circle_of(study, one) for one in found]
+    ybar, change = arrays["ybar"][which], arrays["ybar"][which] - arrays["y"]
+    outputs = arrays["xprime"][which, 0]
+    said = [f"ȳ {k + 1}, d' {one['d']:.3g}" for k, one in zip(which, found, strict=True)]
+    shown = [f"shown: {one['shown']:.0%}" for one in found]
+    rows = [
+        Row("ȳ", list(ybar), captions=said, circles=circles),
+        Row("ȳ - y", list(change), "difference", [f"{rms_hu(d):.1f} HU" for d in change],
+            circles=circles),
+        Row("x' = f(rescan)", list(outputs), captions=shown, circles=circles),
+    ]  # fmt: skip
+    spacing = float(study.facts["patch"]["spacing_mm"][1])
+    return rows_figure(rows, window=window, spacing=spacing, form=form)
+
+
+def circle_of(study: Study, one: dict[str, Any]) -> tuple[float, float, float]:
+    """Row, column and radius of a circle around a lesion-like change [pixels]."""
+    patch = study.facts["patch"]
+    (rows, cols), (sy, sx), (cx, cy) = (patch[n] for n in ("shape", "spacing_mm", "centre_mm"))
+    x, y = one["place_mm"]
+    row, col = (y - cy) / sy + (rows - 1) / 2, (x - cx) / sx + (cols - 1) / 2
+    return row, col, math.ceil(1.5 * one["radius"] / min(sx, sy)) + 1.0
