@@ -32,6 +32,7 @@ def case():
     return sigma, jacobian, scans[0], scans[1:]
 
 
+@pytest.mark.slow
 def test_draws_have_the_covariance_of_the_conditional(case):
     """Σ - ΣJᵀ(JΣJᵀ + τ²)⁻¹JΣ."""
     sigma, jacobian, x, scans = case

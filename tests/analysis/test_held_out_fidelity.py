@@ -129,6 +129,7 @@ def test_patches_of_a_redraw_are_of_the_same_place() -> None:
     assert_same_place(held_out)
 
 
+@pytest.mark.slow
 def test_patches_with_little_noise_are_passed_over() -> None:
     scanners = list(phantom_scanners(4, seed=3, point=POINT, progress=False))
     every = scan_patches(scanners, 10.0, draws=8, seed=3)

@@ -52,6 +52,7 @@ def test_a_step_with_the_papers_settings_lowers_the_loss():
     assert logs[-1]["loss"] < logs[0]["loss"]
 
 
+@pytest.mark.slow
 def test_the_talks_two_networks_train_and_can_be_named(tmp_path):
     files = train_preset("talk", tmp_path, steps=2, slices=1, point=POINT, progress=False)
     assert [path.name for path in files] == ["t-net.safetensors", "a-net.safetensors"]

@@ -189,6 +189,7 @@ def script():
     return module
 
 
+@pytest.mark.slow
 def test_the_study_runs_from_end_to_end(coarse_weights, tmp_path, capsys, monkeypatch):
     for name, fewer in (("_IMAGES", 2), ("_SAMPLES", 3), ("_KEEP", 2)):
         monkeypatch.setattr(analysis.repair.finetune, name, fewer)
