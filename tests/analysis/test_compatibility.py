@@ -91,6 +91,14 @@ def test_a_small_change_is_seen_by_the_local_statistic_most():
     assert (null.p_values((images[-8:] - spot)[None]) <= ALPHA).all()  # whichever its sign
 
 
+def test_p_counts_the_output_itself():
+    """No output is less probable than one in as many as there are, itself among them."""
+    images = outputs(19 + 4, 8)
+    null = NullOutputs(images[0] + 500.0, images[:19], seed=1)
+    assert null.p_values(images[None, 19:]).tolist() == [1 / 20]
+    assert null.p_of_scans(images[None, 19:]).min() >= 1 / 20
+
+
 @pytest.mark.slow
 def test_p_of_the_true_anatomy_is_uniform_over_many_patches_of_scans():
     """245 patches of five phantoms, Chen's output at 10 mAs: as the synthetic noise above."""
