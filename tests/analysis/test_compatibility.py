@@ -11,7 +11,13 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
 from analysis.lesions.lesion import Lesion
-from analysis.target_domain.compatibility import ALPHA, NULL_DRAWS, NullOutputs, most_different
+from analysis.target_domain.compatibility import (
+    ALPHA,
+    NULL_DRAWS,
+    NullOutputs,
+    compatibility,
+    most_different,
+)
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
@@ -89,6 +95,32 @@ def test_a_small_change_is_seen_by_the_local_statistic_most():
     assert ratio[0] > 1.5 and ratio[0] > max(ratio[3], 1.0)
     assert null.p_values((images[-8:] + spot)[None])[0] <= ALPHA
     assert (null.p_values((images[-8:] - spot)[None]) <= ALPHA).all()  # whichever its sign
+
+
+def test_anatomies_are_compatible_as_far_as_their_scans_fit():
+    """Three that are y itself, one that holds a lesion; a lesion is told, scans of y are not."""
+    images = outputs(1 + NULL_DRAWS + 4 * 8 + 12, 9)
+    null = NullOutputs(images[0], images[1 : 1 + NULL_DRAWS], seed=1)
+    lesion = Lesion(contrast=60.0, radius=3.0, place=(0.0, 0.0)).on(GRID)
+    xprime = images[1 + NULL_DRAWS :][:32].reshape(4, 8, *GRID.shape).clone()
+    ybar = torch.stack([torch.zeros(GRID.shape), 0.2 * lesion, 0.1 * lesion, lesion])
+    xprime[3] += lesion
+    found = compatibility(
+        null, xprime=xprime, ybar=ybar, y=torch.zeros(GRID.shape), with_lesion=images[-12:] + lesion
+    )
+    assert found.p[3] == 1 / (1 + NULL_DRAWS) and (found.p[:3] > ALPHA).all()
+    assert (found.share.value, found.share.count) == (0.75, 4) and found.most_different == [1, 2, 0]
+    assert found.level.count == 32 and found.level.value <= 5 / 32  # 1.6 at 5 %
+    assert (found.power.value, found.power.count) == (1.0, 12)
+    assert (found.null_draws, found.draws) == (NULL_DRAWS, 8)
+
+
+def test_p_counts_the_output_itself():
+    """No output is less probable than one in as many as there are, itself among them."""
+    images = outputs(19 + 4, 8)
+    null = NullOutputs(images[0] + 500.0, images[:19], seed=1)
+    assert null.p_values(images[None, 19:]).tolist() == [1 / 20]
+    assert null.p_of_scans(images[None, 19:]).min() >= 1 / 20
 
 
 @pytest.mark.slow

@@ -81,6 +81,46 @@ def test_patch_outside_the_slice_is_refused(roi):
         place_patch(np.zeros((200, 160)), (0.8, 0.9), roi=roi)
 
 
+@pytest.mark.parametrize("side", [7, 8])
+def test_a_patch_may_touch_the_borders_of_the_slice_and_not_pass_them(side):
+    """Pixels of 1 mm in a slice of 2 mm pixels: all patches whose edges lie within are taken."""
+    hu, before = np.zeros((12, 15)), (side // 2 + 0.5) / 2  # pixels of the slice
+    for axis, n in enumerate(hu.shape):
+        for at in range(-1, n + 1):
+            roi = (at, 6) if axis == 0 else (6, at)
+            if at - before >= -0.5 and at - before + side / 2 <= n - 0.5:
+                grid = place_patch(hu, (2.0, 2.0), shape=(side, side), roi=roi).grid
+                assert resample_to(hu, (2.0, 2.0), grid).shape == (side, side)
+                continue
+            with pytest.raises(DataError, match="does not fit"):
+                place_patch(hu, (2.0, 2.0), shape=(side, side), roi=roi)
+
+
+def test_a_patch_as_large_as_the_slice_lies_in_its_middle():
+    patch = place_patch(
+        np.zeros((5, 6)), (2.0, 2.0), shape=(5, 6), to_spacing=(2.0, 2.0), roi=(2, 3)
+    )
+    assert patch.grid.centre == (0.0, 0.0)
+    with pytest.raises(DataError, match="smaller than"):
+        place_patch(np.zeros((5, 5)), (2.0, 2.0), shape=(5, 6), to_spacing=(2.0, 2.0), roi=(2, 3))
+
+
+@pytest.mark.parametrize("way", [-1.0, 1.0])
+def test_images_reach_to_the_edges_of_their_pixels(way):
+    """A pixel centred within is made, one whose centre lies beyond the last pixel's edge is not."""
+    image = np.arange(12.0).reshape(3, 4)
+    for beyond in (-0.01, 0.01):
+        for axis, edge in enumerate((4.0, 3.0)):  # mm, of the columns along x, of the rows along y
+            centre = [0.0, 0.0]
+            centre[axis] = way * (edge + beyond)
+            grid = ImageGrid(shape=(1, 1), spacing=(1.0, 1.0), centre=tuple(centre))
+            if beyond < 0:
+                assert np.isfinite(resample_to(image, (2.0, 2.0), grid)).all()
+                continue
+            with pytest.raises(DataError, match="inside the image"):
+                resample_to(image, (2.0, 2.0), grid)
+
+
 def test_slice_smaller_than_the_patch_is_refused():
     with pytest.raises(DataError, match="smaller than"):
         place_patch(np.zeros((50, 160)), (0.8, 0.9))

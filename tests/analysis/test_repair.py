@@ -41,6 +41,14 @@ def planted():
     return x, samples
 
 
+@pytest.mark.parametrize("radius", [1.5, 3.0])
+def test_the_matcher_tells_small_lesions_from_large_ones(radius):
+    x = torch.zeros(32, 32)
+    lesion = site_lesion(contrast=-100.0, radius=radius, grid=GRID)
+    score, (found,) = match_lesions(x + lesion.on(GRID)[None], x, GRID)
+    assert (found.contrast, found.radius) == (-1.0, radius) and score == pytest.approx(1.0)
+
+
 def test_the_matcher_picks_the_planted_lesions_among_noise():
     x, samples = planted()
     score, lesions = match_lesions(samples, x, GRID)

@@ -12,6 +12,7 @@ from scipy.fft import dctn, idctn
 from analysis.lesions.lesion import Lesion
 from analysis.projection_domain.inserted import image_of_rays, lesion_rays
 from analysis.scanner.slice_scanner import SliceScanner
+from analysis.target_domain.alterations import Alteration, rank_alterations
 from analysis.target_domain.directions import Direction, see_directions, semantic_directions
 from analysis.target_domain.latents import latent_directions
 from analysis.target_domain.semantic import semantic_map
@@ -104,6 +105,41 @@ def test_samples_that_alter_anatomy_come_first(erased):
 
 
 @pytest.mark.slow
+class Largest:
+    """Looks for lesions of a pixel: d' is the largest value, the contrast that of the first."""
+
+    def largest(self, images):
+        lesion = Lesion(contrast=2.0, radius=1.0, place=PLACE)
+        return images.amax((1, 2)), torch.zeros(len(images), 2, dtype=int), [lesion] * len(images)
+
+    def contrast_at(self, images, row, col, radius):
+        return images[:, row, col].double()
+
+
+def test_alterations_are_ranked_among_redrawn_scans():
+    """p counts the sample itself; what the output shows, and its error, are shares of contrast."""
+    null = torch.arange(1.0, 41.0)[:, None, None].expand(40, 2, 2)
+    samples = torch.tensor([38.5, 60.0, 0.5])[:, None, None].expand(3, 2, 2)
+    outputs = {"outputs": 20.5 + samples / 60.0, "null_outputs": null}
+    found = rank_alterations(Largest(), samples, null, **outputs)
+    assert [one.sample for one in found] == [1, 0, 2]
+    assert [one.p for one in found] == [1 / 41, 3 / 41, 1.0]
+    assert found[0].shown == pytest.approx(0.5)  # 1 of 2 HU
+    assert found[0].error == pytest.approx(np.arange(1.0, 41.0).std(ddof=1) / 2)
+    with pytest.raises(DataError, match="at least 40"):
+        rank_alterations(Largest(), samples, null[:39], **outputs)
+
+
+@pytest.mark.parametrize(
+    ("p", "shown", "alters", "hidden"),
+    [(0.01, 0.29, True, True), (0.01, 0.31, True, False), (0.011, 0.0, False, False)],
+)
+def test_anatomy_is_hidden_if_less_than_half_of_it_is_surely_shown(p, shown, alters, hidden):
+    lesion = Lesion(contrast=2.0, radius=1.0, place=PLACE)
+    one = Alteration(0, lesion, d=9.0, p=p, shown=shown, error=0.1)
+    assert (one.alters, one.hidden) == (alters, hidden)
+
+
 def test_a_pure_noise_filter_yields_none(scanner, anatomies):
     found = mapped(filters_noise, scanner, anatomies)
     assert len(found.hidden) < 0.05 * 150

@@ -8,7 +8,16 @@ import torch
 
 from analysis.fidelity.calibration import coverage_error, miss_and_error, spread_error
 from analysis.fidelity.verdict import SampleNumbers, TargetNumbers, judge_invariances, judge_targets
-from analysis.numbers import Share, Spread, coverage, ideal_coverage, rms, sample_sd
+from analysis.numbers import (
+    Share,
+    Spread,
+    collapse_alarm,
+    coverage,
+    ideal_coverage,
+    outcome,
+    rms,
+    sample_sd,
+)
 from analysis.report.summary import headline
 from analysis.report.wording import target_words
 from analysis.runs.quantities import QUANTITIES
@@ -143,3 +152,13 @@ def test_the_report_says_first_that_samples_are_off():
     assert "1 of 3 sets are undecided: this test could not have seen" in said
     assert said.endswith("The samples are invariances.")
     assert "off" not in headline(studies[:1])
+
+
+def test_a_number_may_be_off_by_two_standard_errors():
+    for way in (-1.0, 1.0):
+        assert outcome(1.0 + 1.9 * way, 1.0, 1.0, error=1.0) == "met"
+        assert outcome(1.0 + 2.1 * way, 1.0, 1.0, error=1.0) == "missed"
+
+
+def test_an_autoencoder_in_a_twentieth_of_its_latent_has_collapsed():
+    assert collapse_alarm(6, 128) and collapse_alarm(7, 128) is None  # 6.4

@@ -108,6 +108,23 @@ def test_what_keeps_everything_has_no_near_null_space():
     assert (blind.energy == 1).all() and blind.dimension == 64
 
 
+def test_few_steps_over_a_continuous_spectrum_are_off_neither_way():
+    """σ evenly from 0 to 1, white energy: the share below τ is τ, on average over many τ.
+
+    A node's weight, a tenth here, belongs half to each side of it: all of it on one side is off by
+    half of it.
+    """
+    sigma = torch.linspace(0.0, 1.0, 1024).reshape(1, 1, 32, 32)
+    d, x = torch.ones(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    limits = np.linspace(0.21, 0.79, 8)
+    found = [
+        float(near_null(lambda x: sigma * x, x, d, threshold=t, steps=10, draws=1, seed=1).energy)
+        for t in limits
+    ]
+    assert np.mean(found - limits) == pytest.approx(0.0, abs=0.005)
+    assert np.abs(found - limits).max() < ENERGY
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

@@ -308,6 +308,11 @@ class TestBehaviour:
         with pytest.raises(DataError, match=r"alone and in a batch of [23].*got [\d.]+ HU"):
             own(f"def make(): return lambda x: {law}")
 
+    def test_a_tenth_of_a_hu_is_the_bound_of_what_a_batch_may_change(self, own):
+        own("def make(): return lambda x: smooth(x) + 0.08 * (len(x) > 1)")
+        with pytest.raises(DataError, match=r"alone and in a batch of 2.*got 0\.12 HU"):
+            own("def make(): return lambda x: smooth(x) + 0.12 * (len(x) > 1)")
+
     def test_scaling_by_each_image_itself_is_taken(self, own):
         own("def make(): return lambda x: smooth(x) + 0.01 * x.mean((1, 2, 3), keepdim=True)")
 

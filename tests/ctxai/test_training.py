@@ -169,6 +169,28 @@ def test_the_seed_decides_and_the_callers_generator_is_left_alone():
     assert digest(tasks[0]) == digest(tasks[1]) != digest(tasks[2])
 
 
+class Drawn(Toy):
+    """Notes what it draws from both sources."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = []
+
+    def step(self, index, generator):
+        self.numbers += [torch.rand(()).item(), torch.rand((), generator=generator).item()]
+        return super().step(index, generator)
+
+
+def test_no_two_steps_seeds_or_sources_draw_the_same():
+    """Also where seed and step written one after the other are the same digits."""
+    numbers = []
+    for seed in (0, 1, 11, 111, -1):
+        task = Drawn()
+        run(task, steps=12, seed=seed)
+        numbers += task.numbers
+    assert len(set(numbers)) == 5 * 12 * 2
+
+
 @pytest.mark.parametrize(
     ("task", "changes", "what"),
     [

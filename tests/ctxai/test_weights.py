@@ -106,6 +106,17 @@ def test_a_changed_file_is_refused_by_name(tmp_path: Path) -> None:
     weights.load("yang")
 
 
+def test_a_complete_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    """It is sealed and loads by itself; the manifest alone tells that it is not the one."""
+    for name in ("manifest.json", "yang.safetensors"):
+        shutil.copy(SHIPPED.folder / name, tmp_path)
+    shutil.copy(SHIPPED.folder / "yang.safetensors", tmp_path / "chen.safetensors")
+    weights = WeightSet(tmp_path)
+    weights.load("yang")
+    with pytest.raises(DataError, match=r"not the file that was recorded .*chen\.safetensors"):
+        weights.load("chen")
+
+
 def test_an_unknown_network_lists_what_there_is() -> None:
     with pytest.raises(DataError, match=r"one of chen, .*got unet"):
         SHIPPED.load("unet")

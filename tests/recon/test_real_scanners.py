@@ -164,13 +164,17 @@ def test_a_compressed_view_is_refused_for_that(tmp_path):
         read_scan(folder)
 
 
-def test_what_is_written_reaches_to_the_largest_value(tmp_path):
-    """The slope is rounded up: no line integral lies beyond the largest stored number."""
-    for k, most in enumerate((8.123456789, 3.000000049)):
+def test_what_is_written_reaches_to_the_largest_and_smallest_value(tmp_path):
+    """Rounded outward: no line integral lies beyond the largest or the smallest stored number."""
+    for k, (least, most) in enumerate(((0.0, 8.123456789), (-0.1234567, 3.000000049))):
         scan = small_scan(turns=0.2)
         rays = np.asarray(scan.line_integrals[:]).copy()
         rays *= most / rays.max()
+        rays[3, 2, 1] = least
         files = write_scan(scan.changed(line_integrals=rays), tmp_path / str(k))
         ds = pydicom.dcmread(files[0])
         slope, intercept = float(ds.RescaleSlope), float(ds.RescaleIntercept)
         assert 0 <= intercept + 65535 * slope - float(rays.max()) < 1e-6
+        assert 0 <= float(rays.min()) - intercept < 1e-6
+        again = read_scan(tmp_path / str(k)).line_integrals[:]
+        assert np.abs(again - rays).max() <= 0.5 * slope + 1e-6  # float32 of 8

@@ -2,10 +2,12 @@
 
 import copy
 
+import numpy as np
 import pydicom
 import pytest
 from ctpd_files import OLD, Series, datasets, save
 
+from recon.ctpd.gate import check_focal_spot
 from recon.ctpd.read import read_scan
 from recon.errors import DataError
 
@@ -191,3 +193,15 @@ def test_the_missing_view_is_located(good, tmp_path):
     with pytest.raises(DataError) as refused:
         read_scan(save(tmp_path / "scan", views, names=names))
     assert names[K - 1] in str(refused.value) and names[K] in str(refused.value)
+
+
+@pytest.mark.parametrize(("height", "flies"), [(0.019, False), (0.021, True)])
+def test_a_spot_flies_in_z_if_it_moves_by_more_than_its_jitter(height, flies):
+    """Whatever it does in angle."""
+    shifts = np.tile([(1e-3, 0.0, 0.0), (-1e-3, height, 0.0)], (6, 1))
+    paths = [f"{k}.dcm" for k in range(12)]
+    if flies:
+        np.testing.assert_array_equal(check_focal_spot(shifts, "FFSZ", paths), shifts)
+        return
+    with pytest.raises(DataError, match="does not fly"):
+        check_focal_spot(shifts, "FFSZ", paths)

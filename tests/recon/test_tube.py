@@ -11,6 +11,8 @@ from tolerances import TUBE
 from recon import tube
 from recon.errors import DataError
 from recon.geometry import FanBeam, ParallelBeam, flash_axial
+from recon.scan.scan import quanta_from_tube
+from recon.scan.scanners import flash_helical
 from recon.tube import MU_WATER, OUTPUT, bowtie_transmission, mu_water, photons_per_column
 
 SPECTRA = {
@@ -26,6 +28,14 @@ def quanta(**changes):
 
 def test_a_flash_at_384_ma_has_120_thousand_quanta_at_the_centre():
     assert quanta(mas=384 * 0.5).max() == pytest.approx(1.2e5, rel=TUBE["quanta of a Flash, rel"])
+
+
+def test_a_scan_that_states_no_quanta_is_given_the_tube_s():
+    """Each view at its own exposure, for rows of 0.6 mm and 2304 views a turn."""
+    helix = flash_helical(length=0.2, views_per_rotation=2304)[:2]
+    found = quanta_from_tube(helix, np.array([192.0, 96.0]), kvp=120)
+    assert found.shape == (2, 736) and found.dtype == np.float32
+    assert found.max(axis=1) == pytest.approx([1.2e5, 6e4], rel=TUBE["quanta of a Flash, rel"])
 
 
 def test_the_air_view_of_a_real_scan():

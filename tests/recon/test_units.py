@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recon import DataError, hu_to_mu, mu_to_hu
+from recon import DataError, hu_remark, hu_to_mu, mu_to_hu
 
 
 def test_water_and_vacuum_define_the_scale() -> None:
@@ -29,3 +29,12 @@ def test_arrays_keep_their_type() -> None:
 def test_implausible_water_is_refused(mu_water: float) -> None:
     with pytest.raises(DataError, match="water attenuation"):
         hu_to_mu(0.0, mu_water)
+
+
+@pytest.mark.parametrize(
+    ("mean", "possible"), [(-1150.0, False), (-1050.0, True), (3050.0, True), (3150.0, False)]
+)
+def test_no_image_is_emptier_than_air_or_denser_than_bone(mean: float, possible: bool) -> None:
+    hu = mean + np.tile([-200.0, 200.0], 50)
+    said = hu_remark(hu) or ""
+    assert ("a mean of" in said) != possible

@@ -1,12 +1,13 @@
 """Pixels of views are looked at while they are read: constant, repeated, foreign, off, cut off."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_scans import small_scan, water_ball
 
-from recon.ctpd.pixels import PixelWatch
+from recon.ctpd.pixels import PixelWatch, _is_noisy
 from recon.ctpd.read import read_scan
 from recon.ctpd.write import write_scan
 from recon.errors import DataError
@@ -175,3 +176,30 @@ def test_little_is_kept_of_a_view():
     arrays = [value for value in vars(watch).values() if isinstance(value, np.ndarray)]
     kept = sum(array.nbytes for array in arrays if array is not watch._photons)
     assert kept <= 20 * 300
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [(0.04, False), (0.06, True), (-0.06, True), (1.45, True), (1.55, False)]
+)
+def test_air_is_told_where_no_noise_nor_body_explains_it(level, told):
+    """Less may be noise or a calibration's rest, more may be a body that fills the fan."""
+    watch = PixelWatch([f"{k}.dcm" for k in range(8)], 1, np.full((8, 32), 1e5, np.float32))
+    rng = np.random.default_rng(3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for k in range(8):
+            p = level + np.where(np.abs(np.arange(32) - 15.5) < 8, 3.0, 0.0)
+            p = (p + rng.normal(0.0, 5e-4, (8, 32))).astype(np.float32)
+            watch.look(k, np.rint(1e4 * (p + 1.0)).astype("<u2"), p)
+        watch.judge(0, 8)
+    assert any("air beside the body" in str(one.message) for one in caught) == told
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize(("share", "noisy"), [(0.18, False), (0.22, True)])
+def test_noise_is_measured_in_that_of_the_quanta(rows, share, noisy):
+    """Its standard deviation at a line integral p and N0 quanta is √(exp(p) / N0)."""
+    p, photons = 2.0, np.full(2000, 1e5, np.float32)
+    noise = share * np.sqrt(np.exp(p) / 1e5)
+    white = np.random.default_rng(4).normal(0.0, noise, (rows, 2000))
+    assert _is_noisy((p + white).astype(np.float32), photons) == noisy

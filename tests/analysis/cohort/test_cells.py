@@ -10,6 +10,7 @@ from analysis.cohort.cells import cells_of
 from analysis.cohort.inputs import Inputs
 from analysis.cohort.manifest import read_manifest
 from analysis.cohort.places import draw_places
+from analysis.scanner.slices import place_patch
 from recon import DataError
 from recon.dicom.write import write_series
 
@@ -131,3 +132,14 @@ def test_places_lie_in_the_body_and_stay(tmp_path):
         assert around.shape == (11, 11) and (around > -300).mean() >= 0.75
     with pytest.raises(DataError, match="too few places"):
         draw_places(str(tmp_path / "s"), 2, side=50, seed=5)
+
+
+def test_a_patch_has_the_finer_of_a_slice_s_two_spacings(tmp_path):
+    """14 × 14 mm lie in a slice of 24 × 24 mm; 28 × 28 mm, with the coarser one, do not."""
+    hu = np.full((3, 12, 24), 30.0, np.float32)
+    write_series(
+        tmp_path / "s", hu, spacing=(2.0, 1.0), slice_thickness=1.5, kvp=120.0, mas=100.0,
+        positions=[(0.0, 0.0, 1.5 * k) for k in range(3)], series_description="", uid_seed=1,
+    )  # fmt: skip
+    ((_, row, col),) = draw_places(str(tmp_path / "s"), 1, side=14, seed=5)
+    place_patch(hu[0], (2.0, 1.0), shape=(14, 14), to_spacing=(1.0, 1.0), roi=(row, col))
