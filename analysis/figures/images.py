@@ -7,8 +7,9 @@ be compared across it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,13 +114,8 @@ class Panel:
     caption: str = ""
     window: Window | Scale | None = None
 
-    @property
-    def marked(self) -> bool:
-        """Whether anything is drawn on the image."""
-        return False
-
-    def mark(self, axes: Any) -> None:
-        """Draw on the image, in coordinates of its pixels; here nothing."""
+    def mark(self, over: Callable[[], Any]) -> None:
+        """Draw on the image; here nothing. ``over()`` gives axes in coordinates of its pixels."""
 
 
 def sheet(
@@ -198,8 +194,7 @@ def sheet(
             elif not measured:
                 scale_bar(_over(panel, figure, box), panel.image.shape, spacing, text=9.5 * k)
                 measured = True
-            if panel.marked:
-                panel.mark(_over(panel, figure, box))
+            panel.mark(partial(_over, panel, figure, box))
         top += high + below[number] + gap
     for scale, _, first, last, drawn in bars:
         box = part(label + columns * (size + gap) + 0.02, first, 0.13 * k, last - first)
@@ -291,13 +286,13 @@ class _Circled(Panel):
 
     circle: tuple[float, float, float] | None = None
 
-    def mark(self, axes: Any) -> None:
+    def mark(self, over: Callable[[], Any]) -> None:
         """Draw the circle."""
         if self.circle is not None:
             from matplotlib.patches import Circle
 
             row, col, radius = self.circle
-            axes.add_patch(Circle((col, row), radius, fill=False, color=_ACCENT, linewidth=1.2))
+            over().add_patch(Circle((col, row), radius, fill=False, color=_ACCENT, linewidth=1.2))
 
 
 def _limit(row: Row) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,15 +31,12 @@ class Panel(images.Panel):
     pointers: Sequence[Pointer] = field(default=())
     labelled: bool = False
 
-    @property
-    def marked(self) -> bool:
-        """Whether there are arrows."""
-        return bool(self.pointers)
-
-    def mark(self, axes: Any) -> None:
+    def mark(self, over: Callable[[], Any]) -> None:
         """Draw the arrows."""
-        for pointer in self.pointers:
-            _arrow(axes, pointer, labelled=self.labelled)
+        if self.pointers:
+            axes = over()
+            for pointer in self.pointers:
+                _arrow(axes, pointer, labelled=self.labelled)
 
 
 def untitled(panels: Sequence[Any]) -> list[Any]:

@@ -220,6 +220,22 @@ def test_figures_are_pictures_of_the_numbers():
     assert blue[2] > blue[0] + 50 and red[0] > red[2] + 50
 
 
+def test_a_circle_is_drawn_where_it_is_asked_for():
+    images = [np.full((64, 64), 40.0), np.full((64, 64), 40.0)]
+
+    def drawn(*circles):
+        png = rows_figure([Row("a", images, circles=circles)], window=SOFT_TISSUE, spacing=1.0)
+        return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+    plain, circled = drawn(), drawn((16.0, 48.0, 8.0))
+    rows, cols = np.nonzero(np.abs(circled - plain).max(-1) > 60)
+    side = 1.35 * 110 / 64  # dots a pixel
+    assert np.ptp(rows) == pytest.approx(16 * side, abs=4) == np.ptp(cols)
+    left = np.nonzero((np.abs(plain - 128).max(-1) < 8).mean(0) > 0.5)[0][0]  # of the first image
+    assert (cols.min() + cols.max()) / 2 - left == pytest.approx(48.5 * side, abs=4)
+
+
+
 def test_window_follows_the_tissue():
     assert fit_window(np.full((4, 4), 30.0)) == SOFT_TISSUE
     assert fit_window(np.full((4, 4), -800.0)) == LUNG
