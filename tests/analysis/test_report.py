@@ -235,7 +235,6 @@ def test_a_circle_is_drawn_where_it_is_asked_for():
     assert (cols.min() + cols.max()) / 2 - left == pytest.approx(48.5 * side, abs=4)
 
 
-
 def test_window_follows_the_tissue():
     assert fit_window(np.full((4, 4), 30.0)) == SOFT_TISSUE
     assert fit_window(np.full((4, 4), -800.0)) == LUNG
