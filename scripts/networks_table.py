@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import os
 import sys
@@ -194,7 +195,10 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="N")
-    return parser.parse_args(words)
+    asked = parser.parse_args(words)
+    if "ONNX" in asked.only and importlib.util.find_spec("onnx") is None:
+        parser.error("ONNX needs the extra onnx; --only takes the others")
+    return asked
 
 
 def main(words: Sequence[str] | None = None) -> int:
