@@ -20,7 +20,7 @@ from ctxai import near_null
 Layers = dict[tuple[str, str], tuple[str, ...]]
 
 SOME: Layers = {
-    ("chen", "x"): ("output",), ("yang", "x"): ("4", "output"), ("chen", "y"): ("output",),
+    ("chen", "x"): ("output",), ("yang", "x"): ("output",), ("chen", "y"): ("output",),
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, few_scans: None, layers: Layer
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "COUNTS", dict.fromkeys(demo.COUNTS, 6))  # a row of pictures
         patch.setattr(demo, "_LAYERS", layers)
-        patch.setattr(evidence, "near_null", partial(near_null, steps=12))
+        patch.setattr(evidence, "near_null", partial(near_null, steps=6))
         assert main(["demo", "--out", str(folder)]) == 0
     return folder
 

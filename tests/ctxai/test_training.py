@@ -86,7 +86,7 @@ def run(task, **changes):
     return train(task, **options)
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_killed_again_and_again_ends_in_the_same_bits(tmp_path, kills):
     """SIGKILL at random moments; every step writes a checkpoint, so most kills hit a write.
 
