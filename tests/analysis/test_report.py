@@ -63,7 +63,8 @@ def study(kind):
         }  # fmt: skip
     else:
         plain = {**verdict, "projected": False}
-        verdicts = {"4, plain": {**plain, "layer": "4"}, "output, plain": {**plain, "holds": True}}
+        kept = {**plain, "holds": True, "kind": "invariances"}
+        verdicts = {"4, plain": {**plain, "layer": "4"}, "output, plain": kept}
         made.facts = {**common, "weights": {"4": {"recipe": "reduced"}}, "verdicts": verdicts}
         made.arrays = {**arrays, "redrawn_distance": np.arange(1.0, 6.0)}
         for layer in ("4", "output"):

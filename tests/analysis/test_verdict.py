@@ -162,3 +162,12 @@ def test_a_number_may_be_off_by_two_standard_errors():
 
 def test_an_autoencoder_in_a_twentieth_of_its_latent_has_collapsed():
     assert collapse_alarm(6, 128) and collapse_alarm(7, 128) is None  # 6.4
+
+
+def test_the_sentence_at_the_top_does_not_contradict_its_colour():
+    """Anatomies that hold and are told apart are no invariances there either."""
+    verdict = judge_targets(replace(GOOD, inside=0.7, compatible=Share.of(6, 24)))
+    facts = {"verdict": {"holds": verdict.holds, "kind": verdict.kind, "spread": "right"}}
+    told = headline([Study("target-domain", "chen", 10.0, facts)])
+    assert verdict.holds and verdict.colour == "red"
+    assert told == "The samples are no invariances."
