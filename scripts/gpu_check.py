@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -81,24 +82,11 @@ class Job:
 
     def tests(self) -> Iterator[Found]:
         """Those marked "cuda": each is skipped where there is no device."""
-        argv = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-m",
-            "cuda",
-            "-p",
-            "no:cacheprovider",
-            "tests",
-        ]
+        words = ["-q", "-m", "cuda", "-p", "no:cacheprovider", "tests"]
+        argv = [sys.executable, "-m", "pytest", *words]
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
         last = done.stdout.strip().splitlines()[-1]
-        counts = {
-            word.strip(","): int(n)
-            for n, word in zip(last.split(), last.split()[1:])
-            if n.isdigit()
-        }
+        counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", last)}
         for what in ("passed", "failed", "skipped"):
             yield Found("tests", what, counts.get(what, 0), "1")
         if done.returncode not in (0, 5):
@@ -179,9 +167,8 @@ class Job:
                 reconstruct(scan, grid=grid, z=[middle], slice_thickness=1.5, device=device)
                 for device in (self.device, "cpu")
             )
-            yield Found(
-                "helical", "largest difference from the processor's", _largest(one, other), "HU"
-            )
+            off = float(np.abs(one - other).max())
+            yield Found("helical", "largest difference from the processor's", off, "HU")
 
     def training(self) -> Iterator[Found]:
         """A step of the training of each network, as the reduced recipe has them."""
@@ -207,14 +194,13 @@ class _TimedStages(Stages):
     count: int
     taken: dict[str, float]
 
-    def run(self, stage: str, task: Any, steps: int) -> None:
+    def run(self, stage: str, task: Any, _: int) -> None:
         """The first steps of a stage."""
         generator = torch.Generator().manual_seed(1)
         task.step(0, generator)  # fits scales, warms up
-        start = seconds(
-            lambda: [task.step(i, generator) for i in range(1, 1 + self.count)], self.device
-        )
-        self.taken[stage] = start / self.count
+        steps = range(1, 1 + self.count)
+        taken = seconds(lambda: [task.step(i, generator) for i in steps], self.device)
+        self.taken[stage] = taken / self.count
 
 
 def _normal(*shape: int, seed: int) -> torch.Tensor:
@@ -225,10 +211,6 @@ def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
     """Relative L2 distance."""
     found, wanted = found.double().cpu(), wanted.double().cpu()
     return float((found - wanted).norm() / wanted.norm())
-
-
-def _largest(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.abs(np.asarray(one) - np.asarray(other)).max())
 
 
 PARTS = ("tests", "projectors", "patch", "samples", "helical", "training")

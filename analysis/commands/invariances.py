@@ -76,7 +76,9 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
     scene = options.scene(options.images, networks, pixels=options.patch)
     session.tell_departures(scene, [options.mas], networks)
     loaded = options.load(scene, networks)
-    differentiable = session.has_jacobian(loaded)
+    differentiable = session.has_jacobian(
+        loaded, "samples are not projected, and the near-null space is not looked at"
+    )
     models = options.models(loaded, options.layers, "x", scene, networks, mas=options.mas)
     for layer, model in models.items():
         if passing := model.wiretap.passing:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import arg
 
 from analysis.session.options import SamplingOptions
-from recon import DataError
-
-if TYPE_CHECKING:
-    from analysis.session import Loaded
 
 __all__ = ["TargetOptions", "target_domain"]
 
@@ -61,7 +57,9 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
 
     from analysis.target_domain.study import target_domain_study
 
-    differentiable = _has_directions(loaded)
+    differentiable = session.has_jacobian(
+        loaded, "what the denoiser sees of directions is left out", needed=False
+    )
     scanner = scene.scanner(loaded.f, seed=options.seed, device=options.device)
     f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
     model = session.models_among(models, f)["output"]
@@ -80,15 +78,3 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
         for mas in exposures
     ]
     options.write("target-domain", scene, results, networks, mas=exposures, sampler=model.sampler)
-
-
-def _has_directions(loaded: Loaded) -> bool:
-    """Whether the denoiser can be asked what it sees of directions; says so if not."""
-    from analysis import session
-
-    try:
-        session.require_jacobian(loaded)
-    except DataError as error:
-        session.current().note(f"what the denoiser sees of directions is left out: {error}")
-        return False
-    return True

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..figures.images import Row, Window, rms_hu, rows_figure
 from ..runs.store import Study
+from ..target_domain.alterations import LEVEL
 from ..target_domain.semantic import SemanticMap
 from .wording import say
 
@@ -38,6 +39,7 @@ def meaning_facts(found: SemanticMap) -> dict[str, Any]:
                 "sample": one.sample, "d": one.d, "p": one.p, "contrast": one.lesion.contrast,
                 "radius": one.lesion.radius, "place_mm": list(one.lesion.place),
                 "shown": one.shown, "error": one.error, "alters": one.alters, "hidden": one.hidden,
+                "open": one.open,
             }
             for one in found.alterations
         ]
@@ -68,7 +70,7 @@ def add_meaning(study: Study, found: SemanticMap, sampler: str) -> None:
     n, first = len(found.alterations), found.alterations[0]
     of: dict[str, Any] = {"sampler": sampler}
     low = min(one.p for one in found.alterations)
-    study.add("alterations", len(found.altering), n=n, chance=0.01 * n, **of)
+    study.add("alterations", len(found.altering), n=n, chance=LEVEL * n, **of)
     study.add("alterations_hidden", len(found.hidden), n=n, **of)
     study.add("alteration_d_largest", first.d, layer="input", number=first.sample + 1, **of)
     study.add("alteration_p_least", low, layer="input", **of)
@@ -86,7 +88,7 @@ def alteration_table(study: Study) -> tuple[str, list[tuple[str, list[str], str]
         return None
     alters, hidden = (sum(one[kind] for one in found) for kind in ("alters", "hidden"))
     caption = say(
-        "alterations", n=len(found), alters=alters, hidden=hidden, chance=0.01 * len(found)
+        "alterations", n=len(found), alters=alters, hidden=hidden, chance=LEVEL * len(found)
     )
     return caption, [
         (
@@ -106,10 +108,8 @@ def _kind(one: dict[str, Any]) -> str:
     """What an alteration is, in a word or two."""
     if not one["alters"]:
         return say("alteration_none")
-    if one["hidden"]:
-        return say("alteration_hidden")
-    sure = one["shown"] - 2.0 * one["error"] > 0.5
-    return say("alteration_open" if sure else "alteration_undecided")
+    kind = next((kind for kind in ("hidden", "open") if one[kind]), "undecided")
+    return say(f"alteration_{kind}")
 
 
 def alterations_figure(study: Study, window: Window, *, form: str = "png") -> bytes:

@@ -109,19 +109,19 @@ def require_jacobian(loaded: Loaded) -> None:
         raise NoJacobian(f"{error}; anatomies (target-domain) need no derivative") from error
 
 
-def has_jacobian(loaded: Loaded) -> bool:
-    """Whether samples of a denoiser can be projected and its near-null space be found.
+def has_jacobian(loaded: Loaded, left_out: str, *, needed: bool = True) -> bool:
+    """Whether a denoiser has a derivative; if not, a note says what is left out.
 
-    Notes what is left out if not; a derivative that is not that of the answers is refused.
+    Where it is needed, a derivative that is not that of the answers is refused.
     """
     from ctxai import NoJacobian
 
     try:
         require_jacobian(loaded)
-    except NoJacobian as error:
-        current().note(
-            f"samples are not projected, and the near-null space is not looked at: {error}"
-        )
+    except DataError as error:
+        if needed and not isinstance(error, NoJacobian):
+            raise
+        current().note(f"{left_out}: {error}")
         return False
     return True
 

@@ -30,10 +30,13 @@ from ..lesions.lesion import Lesion, middle_of
 from ..projection_domain.inserted import image_of_rays, lesion_rays
 from ..scanner.slice_scanner import SliceScanner
 
-__all__ = ["Alteration", "LesionSearch", "rank_alterations"]
+__all__ = ["LEVEL", "Alteration", "LesionSearch", "rank_alterations"]
 
 RADII_MM = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 """Radii of the lesions that are looked for [mm]."""
+
+LEVEL = 0.01
+"""The p up to which a sample alters anatomy: as many would by chance."""
 
 _BORDER = 4  # pixels along the patch's border where samples pass into the scan
 _LEAST_NULL = 40
@@ -72,12 +75,17 @@ class Alteration:
     @property
     def alters(self) -> bool:
         """Whether this is anatomy: p ≤ 1 %."""
-        return self.p <= 0.01
+        return self.p <= LEVEL
 
     @property
     def hidden(self) -> bool:
         """Whether it is anatomy that the output does not show."""
         return self.alters and self.shown + _ERRORS * self.error < _HIDDEN
+
+    @property
+    def open(self) -> bool:
+        """Whether it is anatomy that the output shows; if neither, it is undecided."""
+        return self.alters and self.shown - _ERRORS * self.error > _HIDDEN
 
 
 class LesionSearch:
