@@ -10,13 +10,26 @@ from recon import DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMS", "INK", "bare", "new_figure", "outlined", "plain", "scale_bar", "written"]
+__all__ = [
+    "ACCENT",
+    "FORMS",
+    "INK",
+    "bare",
+    "new_figure",
+    "outlined",
+    "plain",
+    "scale_bar",
+    "written",
+]
 
 FORMS = ("png", "svg")
 """Forms that a figure can be written in."""
 
 INK = "#1d2430"
 """Colour of texts and axes."""
+
+ACCENT = "#b3541e"
+"""Colour of what is pointed out."""
 
 _DPI = 110
 

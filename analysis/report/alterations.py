@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..figures.images import Row, Window, rms_hu, rows_figure
+from ..figures.images import Window, rms_hu
+from ..figures.sheets import Row, rows_figure
 from ..runs.store import Study
 from ..target_domain.alterations import LEVEL
 from ..target_domain.semantic import SemanticMap

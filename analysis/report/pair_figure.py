@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..figures.drawing import INK, bare, new_figure, plain, scale_bar, written
-from ..figures.images import Scale, Window, colour_bar, fit_window
+from ..figures.images import Scale, Window, fit_window
+from ..figures.sheets import colour_bar
 from ..projection_domain.pair import DETECTED
 from ..runs.store import Study
 from .pair_words import part_names, shares

@@ -9,16 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..figures.images import (
-    Row,
-    Window,
-    distance_figure,
-    fit_window,
-    rms_hu,
-    rows_figure,
-    scene_figure,
-    sd_hu,
-)
+from ..figures.images import Window, distance_figure, fit_window, rms_hu, scene_figure, sd_hu
+from ..figures.sheets import Row, rows_figure
 from ..runs.order import capital, order_words, p_words, sample_order, sample_words
 from ..runs.store import Study, sample_array
 from .alterations import alterations_figure

@@ -21,7 +21,8 @@ from recon import DataError
 from recon.phantom import random_slice
 
 from ..data.phantom_pairs import WorkingPoint, scan
-from ..figures.images import LUNG, SOFT_TISSUE, Panel, Window, rms_hu, sheet
+from ..figures.images import LUNG, SOFT_TISSUE, Window, rms_hu
+from ..figures.sheets import Panel, sheet
 from ..numbers import apply
 from ..runs.store import Run
 from ..scanner.slice_scanner import derived_seed

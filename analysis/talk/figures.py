@@ -13,7 +13,8 @@ import numpy as np
 
 from recon import DataError
 
-from ..figures.images import fit_window, rms_hu, sheet
+from ..figures.images import fit_window, rms_hu
+from ..figures.sheets import sheet
 from ..runs.order import capital
 from ..runs.store import Run, Study
 from .arrows import SMOOTHING_MM, largest_differences

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..figures import images
+from ..figures import sheets
 from ..figures.drawing import outlined
 from .arrows import Pointer
 
@@ -18,7 +18,7 @@ _AMBER = "#ffb000"
 
 
 @dataclass(frozen=True)
-class Panel(images.Panel):
+class Panel(sheets.Panel):
     """One image of a sheet, with arrows into it.
 
     Attributes

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.figures.images import LUNG, SOFT_TISSUE, Row, distance_figure, fit_window, rows_figure
+from analysis.figures.images import LUNG, SOFT_TISSUE, distance_figure, fit_window
+from analysis.figures.sheets import Row, rows_figure
 from analysis.report.page import write_report
 from analysis.report.summary import headline
 from analysis.runs.store import Study, mas_label, read_run, write_run

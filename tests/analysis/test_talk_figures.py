@@ -13,7 +13,8 @@ from viewer_run import COLS, ROWS, SPACING, made
 
 import analysis.talk.figures
 from analysis.data.phantom_pairs import WorkingPoint
-from analysis.figures.images import SOFT_TISSUE, sheet
+from analysis.figures.images import SOFT_TISSUE
+from analysis.figures.sheets import sheet
 from analysis.runs.store import Run, read_run, write_run
 from analysis.talk.arrows import SMOOTHING_MM, largest_differences
 from analysis.talk.cover import NETWORKS, cover_figure, cover_of_run, cover_slice, trained
