@@ -6,6 +6,7 @@ import os
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # in place before torch and numba load
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the commands do
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
@@ -134,9 +135,15 @@ def coverage(samples: Tensor, truth: Tensor, band: tuple[float, float] = (0.05, 
     --------
     ideal_coverage : what exact samples would give.
     """
-    at = torch.tensor(band, dtype=torch.float64, device=samples.device)
-    low, high = torch.quantile(samples.double(), at, dim=0)
-    return float(((truth >= low) & (truth <= high)).double().mean())
+    ordered, value = np.sort(samples.cpu().numpy(), axis=0), truth.cpu().double().numpy()
+
+    def quantile(share: float) -> np.ndarray:
+        rest, whole = math.modf(share * (len(ordered) - 1))
+        below, above = ordered[[int(whole), min(int(whole) + 1, len(ordered) - 1)]].astype(float)
+        return below + rest * (above - below)
+
+    low, high = map(quantile, band)
+    return float(((value >= low) & (value <= high)).mean())
 
 
 def ideal_coverage(n: int) -> float:

@@ -262,21 +262,32 @@ def lesion_likeness(samples: Tensor, x: Tensor, lesion: Tensor) -> tuple[Tensor,
     place : Tensor, (n, 2)
         Row and column of the lesion's centre there.
     """
+    return _best(*_likeness_by_place(samples, x, lesion))
+
+
+def _likeness_by_place(samples: Tensor, x: Tensor, lesion: Tensor) -> tuple[Tensor, list[int]]:
+    """The correlation at every place (n, rows, cols), and the row and column of the first place."""
     inside = lesion.abs() > 0.02 * lesion.abs().max()
     rows, cols = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
     window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
     template = lesion[window].double()
     template = template - template.mean()
-    size = template.shape
-    difference = (samples - x).double()
-    pieces = torch.nn.functional.unfold(difference[:, None], size)  # (n, window, places)
-    pieces = pieces - pieces.mean(1, keepdim=True)
-    norms = (pieces.norm(dim=1) * template.norm()).clamp_min(1e-12)
-    scores = torch.einsum("nwp,w->np", pieces, template.flatten()) / norms
-    best = scores.argmax(1)
-    wide = x.shape[1] - size[1] + 1
-    place = torch.stack([best // wide + size[0] // 2, best % wide + size[1] // 2], 1)
-    return scores.gather(1, best[:, None])[:, 0].float(), place
+    difference = (samples - x).double()[:, None]
+    difference = difference - difference.mean((2, 3), keepdim=True)
+    sums = torch.stack([template, torch.ones_like(template)])[:, None]
+    like, total = torch.nn.functional.conv2d(difference, sums).unbind(1)
+    energy = torch.nn.functional.conv2d(difference.square(), sums[1:])[:, 0]
+    spread = energy - total.square() / template.numel()
+    least = 1e-12 * difference.square().mean() + 1e-24  # of a difference that is constant there
+    scores = like / (spread.clamp_min(least).sqrt() * template.norm())
+    return scores, [side // 2 for side in template.shape]
+
+
+def _best(scores: Tensor, first: list[int]) -> tuple[Tensor, Tensor]:
+    """The largest correlation (n,) and the row and column of its place (n, 2)."""
+    best = scores.flatten(1).argmax(1)
+    place = torch.stack([best // scores.shape[2] + first[0], best % scores.shape[2] + first[1]], 1)
+    return scores.flatten(1).gather(1, best[:, None])[:, 0].float(), place
 
 
 def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, list[Lesion]]:
@@ -301,12 +312,12 @@ def match_lesions(samples: Tensor, x: Tensor, grid: ImageGrid) -> tuple[Tensor, 
     lesion : list of Lesion
         The template of contrast ±1 HU at its best place, one a sample.
     """
-    templates = [
-        site_lesion(contrast=sign, radius=radius, grid=grid)
-        for radius in _TEMPLATES
-        for sign in (1.0, -1.0)
-    ]
-    found = [lesion_likeness(samples, x, template.on(grid)) for template in templates]
+    templates, found = [], []
+    for radius in _TEMPLATES:
+        lesion = site_lesion(contrast=1.0, radius=radius, grid=grid)
+        scores, first = _likeness_by_place(samples, x, lesion.on(grid))
+        templates += [lesion, replace(lesion, contrast=-1.0)]
+        found += [_best(scores, first), _best(-scores, first)]
     score, which = torch.stack([score for score, _ in found]).max(0)
     lesions = []
     for k, best in enumerate(which.tolist()):

@@ -5,36 +5,43 @@ r"""Detectability of a signal in correlated noise to a reader with finite precis
 with the signal s, the covariance A of the noise, and the tolerance τ [HU] of a reader or display
 that adds white noise of its own (Barrett and Myers, Foundations of Image Science, 2004, section
 13.2). A is known only as a product. The Lanczos process started at s turns it into a small
-tridiagonal matrix T that gives d'_τ for *all* τ at once,
+tridiagonal matrix T that bounds d'_τ for *all* τ at once,
 
-.. math:: d'_τ² = ‖s‖² e_1ᵀ (T + τ² I)^{-1} e_1,
+.. math:: d'_τ² ≥ ‖s‖² e_1ᵀ (T + τ² I)^{-1} e_1,
 
-and the relative residual ``β_k |y_k|`` of the underlying solution: this is the conjugate-gradient
-method with every shift (Golub and Meurant, Matrices, Moments and Quadrature, 2010, chapter 7). The
-error of d'_τ² is of the order of the residual squared.
+and from above if T gets one row more whose eigenvalues include one that none of A + τ² I lies
+below: the rules of Gauss and of Gauss and Radau (Golub and Meurant, Matrices, Moments and
+Quadrature, 2010, chapters 6 and 7). The process ends when both agree. The relative residual of the
+underlying system, which is the conjugate-gradient method with every shift, is of the order of the
+square root of their difference; where the solution itself is asked for, it decides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import LinAlgError, eigh_tridiagonal, solveh_banded
 from torch import Tensor
 
 from ctxai import linearise
 from recon import DataError
 
-__all__ = ["Jacobian", "Krylov", "auc", "detectability", "lanczos"]
+__all__ = ["AroundScans", "Jacobian", "Krylov", "auc", "detectability", "lanczos"]
 
 RESIDUAL = 1e-4
-"""Largest relative residual of the linear systems."""
+"""Largest relative residual of a linear system whose solution is asked for."""
+
+WITHIN = 2e-3
+"""Largest distance of the two bounds of d'_τ², relative: d'_τ is right to half of that."""
 
 _STEPS = 2000
-_EVERY = 20  # steps between looks at the residual
+_EVERY = 10  # steps between looks at the bounds
+_ROUNDING = (0.1, 0.9)  # of τ²: by as much an eigenvalue of A may lie below 0, at best and at most
 
 Product = Callable[[Tensor], Tensor]
 
@@ -66,6 +73,10 @@ class Jacobian:
     value : Tensor, (H, W)
         f(x) [HU].
 
+    See Also
+    --------
+    AroundScans : the same for many x at once.
+
     Examples
     --------
     >>> import torch
@@ -94,6 +105,48 @@ class Jacobian:
         return torch.cat([product(image[None]) for image in batch])[:, 0]
 
 
+class AroundScans:
+    """Noise behind a denoiser, ``v ↦ J Σ Jᵀ v``, for each of several signals around its own scan.
+
+    Parameters
+    ----------
+    f : callable
+        (B, 1, H, W) to the same [HU].
+    scans : Tensor, (n, H, W)
+        [HU].
+    noise : callable
+        ``v ↦ Σ v`` of images (n, H, W).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from analysis.observers.ideal import AroundScans
+    >>> noise = AroundScans(torch.square, torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), lambda v: v)
+    >>> noise(torch.ones(2, 1, 2)).tolist()
+    [[[4.0, 16.0]], [[36.0, 64.0]]]
+    >>> noise.narrowed([1])(torch.ones(1, 1, 2)).tolist()
+    [[[36.0, 64.0]]]
+    """
+
+    def __init__(self, f: Callable[[Tensor], Tensor], scans: Tensor, noise: Product) -> None:
+        self.f, self.scans, self.noise = f, scans, noise
+        self._at = linearise(f, scans[:, None])
+
+    @torch.no_grad()
+    def times_j(self, images: Tensor) -> Tensor:
+        """J w, each around its own scan."""
+        return self._at.times_j(images[:, None])[:, 0]
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        back = self._at.times_jt(images[:, None])[:, 0]
+        return self.times_j(self.noise(back))
+
+    def narrowed(self, stay: Sequence[int]) -> AroundScans:
+        """The same for some of the signals."""
+        return AroundScans(self.f, self.scans[list(stay)], self.noise)
+
+
 @dataclass(frozen=True)
 class Krylov:
     """What the Lanczos process found of one signal: ``A V = V T + β v eᵀ``, ``s = ‖s‖ V e_1``.
@@ -102,48 +155,93 @@ class Krylov:
     ----------
     norm : float
         ‖s‖.
-    values, vectors : ndarray
-        Eigenvalues (k,) and eigenvectors (k, k) of T.
-    beta : float
-        The last β: 0 if the signal's Krylov space is exhausted.
+    alphas, betas : ndarray, (k,)
+        Diagonal of T, and what stands beside it; the last β is 0 if the signal's Krylov space is
+        exhausted.
     basis : Tensor or None
         V, (k, n), if it was asked for.
     """
 
     norm: float
-    values: np.ndarray
-    vectors: np.ndarray
-    beta: float
+    alphas: np.ndarray
+    betas: np.ndarray
     basis: Tensor | None = None
 
+    @cached_property
+    def _eigen(self) -> tuple[np.ndarray, np.ndarray]:
+        return eigh_tridiagonal(self.alphas, self.betas[:-1])
+
+    @property
+    def values(self) -> np.ndarray:
+        """Eigenvalues of T, (k,)."""
+        return self._eigen[0]
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Eigenvectors of T, (k, k)."""
+        return self._eigen[1]
+
+    def bounds(self, tolerance: float) -> tuple[float, float]:
+        """Lower and upper bound of d'_τ² for a tolerance τ [HU]."""
+        shift, lower = tolerance**2, self._solved(tolerance)[0]
+        for rounding in _ROUNDING:
+            node = (1.0 - rounding) * shift  # no eigenvalue of A + τ² I lies below
+            try:
+                # the last pivot of T + τ² I - node I says what the added row has to be
+                last = _solve(self.alphas + shift - node, self.betas[:-1], -1)[-1]
+                added = node + float(self.betas[-1]) ** 2 * last
+                upper = _solve(np.append(self.alphas + shift, added), self.betas, 0)[0]
+            except LinAlgError:
+                continue
+            return self.norm**2 * float(lower), self.norm**2 * float(upper)
+        raise self._refusal(tolerance)
+
     def detectability(self, tolerance: float) -> float:
-        """d'_τ for a tolerance τ [HU]."""
-        return self.norm * math.sqrt(
-            float(np.sum(self.vectors[0] ** 2 / self._shifted(tolerance**2)))
-        )
+        """d'_τ for a tolerance τ [HU]: the lower bound, which comes close long before the upper."""
+        return math.sqrt(self.bounds(tolerance)[0])
+
+    def apart(self, tolerance: float) -> float:
+        """Distance of the bounds of d'_τ², relative to the upper one."""
+        lower, upper = self.bounds(tolerance)
+        return 1.0 - lower / upper if upper > 0.0 else 0.0
 
     def residual(self, tolerance: float) -> float:
         """Relative residual of the system behind d'_τ."""
-        last = np.sum(self.vectors[0] * self.vectors[-1] / self._shifted(tolerance**2))
-        return abs(self.beta * float(last))
+        return abs(float(self.betas[-1] * self._solved(tolerance)[-1]))
 
     def solve(self, shift: float) -> Tensor:
         """``(A + shift I)^{-1} s``, (n,)."""
         if self.basis is None:
             raise DataError("the Krylov basis was not kept", where="keep", expected="True")
-        y = self.norm * self.vectors @ (self.vectors[0] / self._shifted(shift))
+        y = self.norm * self._solved(math.sqrt(shift))
         return torch.from_numpy(y).to(self.basis) @ self.basis
 
-    def _shifted(self, shift: float) -> np.ndarray:
-        shifted = self.values + shift
-        if shifted.min() <= 0.1 * shift:
-            raise DataError(
-                "the noise covariance is not positive to within its rounding",
-                where="tolerance",
-                expected=f"τ above {math.sqrt(max(0.0, -2 * float(self.values.min()))):.2g} HU",
-                got=f"{math.sqrt(shift):.2g} HU",
-            )
-        return shifted
+    def _solved(self, tolerance: float) -> np.ndarray:
+        """``(T + τ² I)^{-1} e_1``."""
+        try:
+            return _solve(self.alphas + tolerance**2, self.betas[:-1], 0)
+        except LinAlgError:
+            raise self._refusal(tolerance) from None
+
+    def _refusal(self, tolerance: float) -> DataError:
+        least = math.sqrt(max(0.0, -float(self.values.min()) / max(_ROUNDING)))
+        return DataError(
+            "the noise covariance is not positive to within its rounding",
+            where="tolerance",
+            expected=f"τ above {least:.2g} HU",
+            got=f"{tolerance:.2g} HU",
+        )
+
+
+def _solve(diagonal: np.ndarray, beside: np.ndarray, place: int) -> np.ndarray:
+    """The solution of a positive tridiagonal system whose right side is 1 at one place."""
+    if len(diagonal) == 1:  # which LAPACK's routine does not take
+        if diagonal[0] <= 0.0:
+            raise LinAlgError
+        return 1.0 / diagonal
+    right = np.zeros(len(diagonal))
+    right[place] = 1.0
+    return solveh_banded(np.stack([np.append(0.0, beside), diagonal]), right)
 
 
 def lanczos(
@@ -151,63 +249,71 @@ def lanczos(
 ) -> list[Krylov]:
     """Run the Lanczos process for several signals until each is solved for a tolerance.
 
-    Vectors are kept orthogonal to all earlier ones, twice (Parlett, The Symmetric Eigenvalue
-    Problem, 1980, section 13.8).
+    Each new vector is kept orthogonal to all earlier ones, not to the last two alone (Parlett, The
+    Symmetric Eigenvalue Problem, 1980, section 13.8).
 
     Parameters
     ----------
     product : callable
-        ``v ↦ A v`` of images (n, H, W); symmetric.
+        ``v ↦ A v`` of images (n, H, W); symmetric. One that is another for each signal
+        is an :class:`AroundScans`.
     signals : Tensor, (n, H, W)
     tolerance : float
         Smallest τ [HU] that will be asked for.
     steps : int
         Products with A, at most.
     keep : bool
-        Keep V, to solve systems.
+        Keep V, to solve systems, and go on until that is exact.
     """
     shape = signals.shape[1:]
     flat = signals.double().flatten(1)
-    norms = flat.norm(dim=1)
+    norms, steps = flat.norm(dim=1), min(steps, flat.shape[1])
     found: list[Krylov | None] = [
-        None if norm > 0 else Krylov(0.0, np.ones(1), np.ones((1, 1)), 0.0) for norm in norms
+        None if norm > 0 else Krylov(0.0, np.ones(1), np.zeros(1)) for norm in norms
     ]
     active = [i for i, item in enumerate(found) if item is None]
-    if not active:
-        return [item for item in found if item is not None]
+    basis = flat.new_empty(len(active), min(steps, 64), flat.shape[1])
     v = flat[active] / norms[active, None]
-    basis = v[:, None]
-    alphas, betas = torch.zeros(len(active), 0).double(), torch.zeros(len(active), 0).double()
-    for step in range(1, min(steps, flat.shape[1]) + 1):
-        w = product(basis[:, -1].reshape(-1, *shape).to(signals)).double().flatten(1)
-        alpha = (w * basis[:, -1]).sum(1, keepdim=True)
-        for _ in range(2):
-            w = w - torch.einsum("nk,nki->ni", torch.einsum("nki,ni->nk", basis, w), basis)
-        beta = w.norm(dim=1, keepdim=True)
-        alphas, betas = torch.cat([alphas, alpha], 1), torch.cat([betas, beta], 1)
-        end = step == min(steps, flat.shape[1])
-        spent = beta[:, 0] < 1e-13 * alphas.abs().amax(1)
-        if end or step % _EVERY == 0 or bool(spent.any()):
-            stay = []
-            for row, i in enumerate(active):
-                off = betas[row, :-1].numpy()
-                values, vectors = eigh_tridiagonal(alphas[row].numpy(), off)
-                state = Krylov(
-                    float(norms[i]),
-                    values,
-                    vectors,
-                    0.0 if spent[row] else float(betas[row, -1]),
-                    basis[row].clone() if keep else None,
-                )
-                if end or bool(spent[row]) or state.residual(tolerance) <= RESIDUAL:
-                    found[i] = state
-                else:
-                    stay.append(row)
-            if not stay:
-                break
-            active = [active[row] for row in stay]
-            alphas, betas, basis, w, beta = (t[stay] for t in (alphas, betas, basis, w, beta))
-        basis = torch.cat([basis, (w / beta.clamp_min(1e-300))[:, None]], 1)
+    rows = [(np.empty(steps), np.empty(steps)) for _ in found]
+    for step in range(1, steps + 1):
+        if not active:
+            break
+        if step > basis.shape[1]:  # twice the room, at most the room for all
+            more = min(steps, 2 * basis.shape[1]) - basis.shape[1]
+            basis = torch.cat([basis, basis.new_empty(len(basis), more, basis.shape[2])], 1)
+        basis[:, step - 1] = v
+        w = product(v.reshape(-1, *shape).to(signals)).double().flatten(1)
+        alpha = (w * v).sum(1)
+        w -= alpha[:, None] * v
+        for k, one in enumerate(basis[:, :step]):  # each signal's own vectors
+            w[k] -= (one @ w[k]) @ one
+        beta = w.norm(dim=1)
+        stay = []
+        for k, i in enumerate(active):
+            alphas, betas = rows[i]
+            alphas[step - 1], betas[step - 1] = float(alpha[k]), float(beta[k])
+            spent = betas[step - 1] < 1e-13 * np.abs(alphas[:step]).max()
+            stop = spent or step == steps
+            if stop or step % _EVERY == 0:
+                kept = betas[:step].copy()
+                kept[-1] *= not spent
+                state = Krylov(float(norms[i]), alphas[:step].copy(), kept)
+                if not stop:
+                    stop = (
+                        state.residual(tolerance) <= RESIDUAL
+                        if keep
+                        else state.apart(tolerance) <= WITHIN
+                    )
+                if stop:
+                    vectors = basis[k, :step].clone() if keep else None
+                    found[i] = replace(state, basis=vectors)
+                    continue
+            stay.append(k)
+        v = w / beta.clamp_min(1e-300)[:, None]
+        if len(stay) < len(active):
+            active, basis, v = [active[k] for k in stay], basis[stay], v[stay]
+            if stay and isinstance(product, AroundScans):
+                product = product.narrowed(stay)
     return [item for item in found if item is not None]
 
 
@@ -234,7 +340,7 @@ def detectability(
     Raises
     ------
     DataError
-        If a tolerance is not positive, or a relative residual stays above 1e-4.
+        If a tolerance is not positive, or the bounds of d'_τ² stay apart by more than 0.2 %.
 
     Examples
     --------
@@ -248,12 +354,12 @@ def detectability(
     if not least > 0.0:
         raise DataError("tolerance is not positive", where="tolerances", expected="> 0", got=least)
     found = lanczos(product, signals, tolerance=least, steps=steps)
-    worst = max(item.residual(least) for item in found)
-    if worst > RESIDUAL:
+    worst = max(item.apart(least) for item in found)
+    if worst > WITHIN:
         raise DataError(
             "d' was not solved to its accuracy",
             where=f"tolerance of {least:g} HU",
-            expected=f"a relative residual of at most {RESIDUAL:g}",
+            expected=f"bounds of d'² within {WITHIN:g} of each other",
             got=f"{worst:.2g} after {steps} steps",
             remedy="ask for a larger tolerance",
         )

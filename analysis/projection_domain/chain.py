@@ -34,7 +34,7 @@ from recon import DataError
 from ..lesions.lesion import Lesion
 from ..numbers import apply
 from ..observers.channelised import Reader
-from ..observers.ideal import Jacobian, detectability
+from ..observers.ideal import AroundScans, detectability
 from ..scanner.covariance import ImageCovariance
 from ..scanner.slice_scanner import SliceScanner, derived_seed
 from .inserted import lesion_rays
@@ -256,7 +256,7 @@ class _Study:
         scans = self.scanner.low_dose(
             self.mas, draws=points, seed=derived_seed(self.seed, "points")
         )
-        output = np.stack([self._linearised(scan, signal) for scan in scans])
+        output = self._linearised(scans, signal)
         chains = []
         for lesion in lesions:
             k, squared = kinds.index(replace(lesion, contrast=1.0)), lesion.contrast**2
@@ -269,13 +269,13 @@ class _Study:
             )  # fmt: skip
         return chains
 
-    def _linearised(self, scan: Tensor, signal: Tensor) -> np.ndarray:
-        """d' behind f, linearised at a scan, (lesions, tolerances)."""
-        at = Jacobian(InPlace(self.f, self.scanner.place, scan), scan)
-        return detectability(
-            lambda v: at.times_j(self.noise(at.times_jt(v))), at.times_j(signal),
-            tolerances=self.tolerances,
-        )  # fmt: skip
+    def _linearised(self, scans: Tensor, signal: Tensor) -> np.ndarray:
+        """d' behind f, linearised at each of several scans, (scans, lesions, tolerances)."""
+        f = InPlace(self.f, self.scanner.place, scans[0])
+        around = AroundScans(f, scans.repeat_interleave(len(signal), 0), self.noise)
+        seen = around.times_j(signal.repeat(len(scans), 1, 1))
+        found = detectability(around, seen, tolerances=self.tolerances)
+        return found.reshape(len(scans), len(signal), -1)
 
     def read(self, lesions: Sequence[Lesion], draws: int) -> list[Chain]:
         """The reader's chains."""

@@ -211,8 +211,9 @@ def change_detectability(scanner: SliceScanner, change: Tensor, mas: float) -> n
     for first in chunks(len(change), None, scanner.chunk):
         part = change[first : first + scanner.chunk].to(scanner.y)
         shift = scanner.patch_operator(part * (scanner.mu_water / 1000.0))[..., scanner.crossing]
-        energy, parts = shift.double().square(), variance_across(scanner, shift)
-        found[first : first + len(part)] = _ideal(energy, parts, mas)
+        found[first : first + len(part)] = _ideal(
+            shift.square(), variance_across(scanner, shift), mas
+        )
     return found
 
 
@@ -229,8 +230,8 @@ def _require_on_grid(ybar: Tensor, expected: tuple[int, ...]) -> None:
 def _ideal(energy: Tensor, parts: tuple[Tensor, Tensor], mas: float) -> np.ndarray:
     """√(Σ Δp²/σ²) from Δp² (n, views, cols) and the variance's two parts at 1 mAs."""
     quantum, electronic = parts
-    variance = quantum / mas + electronic / mas**2
-    return (energy / variance).sum((-2, -1)).sqrt().cpu().numpy()
+    variance = (electronic / mas).add_(quantum).div_(mas)
+    return (energy / variance).sum((-2, -1), dtype=torch.float64).sqrt().cpu().numpy()
 
 
 def threshold_of_rays(pair: Pair, full: float, *, part: int = 0) -> str:

@@ -35,9 +35,10 @@ TOLERANCES_HU = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 Denoiser = Callable[[Tensor], Tensor]
 
-_WHOLE = slice(0, 1)  # of the parts of the difference
+_WHOLE, _PARTS = slice(0, 1), slice(1, None)  # of the difference
 _POINTS = 3  # scans at which f is linearised for the interval of the ideal observer
 _BETWEEN = 6  # exposures of the curves, from 1 mAs to the full dose
+_NEAR = 1.5  # times another exposure
 
 
 def require_exposures(mas: Sequence[float], full_mas: float) -> None:
@@ -110,7 +111,7 @@ def projection_study(
         If an exposure exceeds the full dose or is below 1 mAs.
     """
     require_exposures(mas, full_mas)
-    exposures = sorted({*map(float, mas), *np.geomspace(1.0, full_mas, _BETWEEN).tolist()})
+    exposures = _exposures(mas, full_mas)
     curve, found = np.empty((4, len(exposures))), {}
     bar = tqdm(exposures, desc=f"{denoiser}: d' over exposures", disable=not progress, leave=False)
     for k, exposure in enumerate(bar):
@@ -136,6 +137,14 @@ def projection_study(
     ]
 
 
+def _exposures(mas: Sequence[float], full_mas: float) -> list[float]:
+    """Exposures of the curves [mAs]: those asked for, and others that are not close to them."""
+    asked = sorted({*map(float, mas), 1.0, float(full_mas)})
+    between = np.geomspace(1.0, full_mas, _BETWEEN).tolist()
+    near = [min(max(one / other, other / one) for other in asked) for one in between]
+    return sorted({*asked, *(one for one, by in zip(between, near) if by > _NEAR)})
+
+
 def _seen(
     f: Denoiser, pair: Pair, x: Tensor, mas: float, tolerances: Sequence[float], parts: slice
 ) -> np.ndarray:
@@ -158,12 +167,15 @@ def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
     mas, lesion, tolerance_hu = scanned.mas, asked["lesion"], asked["tolerance_hu"]
     readings: list[Reading] = []
     recovery: dict[Stage, float] = {}
-    stages = _stages(f, pair, x, mas, tolerance_hu, slice(None))
+    tolerances = sorted({*TOLERANCES_HU, tolerance_hu})  # the finest take the longest
+    whole = _seen(f, pair, x, mas, tolerances, _WHOLE)[:, 0]
+    parts = _stages(f, pair, x, mas, tolerance_hu, _PARTS)
+    here = np.append(pair.before(mas)[0], whole[:, tolerances.index(tolerance_hu)])
+    stages = np.concatenate([here[:, None], parts], axis=1)
     if asked["draws"]:
         readings, trained = read_images(f, pair, mas, asked["draws"], asked["seed"])
         if lesion is not None:
             recovery = recover_contrast(pair, trained, lesion)
-    tolerances = sorted({*TOLERANCES_HU, tolerance_hu})  # the finest take the longest
     return PairResult(
         scanned,
         ybar=scanned.y.cpu() + pair.change[0],
@@ -172,7 +184,7 @@ def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
         output_signal=Jacobian(f, x).times_j(pair.signal[:1])[0],
         stages=np.stack([pair.before(asked["full_mas"]), *stages]),
         curve=np.empty((4, 0)),
-        tolerance_curve=np.stack([tolerances, *_seen(f, pair, x, mas, tolerances, _WHOLE)[:, 0]]),
+        tolerance_curve=np.stack([tolerances, *whole]),
         detected_at_mas={},
         nonlinearity=pair.nonlinearity(f, x),
         readings=readings,

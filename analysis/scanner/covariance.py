@@ -14,13 +14,14 @@ those 32 columns around them, matter: the ramp filter's response has fallen by (
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recon import Operator, operator
+from recon import ImageGrid, Operator, operator
 
 from .columns import with_columns
 from .slice_scanner import SliceScanner
@@ -28,6 +29,7 @@ from .slice_scanner import SliceScanner
 __all__ = ["ImageCovariance", "ray_variance", "variance_across"]
 
 _CHUNK = 16
+_BAND = 8  # rows
 _LARGEST = 6561  # pixels of a patch and its surroundings whose two matrices are kept: 172 MB each
 
 Product = Callable[[Tensor], Tensor]
@@ -70,14 +72,16 @@ def variance_across(scanner: SliceScanner, shift: Tensor | None = None) -> tuple
 
     Returns
     -------
-    quantum, electronic : Tensor, of the shape of ``shift``, or (views, columns that cross)
+    quantum, electronic : Tensor
+        As ``shift`` is, or (views, columns that cross) in 64 bits.
     """
     p, photons = scanner.p[..., scanner.crossing], scanner.photons(1.0)[scanner.crossing]
-    own = ray_variance(p, photons, scanner.electronic_noise)
+    quantum, electronic = ray_variance(p, photons, scanner.electronic_noise)
     if shift is None:
-        return own
-    other = ray_variance(p + shift, photons, scanner.electronic_noise)
-    return 0.5 * (own[0] + other[0]), 0.5 * (own[1] + other[1])
+        return quantum, electronic
+    growth = shift.exp()  # of 1/N, from one hypothesis to the other
+    both = (0.5 + 0.5 * growth).mul_(quantum.to(shift))
+    return both, growth.square_().add_(1.0).mul_(0.5 * electronic.to(shift))
 
 
 class ImageCovariance:
@@ -115,7 +119,8 @@ class ImageCovariance:
         self.window = window
         self.hu = 1000.0 / mu_water
         self.parts = (quantum, electronic)
-        self._traced: dict[int, tuple[Tensor, Tensor]] = {}
+        self._traced: dict[int, Product] = {}
+        self._sums: dict[float, Tensor] = {}  # of the last exposure
         rows, cols = self.grid.shape
         self.matrices = self._matrices(progress) if rows * cols <= _LARGEST else None
 
@@ -134,6 +139,7 @@ class ImageCovariance:
         columns, shift = scanner.crossing, None
         if change is not None:
             shift = scanner.patch_operator(change * (scanner.mu_water / 1000.0))[..., columns]
+            shift = shift.double()
         quantum, electronic = variance_across(scanner, shift)
         return cls(
             operator(with_columns(scanner.geometry, columns), scanner.context_grid),
@@ -149,8 +155,11 @@ class ImageCovariance:
         if self.matrices is None:
             variance = self._rays(mas)
             return lambda v: self._through(v, [variance])[0].to(v.dtype)
-        sigma = self.matrices[0] / mas + self.matrices[1] / mas**2
-        return lambda v: (v.flatten(1).to(sigma) @ sigma).reshape(v.shape).to(v.dtype)
+        if mas not in self._sums:
+            self._sums = {mas: self.matrices[0] / mas + self.matrices[1] / mas**2}
+        sigma = self._sums[mas]
+        # Σ is symmetric, and a tall matrix is multiplied faster than a wide one
+        return lambda v: (sigma @ v.flatten(1).to(sigma).T).T.reshape(v.shape).to(v.dtype)
 
     def _rays(self, mas: float) -> Tensor:
         """Variance of the rays at an exposure [mAs]."""
@@ -162,34 +171,64 @@ class ImageCovariance:
         for part in images.float().split(_CHUNK):
             spread = self._transpose(part) * self.hu
             for images_out, variance in zip(out, variances):
-                noise = self.operator.fbp(spread * variance, window=self.window)
-                images_out.append(noise * self.hu)
+                images_out.append(self._noise(spread * variance, self.operator))
         return [torch.cat(parts) for parts in out]
 
+    def _noise(self, rays: Tensor, onto: Operator) -> Tensor:
+        """B of rays (n, views, cols), [HU], onto an operator's grid."""
+        return onto.fbp(rays, window=self.window) * self.hu
+
     def _transpose(self, images: Tensor) -> Tensor:
-        """Bᵀ of images (n, H, W): the gradient of an FBP, which is traced once for each n."""
+        """Bᵀ of images (n, H, W), which is traced once for each n."""
         if len(images) not in self._traced:
-            rays = torch.zeros(len(images), *self.operator.geometry.shape, requires_grad=True)
-            with torch.enable_grad():
-                self._traced[len(images)] = rays, self.operator.fbp(rays, window=self.window)
-        rays, image = self._traced[len(images)]
-        return torch.autograd.grad(image, rays, images, retain_graph=True)[0]
+            self._traced[len(images)] = _transpose(self.operator, self.window, len(images))
+        return self._traced[len(images)](images)
 
     def _matrices(self, progress: bool) -> tuple[Tensor, Tensor]:
-        """Both matrices column by column: Σ of images that are one pixel each."""
+        """Both matrices column by column: Σ of images that are one pixel each.
+
+        They are symmetric: for the pixels of a band of rows, the image from that band on is enough.
+        Bᵀ, too, is taken of the band alone, for all other pixels are zero.
+        """
         rows, cols = self.grid.shape
-        matrices = torch.empty(2, rows * cols, rows * cols)
+        matrices = torch.zeros(2, rows * cols, rows * cols)
         # quanta and electronics differ by orders of magnitude: each is scaled to about 1
         scales = [float(part.mean()) or 1.0 for part in self.parts]
         variances = [(part / scale).float() for part, scale in zip(self.parts, scales, strict=True)]
-        pixels = torch.arange(rows * cols).split(_CHUNK)
-        for at in tqdm(pixels, desc="noise covariance", disable=not progress, leave=False):
-            unit = torch.zeros(len(at), rows * cols)
-            unit[torch.arange(len(at)), at] = 1.0
-            noises = self._through(unit.reshape(-1, rows, cols), variances)
-            for matrix, scale, noise in zip(matrices, scales, noises, strict=True):
-                matrix[at] = noise.flatten(1) * scale
+        bar = tqdm(total=rows * cols, desc="noise covariance", disable=not progress, leave=False)
+        for first in range(0, rows, _BAND):
+            end = min(first + _BAND, rows)
+            onto_band, onto_rest = (
+                operator(self.operator.geometry, _rows_of(self.grid, first, last))
+                for last in (end, rows)
+            )
+            back: dict[int, Product] = {}
+            units = torch.eye((end - first) * cols).reshape(-1, end - first, cols)
+            for at, part in zip(torch.arange(len(units)).split(_CHUNK), units.split(_CHUNK)):
+                if len(part) not in back:
+                    back[len(part)] = _transpose(onto_band, self.window, len(part))
+                spread = back[len(part)](part) * self.hu
+                for matrix, scale, variance in zip(matrices, scales, variances, strict=True):
+                    noise = self._noise(spread * variance, onto_rest).flatten(1)
+                    matrix[first * cols + at, first * cols :] = noise * scale
+                bar.update(len(part))
+            own = slice(first * cols, end * cols)
+            matrices[:, own, own] *= 0.5  # these alone are in both triangles
+        bar.close()
         for matrix in matrices:
             matrix += matrix.T.clone()
-            matrix *= 0.5
         return matrices[0], matrices[1]
+
+
+def _transpose(B: Operator, window: str, count: int) -> Product:
+    """Bᵀ of so many images: the gradient of an FBP."""
+    rays = torch.zeros(count, *B.geometry.shape, requires_grad=True)
+    with torch.enable_grad():
+        image = B.fbp(rays, window=window)
+    return lambda images: torch.autograd.grad(image, rays, images, retain_graph=True)[0]
+
+
+def _rows_of(grid: ImageGrid, first: int, end: int) -> ImageGrid:
+    """The rows of a grid from one to another, that one excluded."""
+    middle = 0.5 * float(grid.y[first] + grid.y[end - 1])
+    return replace(grid, shape=(end - first, grid.shape[1]), centre=(grid.centre[0], middle))

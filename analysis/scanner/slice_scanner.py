@@ -315,12 +315,17 @@ class SliceScanner:
             part = ybar[first : first + self.chunk].to(self.device)
             change = (part.clamp(min=AIR_HU) - self.y) * (self.mu_water / 1000.0)
             p = self.p + self.patch_operator(change)
-            noisy = p.clone()
-            for k in range(draws):
-                noisy[..., at] = self.draw_noise(
-                    p, mas, seed=seed, image=self.image + first, draw=k
-                )
-                out[first : first + self.chunk, k] = self._reconstructed(noisy, mas)
+            together = max(1, self.chunk // len(part))  # draws, reconstructed at once
+            noisy = p.repeat(min(together, draws), 1, 1, 1)
+            for k in range(0, draws, together):
+                some = noisy[: draws - k]
+                for draw, scans in enumerate(some, k):
+                    scans[..., at] = self.draw_noise(
+                        p, mas, seed=seed, image=self.image + first, draw=draw
+                    )
+                images = self._reconstructed(some.flatten(0, 1), mas)
+                images = images.unflatten(0, some.shape[:2]).transpose(0, 1)
+                out[first : first + self.chunk, k : k + together] = images
         return out
 
     def without_noise(self) -> Tensor:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .streams import normal_pair, stream_key
-from .vectors import exponential, logarithm, nearest, normals, row_words
+from .streams import stream_key
+from .vectors import exponential, logarithm, nearest, normals, row_normals, row_words
 
 __all__ = ["FLOOR_QUANTA", "Exposure", "Stream", "sample", "starvation", "thin"]
 
@@ -28,6 +28,9 @@ EXACT_BELOW = 50.0
 
 QUANTA = 3
 """Purpose of the words that make a ray's quanta and electronic noise."""
+
+MISSING = 1
+"""Purpose of the words that make the noise which a lower exposure adds."""
 
 MOST = 200  # P(count > 200) < 1e-50 for a mean of 50: ends the sum's rounding tail
 
@@ -132,19 +135,20 @@ def thin(p, out, exposure, stream):  # type: ignore[no-untyped-def]
     electronic = (1.0 - fraction * fraction) * sigma * sigma
     for job in prange(images * views):  # a view of an image each
         i, v = job // views, job % views
-        k0, k1 = stream_key(stream.seed, stream.image + i, stream.draw)
-        view = stream.first_view + v
-        spare = 0.0
-        for r in range(rays):  # in quanta; two rays share a pair of normal numbers
-            ray = stream.first_ray + r
+        key = stream_key(stream.seed, stream.image + i, stream.draw)
+        z, y, other = np.empty(rays), np.empty(rays), np.empty(rays)
+        row_normals(stream.first_ray, stream.first_view + v, MISSING, key, z)
+        for r in range(rays):  # exponent of the transmission
+            y[r] = max(-float(p[i, v, r]), -700.0)
+        exponential(y, other)
+        for r in range(rays):  # quanta found, and those at the lower exposure as shares of its N0
             n0 = quanta[i * per_image + v * per_view + r * per_ray]
-            y = n0 * math.exp(-p[i, v, r])
-            if r == 0 or ray % 2 == 0:
-                noise, spare = normal_pair(ray // 2, view, k0, k1)
-            if ray % 2 == 1:
-                noise = spare
-            y = fraction * y + math.sqrt(quantum * y + electronic) * noise
-            out[i, v, r] = -math.log(max(y, FLOOR_QUANTA) / (fraction * n0))
+            found = n0 * other[r]
+            found = fraction * found + math.sqrt(quantum * found + electronic) * z[r]
+            y[r] = max(found, FLOOR_QUANTA) / (fraction * n0)
+        logarithm(y, other)
+        for r in range(rays):  # back to line integrals
+            out[i, v, r] = -other[r]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

@@ -11,7 +11,6 @@ The functions are compiled for use inside kernels; they take and return plain in
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,8 @@ from numba import njit
 
 from ..checks import count
 
-__all__ = ["normal_pair", "philox4x32", "stream_index", "stream_key", "uniform_pair"]
+__all__ = ["philox4x32", "stream_index", "stream_key"]
 
-_NORMAL = 1
 _U32 = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
@@ -61,39 +59,6 @@ def stream_key(seed: int | np.uint64, image: int, draw: int) -> tuple[int, int]:
     low, high = word & _U32, word >> _SHIFT
     k0, k1, _, _ = philox4x32(image, draw, 0, 0, low, high)  # type: ignore[arg-type]
     return k0, k1
-
-
-@njit(cache=True)
-def uniform_pair(
-    ray: int, view: int, block: int, purpose: int, k0: int, k1: int
-) -> tuple[float, float]:
-    """Two independent uniform numbers in the open interval (0, 1), of 52 bits each."""
-    w0, w1, w2, w3 = philox4x32(ray, view, block, purpose, k0, k1)
-    first = (np.uint64(w0) << _SHIFT) | np.uint64(w1)
-    second = (np.uint64(w2) << _SHIFT) | np.uint64(w3)
-    scale = 2.0**-52
-    return (
-        (float(first >> np.uint64(12)) + 0.5) * scale,
-        (float(second >> np.uint64(12)) + 0.5) * scale,
-    )
-
-
-@njit(cache=True)
-def normal_pair(ray: int, view: int, k0: int, k1: int) -> tuple[float, float]:
-    """Two independent N(0, 1) numbers, for the rays ``2·ray`` and ``2·ray + 1``.
-
-    The polar method of G. Marsaglia and T. A. Bray, SIAM Review 6 (1964) 260–264.
-    """
-    block = 0
-    while True:  # points of the square, until one lies in the unit circle
-        u, v = uniform_pair(ray, view, block, _NORMAL, k0, k1)
-        block += 1
-        u = 2.0 * u - 1.0
-        v = 2.0 * v - 1.0
-        square = u * u + v * v
-        if square < 1.0:  # never 0: the uniform numbers are odd multiples of 2^-53
-            scale = math.sqrt(-2.0 * math.log(square) / square)
-            return scale * u, scale * v
 
 
 def stream_index(name: str, value: Any, *, bits: int = 32) -> int:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["exponential", "logarithm", "nearest", "normals", "row_words"]
+__all__ = ["exponential", "logarithm", "nearest", "normals", "row_normals", "row_words"]
 
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -114,3 +114,17 @@ def normals(w0, w1, first, second):  # type: ignore[no-untyped-def]
     for i in range(len(w0)):  # radius times its cosine
         value = cosine[i] if quarter[i] & 1 else sine[i]
         second[i] = value * float(1 - (quarter[i] & 2))
+
+
+@njit(cache=True, error_model="numpy")
+def row_normals(first_ray, view, purpose, key, out):  # type: ignore[no-untyped-def]
+    """Fill a row with N(0, 1) numbers: rays 2k and 2k + 1 share the block of words number k."""
+    before = first_ray % 2  # 1 if the row begins with the second ray of a pair
+    pairs = (before + len(out) + 1) // 2
+    words = np.empty((4, pairs), np.int64)
+    row_words(first_ray // 2, view, purpose, key, words)
+    first, second = np.empty(pairs), np.empty(pairs)
+    normals(words[0], words[1], first, second)
+    for r in range(len(out)):  # rays
+        place = before + r
+        out[r] = second[place // 2] if place % 2 else first[place // 2]

@@ -6,15 +6,9 @@ from numba import njit
 from scipy import stats
 from tolerances import STREAMS
 
-from recon.dose.kernels import EXACT_BELOW, QUANTA, few_quanta, many_quanta
-from recon.dose.streams import (
-    normal_pair,
-    philox4x32,
-    stream_index,
-    stream_key,
-    uniform_pair,
-)
-from recon.dose.vectors import normals, row_words
+from recon.dose.kernels import EXACT_BELOW, MISSING, QUANTA, few_quanta, many_quanta
+from recon.dose.streams import philox4x32, stream_index, stream_key
+from recon.dose.vectors import normals, row_normals, row_words
 from recon.errors import DataError
 
 N = 300_000
@@ -33,21 +27,9 @@ def _poissons(mean, count):
     return out
 
 
-@njit
-def _uniforms(count, view):
-    k0, k1 = stream_key(np.uint64(5), 1, 2)
-    out = np.empty((count, 2))
-    for ray in range(count):
-        out[ray] = uniform_pair(ray, view, 0, 7, k0, k1)
-    return out
-
-
-@njit
-def _normals(count):
-    k0, k1 = stream_key(np.uint64(5), 1, 2)
-    out = np.empty((count, 2))
-    for ray in range(count):
-        out[ray] = normal_pair(ray, 0, k0, k1)
+def _normals(count, view=0, first_ray=0):
+    out = np.empty(count)
+    row_normals(first_ray, view, MISSING, stream_key(np.uint64(5), 1, 2), out)
     return out
 
 
@@ -67,24 +49,24 @@ def test_philox_gives_the_published_words(counter, key, expected):
     assert list(philox4x32(*counter, *key)) == expected
 
 
-def test_uniform_numbers_are_uniform_and_independent():
-    here, next_view = _uniforms(N, 0), _uniforms(N, 1)
-    assert here.min() > 0 and here.max() < 1
-    assert stats.kstest(here.ravel(), "uniform").pvalue > STREAMS["p-value"]
+def test_normal_numbers_are_normal_and_independent():
+    here, next_view = _normals(N), _normals(N, view=1)
+    assert stats.kstest(here, "norm").pvalue > STREAMS["p-value"]
     pairs = {
-        "within a block": (here[:, 0], here[:, 1]),
-        "next ray": (here[1:, 0], here[:-1, 0]),
-        "next view": (here[:, 0], next_view[:, 0]),
+        "of a block": (here[::2], here[1::2]),
+        "of blocks side by side": (here[1:-1:2], here[2::2]),
+        "next view": (here, next_view),
     }
     for name, (a, b) in pairs.items():
         assert stats.pearsonr(a, b).pvalue > STREAMS["p-value"], name
+        assert stats.pearsonr(a**2, b**2).pvalue > STREAMS["p-value"], name
 
 
-def test_normal_numbers_are_normal_and_independent():
-    pairs = _normals(N)
-    assert stats.kstest(pairs.ravel(), "norm").pvalue > STREAMS["p-value"]
-    assert stats.pearsonr(pairs[:, 0], pairs[:, 1]).pvalue > STREAMS["p-value"]
-    assert stats.pearsonr(pairs[:, 0] ** 2, pairs[:, 1] ** 2).pvalue > STREAMS["p-value"]
+@pytest.mark.parametrize("first_ray", [1, 6, 7])
+@pytest.mark.parametrize("count", [1, 8, 9])
+def test_a_ray_has_its_normal_number_wherever_its_row_begins(first_ray, count):
+    whole = _normals(40)
+    assert (_normals(count, first_ray=first_ray) == whole[first_ray : first_ray + count]).all()
 
 
 # both sides of 50, where inversion hands over to the expansion, and far into either method

@@ -101,8 +101,8 @@ def ended(process, status=0):
 
 
 def there(out):
-    """Cells that are there, with the time of their record."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/run.json")}
+    """Cells that are there, with the time of their record; not one that is still being written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/[!.]*/run.json")}
 
 
 def results(out):
