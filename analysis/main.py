@@ -20,7 +20,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads must not spin
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages: a third of a study was their faults
+os.environ.setdefault(
+    "THP_MEM_ALLOC_ENABLE", "1"
+)  # large pages: a third of a study was their faults
 
 __all__ = ["COMMANDS", "main"]
 

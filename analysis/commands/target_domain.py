@@ -58,7 +58,7 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     from analysis.target_domain.study import target_domain_study
 
     differentiable = session.has_jacobian(
-        loaded, "what the denoiser sees of directions is left out", needed=False
+        loaded, "what it loses, and sees of directions, is left out", needed=False
     )
     scanner = scene.scanner(loaded.f, seed=options.seed, device=options.device)
     f = session.among_neighbours(loaded.f, scene, scanner, exposures[0])
@@ -72,7 +72,7 @@ def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
             sampled_at=exposures[0],
             n=options.n,
             draws=options.draws,
-            directions=differentiable,
+            differentiable=differentiable,
             seed=options.seed,
         )
         for mas in exposures

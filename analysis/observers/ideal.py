@@ -139,6 +139,7 @@ class AroundScans:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
+        """J Σ Jᵀ u, each around its own scan."""
         back = self._at.times_jt(images[:, None])[:, 0]
         return self.times_j(self.noise(back))
 

@@ -104,6 +104,8 @@ class Pair:
         The slice y, with the patch in which it changes.
     ybar : Tensor, (H, W)
         The other anatomy of the patch [HU].
+    kept : bool
+        Whether the noise's covariance is kept as matrices, as :class:`ImageCovariance` has it.
     progress : bool
         Bars on stderr.
 
@@ -122,14 +124,16 @@ class Pair:
         If ȳ does not lie on the patch's grid or is y itself.
     """
 
-    def __init__(self, scanner: SliceScanner, ybar: Tensor, *, progress: bool = False) -> None:
+    def __init__(
+        self, scanner: SliceScanner, ybar: Tensor, *, kept: bool = True, progress: bool = False
+    ) -> None:
         _require_on_grid(ybar, tuple(scanner.patch_grid.shape))
         change = ybar.cpu().clamp(min=AIR_HU) - scanner.y.cpu()
         if not bool(change.abs().max() > 0):
             raise DataError("the two anatomies are the same", where="ybar")
         self.scanner = scanner
         self.change = components(change, scanner.patch_grid.spacing)
-        self.covariance = ImageCovariance.of(scanner, change, progress=progress)
+        self.covariance = ImageCovariance.of(scanner, change, kept=kept, progress=progress)
         A = self.covariance.operator
         rays = A(scanner.place.padded(self.change) * (scanner.mu_water / 1000.0))
         self.signal = A.fbp(rays, window=scanner.window) * self.covariance.hu

@@ -17,6 +17,7 @@ from ..lesions.lesion import FINE_HU
 from ..numbers import Share, Spread, ideal_coverage, rms, sample_sd
 from ..observers.ideal import auc
 from ..projection_domain.result import PairResult
+from ..projection_domain.stairs import Stairs
 from ..runs.quantities import BY_ID, PARTS, STAGES, VERDICT
 from ..runs.scanned import sampler_text
 from ..runs.store import Study, sample_array
@@ -239,6 +240,8 @@ def _targets(result: TargetResult) -> Study:
         **meaning_facts(result.meaning),
         **result.facts,
     }
+    if result.stairs is not None:
+        facts["stairs"] = {**vars(result.stairs), "d": result.stairs.d.tolist()}
     arrays = {
         "lesion_likeness": result.likeness,
         "compatibility_p": found.p.astype(np.float32),
@@ -253,6 +256,7 @@ def _targets(result: TargetResult) -> Study:
     study = result.scanned.study("target-domain", facts, arrays)
     _add_targets(study, result)
     add_decision(study, result)
+    _add_stairs(study, result.stairs)
     add_meaning(study, result.meaning, result.sampler)
     study.facts["verdict"] = _add_verdict(
         study, result.verdict, target_result_words(result), sampler=result.sampler,
@@ -296,6 +300,18 @@ def _add_targets(study: Study, result: TargetResult) -> None:
     _add_spread(study, "truth_distance", null, **truth)
     inside = Share.of(round(numbers.inside * n), n)
     study.add("share_inside", numbers.inside, error=inside.error, **of)
+
+
+def _add_stairs(study: Study, stairs: Stairs | None) -> None:
+    """Rows about d' of one ȳ at each stage."""
+    if stairs is None:
+        return
+    whole = part_names(study.facts["patch"]["spacing_mm"])[0]
+    for stage, value in zip(STAGES, stairs.d, strict=True):
+        study.add(
+            f"d_whole_{stage}", value, layer=_LAYERS[stage], limit=stairs.d[1], whole=whole,
+            sampler=f"ȳ {stairs.sample + 1}", tau=stairs.tolerance_hu,
+        )  # fmt: skip
 
 
 @study_of.register

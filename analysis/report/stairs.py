@@ -1,7 +1,8 @@
 """The staircase of d': full dose, this dose, after the reconstruction, after the network.
 
-A study of two anatomies holds all four; a target-domain study knows the second one of each ȳ. What
-a run did not measure stays empty, and the command that measures it is named.
+A study of two anatomies holds all four, and a target-domain study those of the ȳ that is shown
+first; of the others it knows two. What a run did not measure stays empty, and the command that
+measures it is named.
 """
 
 from __future__ import annotations
@@ -56,11 +57,18 @@ def staircase(run: Run, study: Study, sample: int | None = None) -> Staircase:
     sample : int, optional
         Place of the sampled ȳ in the arrays that is compared with y; without it, any pair will do.
     """
-    pair = _pair(run.studies, study, sample)
-    if pair is not None:
-        values: Sequence[float | None] = [float(d) for d in pair.arrays["stages"][:, 0]]
-        full, other = f"{pair.facts['full_mas']:g} mAs", str(pair.facts["other"])
-        of = say("stairs_of", other=other, tau=pair.facts["tolerance_hu"], detected=DETECTED)
+    values: Sequence[float | None]
+    pair, own = _pair(run.studies, study, sample), study.facts.get("stairs")
+    if pair is None and own is not None and own["sample"] == sample:
+        found, values, other = own, own["d"], f"ȳ {sample + 1}"
+    elif pair is not None:
+        found, other = pair.facts, str(pair.facts["other"])
+        values = [float(d) for d in pair.arrays["stages"][:, 0]]
+    else:
+        found = None
+    if found is not None:
+        full = f"{found['full_mas']:g} mAs"
+        of = say("stairs_of", other=other, tau=found["tolerance_hu"], detected=DETECTED)
     else:
         rays, output = (_of_sample(study, name, sample) for name in ("rays_d", "telling_d"))
         values, full = [None, rays, None, output], ""
@@ -74,7 +82,7 @@ def staircase(run: Run, study: Study, sample: int | None = None) -> Staircase:
         for place in _PLACES
     ]
     stairs = [Stair(place, d) for place, d in zip(places, values, strict=True)]
-    return Staircase(stairs, of, "" if pair is not None else _command(run, study, sample))
+    return Staircase(stairs, of, "" if found is not None else _command(run, study, sample))
 
 
 def _of_sample(study: Study, name: str, sample: int | None) -> float | None:

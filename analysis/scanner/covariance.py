@@ -87,8 +87,8 @@ def variance_across(scanner: SliceScanner, shift: Tensor | None = None) -> tuple
 class ImageCovariance:
     """Covariance Σ of the noise of a patch [HU²] at any exposure.
 
-    Up to 64² pixels its two matrices are computed once. A larger patch is filtered and
-    backprojected for every product.
+    Its two matrices are computed once, where they fit (up to 81² pixels) and pay: in the time they
+    take, about two thousand products are made by filtering and backprojecting.
 
     Parameters
     ----------
@@ -100,6 +100,8 @@ class ImageCovariance:
         Apodisation of the FBP.
     mu_water : float
         [1/mm].
+    kept : bool
+        Whether the matrices pay.
     progress : bool
         A bar on stderr while the matrices are computed.
     """
@@ -112,6 +114,7 @@ class ImageCovariance:
         *,
         window: str,
         mu_water: float,
+        kept: bool = True,
         progress: bool = False,
     ) -> None:
         self.grid = reconstruct.grid
@@ -122,11 +125,16 @@ class ImageCovariance:
         self._traced: dict[int, Product] = {}
         self._sums: dict[float, Tensor] = {}  # of the last exposure
         rows, cols = self.grid.shape
-        self.matrices = self._matrices(progress) if rows * cols <= _LARGEST else None
+        self.matrices = self._matrices(progress) if kept and rows * cols <= _LARGEST else None
 
     @classmethod
     def of(
-        cls, scanner: SliceScanner, change: Tensor | None = None, *, progress: bool = False
+        cls,
+        scanner: SliceScanner,
+        change: Tensor | None = None,
+        *,
+        kept: bool = True,
+        progress: bool = False,
     ) -> ImageCovariance:
         """The noise of a patch, the mean of two hypotheses if its anatomy may change.
 
@@ -147,6 +155,7 @@ class ImageCovariance:
             electronic,
             window=scanner.window,
             mu_water=scanner.mu_water,
+            kept=kept,
             progress=progress,
         )
 

@@ -28,7 +28,8 @@ from ..fidelity.verdict import TargetNumbers, Verdict, judge_targets
 from ..lesions.lesion import match_lesions
 from ..numbers import Spread, apply, coverage, rms, sample_sd
 from ..projection_domain.pair import ray_detectability
-from ..projection_domain.yardstick import Yardstick, measure_yardstick
+from ..projection_domain.stairs import Stairs, climb_down
+from ..projection_domain.yardstick import HIGH_MAS, Yardstick, measure_yardstick
 from ..runs.scanned import Scanned
 from ..scanner.slice_scanner import SliceScanner, derived_seed, seam_weight
 from .compatibility import (
@@ -65,6 +66,7 @@ class TargetResult:
     telling: Telling  # could a reader of f's output tell ȳ from y?
     lesion: LesionPower  # how often a lesion of 20 HU is noticed: by which both are judged
     yardstick: Yardstick  # d' in the rays, and what it is held against
+    stairs: Stairs | None  # d' of the first ȳ that is shown at every stage; None without a Jacobian
     meaning: SemanticMap  # of the first scan of each ȳ: which alter anatomy, and along what
     facts: dict[str, Any]  # for run.json: seed, weights
 
@@ -95,7 +97,7 @@ def target_domain_study(
     n: int = 250,
     draws: int = 8,
     null_groups: int = 24,
-    directions: bool = False,
+    differentiable: bool = False,
     seed: int,
     progress: bool = True,
 ) -> TargetResult:
@@ -119,9 +121,10 @@ def target_domain_study(
         Noise draws for each ȳ; its distance to f(x) is their mean.
     null_groups : int
         How often the true anatomy is scanned with as many draws, for comparison.
-    directions : bool
-        Whether f's Jacobian is asked what it sees of directions of meaning; f must have one. Which
-        ȳ alter anatomy is looked for in any case.
+    differentiable : bool
+        Whether f has a Jacobian: it is asked what it sees of directions of meaning, and what is
+        left of the difference of the ȳ that is shown first. Which ȳ alter anatomy is looked for in
+        any case.
     seed : int
         Seed of x, of the samples and of all noise.
     progress : bool
@@ -161,7 +164,7 @@ def target_domain_study(
         scanned.f, scanner, rescanned[:, 0],
         _null_scans(scanner, with_lesion - signals[0], again, null_outputs, model, mas),
         outputs=xprime[:, 0],
-        lesion=power_lesion(scanner.patch_grid) if directions else None,
+        lesion=power_lesion(scanner.patch_grid) if differentiable else None,
     )  # fmt: skip
     null = rms(null_outputs[: null_groups * draws] - scanned.fx).reshape(null_groups, draws)
     by_group = Spread.of(null.mean(1))
@@ -209,6 +212,17 @@ def target_domain_study(
         telling=tell(null_outputs, differences[1:], xprime),
         lesion=power,
         yardstick=measure_yardstick(scanner, ybar, mas, seed=seed),
+        stairs=climb_down(
+            scanned.f,
+            scanner,
+            scanned.f.surroundings,
+            ybar,
+            (found.most_different or [0])[0],
+            mas=mas,
+            full_mas=max(mas, scanner.image_mas or HIGH_MAS),
+        )
+        if differentiable
+        else None,
         meaning=meaning,
         facts={"seed": seed, "weights": dict(model.facts)},
     )

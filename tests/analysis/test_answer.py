@@ -97,6 +97,17 @@ def test_a_bar_that_was_not_measured_is_empty_and_its_command_named(tmp_path):
     assert [stair.d for stair in found.stairs] == [None, 4.5, None, 1.5]
 
 
+def test_a_study_of_targets_has_all_four_bars_of_the_anatomy_shown_first(tmp_path):
+    study = with_compatibility(made("target-domain", 100.0, 4))
+    of = {"sample": 3, "full_mas": 200.0, "tolerance_hu": 1.0, "d": [9.0, 4.5, 4.0, 2.0]}
+    study.facts["stairs"] = of
+    found = staircase(run_of(tmp_path, study), study, 3)
+    assert [stair.d for stair in found.stairs] == of["d"] and found.command == ""
+    assert "ȳ 4" in found.of and "200 mAs" in found.stairs[0].place
+    other = staircase(run_of(tmp_path, study), study, 2)
+    assert None in [stair.d for stair in other.stairs] and other.command
+
+
 def test_networks_are_named_with_the_recipe_each_was_trained_by(tmp_path):
     study = made("invariances", 10.0, 1)
     facts = {"recipe": "long", "mas": 10.0, "spacing_mm": 1.0}

@@ -15,6 +15,7 @@ from analysis.projection_domain.pair import (
     threshold,
     threshold_of_rays,
 )
+from analysis.projection_domain.stairs import climb_down
 from analysis.scanner.covariance import ImageCovariance
 from analysis.scanner.slice_scanner import SliceScanner
 from recon.errors import DataError
@@ -233,6 +234,37 @@ def test_fbp_loses_what_nps_and_mtf_predict(pixel, n, views, radius, edge, toler
     assert there == pytest.approx(there_expected, rel=limit)
     assert left == pytest.approx(left_expected, rel=limit)
     assert left / there == pytest.approx(left_expected / there_expected, rel=limit)
+
+
+def test_stairs_of_one_anatomy_are_those_of_the_pair(scanner, pair):
+    f, x = Smooth(), scanner.low_dose(MAS)[0]
+    ybar = torch.stack([scanner.y, scanner.y + pair.change[0]])
+    found = climb_down(f, scanner, x, ybar, 1, mas=MAS, full_mas=200.0)
+    expected = [
+        pair.before(200.0)[0], pair.before(MAS)[0],
+        pair.after_reconstruction(MAS, [1.0])[0, 0], pair.after_network(f, x, MAS, [1.0])[0, 0],
+    ]  # fmt: skip
+    np.testing.assert_allclose(found.d, expected, rtol=TOLERANCES["closed form, rel"])
+    assert (np.diff(found.d) < 0).all()  # dose, FBP and an uneven blur each take something
+    assert (climb_down(f, scanner, x, ybar, 0, mas=MAS, full_mas=200.0).d == 0).all()
+
+
+def test_the_lanczos_process_bounds_d_from_both_sides():
+    generator = torch.Generator().manual_seed(4)
+    root = torch.randn(64, 64, generator=generator).double()
+    A, signal = root @ root.T, torch.randn(1, 8, 8, generator=generator)
+    for tau in (0.3, 1.0, 10.0):
+        system = A + tau**2 * torch.eye(64)
+        exact = float(
+            signal.flatten().double() @ torch.linalg.solve(system, signal.flatten().double())
+        )
+        for steps in (3, 10, 30):
+            found = lanczos(
+                lambda v: (v.flatten(1).double() @ A).reshape(v.shape), signal, tolerance=tau,
+                steps=steps,
+            )[0]  # fmt: skip
+            lower, upper = found.bounds(tau)
+            assert lower <= exact * (1 + 1e-6) and exact <= upper * (1 + 1e-6)
 
 
 def test_parts_add_up(scanner, pair):

@@ -175,7 +175,7 @@ def test_a_lesion_that_the_output_hides_is_found_shown_and_placed(scanner):
     anatomies[1] += lesion.on(grid)
     study = targets(
         known(lambda v: anatomies[: len(v)], wide, "y"), scanner, n=3, draws=2, null_groups=3,
-        directions=True, seed=2, **COMMON,
+        differentiable=True, seed=2, **COMMON,
     )  # fmt: skip
     assert value(study, "alterations") == value(study, "alterations_hidden") == 1.0
     assert value(study, "alteration_p_least") == pytest.approx(1 / 200)
