@@ -118,5 +118,7 @@ def _studies(
             )  # fmt: skip
             results.append(found)
         else:
-            results.append(target_domain_study(models["output"], scanner, **common))
+            results.append(
+                target_domain_study(models["output"], scanner, differentiable=True, **common)
+            )
     return results
