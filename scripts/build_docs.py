@@ -50,24 +50,25 @@ def commands() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def metrics(table: Path) -> str:
-    """The page of the quantities in metrics.csv, from their table."""
-    with table.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    columns = [name for name in rows[0] if name]
+def metrics(quantities: Path, arrays: Path) -> str:
+    """The page of the quantities in metrics.csv and of the arrays in samples.zarr."""
     lines = [
-        "# Metrics",
+        "# Metrics and arrays",
         "Quantities of `metrics.csv` by identifier. What stands in braces is filled in by a run.",
-        "\n".join(
-            "| " + " | ".join(cells) + " |"
-            for cells in (
-                columns,
-                ["---"] * len(columns),
-                *([_cell(row[name], code=name == "id") for name in columns] for row in rows),
-            )
-        ),
+        _table(quantities, "id"),
+        "Arrays of `samples.zarr`, in the group of their study; those of a layer in a group of its"
+        " own. Each carries its line as attributes.",
+        _table(arrays, "name"),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _table(path: Path, key: str) -> str:
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    columns = [name for name in rows[0] if name]
+    cells = [[_cell(row[name], code=name == key) for name in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ["---"] * len(columns), *cells])
 
 
 def _cell(text: str | None, *, code: bool) -> str:
@@ -126,7 +127,9 @@ def write_pages() -> None:
     """Write what is made from the code; files that have not changed are left alone."""
     pages = {
         "commands.md": commands(),
-        "metrics.md": metrics(ROOT / "analysis/runs/quantities.csv"),
+        "metrics.md": metrics(
+            *(ROOT / f"analysis/runs/{name}.csv" for name in ("quantities", "arrays"))
+        ),
         "api.md": "# Python\n\n```{toctree}\n:maxdepth: 1\n\n" + "\n".join(FACES) + "\n```\n",
     } | {f"{face}.rst": api(face) for face in FACES}
     GENERATED.mkdir(exist_ok=True)

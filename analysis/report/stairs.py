@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..projection_domain.pair import DETECTED
 from ..runs.order import capital
@@ -57,21 +58,15 @@ def staircase(run: Run, study: Study, sample: int | None = None) -> Staircase:
     sample : int, optional
         Place of the sampled ȳ in the arrays that is compared with y; without it, any pair will do.
     """
+    found, full = _whole(run.studies, study, sample), ""
     values: Sequence[float | None]
-    pair, own = _pair(run.studies, study, sample), study.facts.get("stairs")
-    if pair is None and own is not None and own["sample"] == sample:
-        found, values, other = own, own["d"], f"ȳ {sample + 1}"
-    elif pair is not None:
-        found, other = pair.facts, str(pair.facts["other"])
-        values = [float(d) for d in pair.arrays["stages"][:, 0]]
-    else:
-        found = None
     if found is not None:
-        full = f"{found['full_mas']:g} mAs"
-        of = say("stairs_of", other=other, tau=found["tolerance_hu"], detected=DETECTED)
+        values, facts, other = found
+        full = f"{facts['full_mas']:g} mAs"
+        of = say("stairs_of", other=other, tau=facts["tolerance_hu"], detected=DETECTED)
     else:
         rays, output = (_of_sample(study, name, sample) for name in ("rays_d", "telling_d"))
-        values, full = [None, rays, None, output], ""
+        values = [None, rays, None, output]
         if rays is None:
             of = say("stairs_nothing")
         else:
@@ -83,6 +78,18 @@ def staircase(run: Run, study: Study, sample: int | None = None) -> Staircase:
     ]
     stairs = [Stair(place, d) for place, d in zip(places, values, strict=True)]
     return Staircase(stairs, of, "" if found is not None else _command(run, study, sample))
+
+
+def _whole(
+    studies: Sequence[Study], study: Study, sample: int | None
+) -> tuple[list[float], dict[str, Any], str] | None:
+    """All four d', the facts beside them and the other anatomy's name, if a study has them."""
+    pair, own = _pair(studies, study, sample), study.facts.get("stairs")
+    if pair is not None:
+        return pair.arrays["stages"][:, 0].tolist(), pair.facts, str(pair.facts["other"])
+    if sample is not None and own is not None and own["sample"] == sample:
+        return own["d"], own, f"ȳ {sample + 1}"
+    return None
 
 
 def _of_sample(study: Study, name: str, sample: int | None) -> float | None:

@@ -16,6 +16,7 @@ import numpy as np
 from recon import DataError
 from recon.storage import versions, write_csv, write_json
 
+from .arrays import described
 from .earlier import facts_of_any_version, row_of_any_version
 from .quantities import BY_ID
 from .record import read_record
@@ -152,9 +153,10 @@ def write_run(
     folder = Path(folder)
     root = zarr.open_group(str(folder / "samples.zarr"), mode="w")
     for study in studies:
-        group = root.create_group(study.name)
+        group = root.create_group(study.name, attributes=_attributes(study))
         for name, array in study.arrays.items():
             data = np.ascontiguousarray(array, dtype=np.float32)
+            about = described(name, data.ndim)
             chunks = tuple(min(n, 64) for n in data.shape[:-2]) + data.shape[-2:]
             group.create_array(
                 name,
@@ -162,6 +164,8 @@ def write_run(
                 chunks=chunks if data.ndim > 1 else data.shape,
                 fill_value=np.nan,  # and every chunk is written, so that a lost one is seen
                 config={"write_empty_chunks": True},
+                dimension_names=about.dims,
+                attributes={"long_name": about.meaning, "units": about.unit},
             )
     write_csv(
         folder / "metrics.csv",
@@ -187,6 +191,15 @@ def write_run(
             ],
         },
     )
+
+
+def _attributes(study: Study) -> dict[str, Any]:
+    """What a study's group of arrays says of itself."""
+    patch = study.facts.get("patch", {})
+    of_patch = {
+        f"patch_{name}": patch[name] for name in ("spacing_mm", "centre_mm") if name in patch
+    }
+    return {"kind": study.kind, "denoiser": study.denoiser, "mas": study.mas, **of_patch}
 
 
 def read_run(out: str | Path) -> Run:

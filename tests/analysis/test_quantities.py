@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import zarr
 from viewer_run import made
 
 from analysis.fidelity.statistics import BANDS
@@ -14,6 +15,7 @@ from analysis.projection_domain.pair import BAND_EDGES
 from analysis.report.summary import headline, verdicts
 from analysis.runs.quantities import BY_ID, PARTS, QUANTITIES, STAGES
 from analysis.runs.store import METRIC_COLUMNS, Study, read_run, write_run
+from recon import DataError
 
 LABELS = {
     ("invariances", "too_narrow"): "invariances, but too narrow",
@@ -28,6 +30,24 @@ SHARES = {
     "network": "the network took",
     "left": "is left",
 }
+
+
+def test_every_array_says_what_it_is(tmp_path):
+    study = made("invariances", 10.0, 3)
+    write_run(tmp_path, record={"command": "invariances"}, studies=[study], seconds=1.0)
+    group = zarr.open_group(tmp_path / "samples.zarr", mode="r")[study.name]
+    assert dict(group.attrs)["denoiser"] == "chen" and dict(group.attrs)["mas"] == 10.0
+    layer = study.facts["layers"][0]
+    for name, dims, unit in (
+        ("x", ("row", "column"), "HU"),
+        (f"layer-{layer}/plain", ("sample", "row", "column"), "HU"),
+    ):
+        array = group[name]
+        assert array.metadata.dimension_names == dims and array.attrs["units"] == unit
+        assert len(array.attrs["long_name"]) > 10
+    study.arrays["riddle"] = np.zeros(3, np.float32)
+    with pytest.raises(DataError, match="riddle"):
+        write_run(tmp_path, record={}, studies=[study], seconds=1.0)
 
 
 def test_identifiers_are_stable_words_and_names_stand_once():
