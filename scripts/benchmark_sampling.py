@@ -4,9 +4,9 @@
     python scripts/benchmark_sampling.py                  on the CPU, half a minute
     python scripts/benchmark_sampling.py --device cuda    on a GPU
 
-The last rows of each have the patch in its place in a slice of 512²: the denoiser is given what it
-looks at around the patch as well. Best and median of the repeats, since other work on the machine
-makes each of them longer.
+The patch is one of a phantom's scan at 10 mAs, in a slice of 512² pixels of 0.7 mm. The last rows
+of each have it in its place: the denoiser is given what it looks at around the patch as well. Best
+and median of the repeats, since other work on the machine makes each of them longer.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from benchmark_patch import seconds
 
+import recon
+from analysis import SliceScanner
 from analysis.session import on_device
 from ctxai import (
     SAMPLERS,
@@ -38,24 +40,29 @@ from ctxai import (
     needed_context,
     sixteen_bits,
 )
+from recon import ImageGrid
+
+MAS, SIDE, SLICE = 10.0, 64, 512  # exposure [mAs]; pixels of the patch and of the slice
+PIXELS = (0.7, 0.7)  # [mm]
+SCANS = 16  # that tell a sampler of the noise
 
 
-def patch() -> torch.Tensor:
-    """Blurred noise of 40 HU on soft tissue (64, 64) [HU]."""
-    white = torch.randn(1, 1, 66, 66, generator=torch.Generator().manual_seed(1))
-    return 40.0 + 120.0 * torch.nn.functional.avg_pool2d(white, 3, 1)[0, 0]
+def scans_of_a_patch() -> tuple[torch.Tensor, Window]:
+    """Scans of a phantom, a part of a slice (1 + SCANS, rows, cols) [HU], and the patch in it."""
+    grid, part, patch = (ImageGrid(shape=(n, n), spacing=PIXELS) for n in (SLICE, 2 * SIDE, SIDE))
+    y = recon.phantom.random_slice("abdomen", seed=3, grid=grid)
+    scanner = SliceScanner(
+        y, PIXELS, kvp=120.0, slice_thickness=1.5, patch_grid=patch, context_grid=part, seed=1
+    )
+    return scanner.low_dose(MAS, draws=1 + SCANS), scanner.place
 
 
-def in_place(model: Any, x: torch.Tensor) -> PlacedModel:
-    """The same sampler with the patch in the middle of a slice of 512² pixels."""
-    noise = torch.Generator().manual_seed(2)
-    image = 40.0 + 30.0 * torch.randn(512, 512, generator=noise).to(x)
-    window = Window(224, 224, tuple(x.shape), (512, 512))
-    window.of(image)[:] = x
-    part, _ = needed_context(model.wiretap.f, image, window)
-    inner = Window(224 - part.top, 224 - part.left, window.shape, part.shape)
-    place = InPlace(model.wiretap.f, inner, part.of(image).contiguous())
-    return PlacedModel(model, place, torch.ones_like(x))
+def in_place(model: Any, images: torch.Tensor, window: Window) -> PlacedModel:
+    """A sampler told of the noise, with the patch in as much of the slice as the denoiser needs."""
+    part, _ = needed_context(model.wiretap.f, images[0], window)
+    inner = Window(window.top - part.top, window.left - part.left, window.shape, part.shape)
+    place = InPlace(model.wiretap.f, inner, part.of(images[0]).contiguous())
+    return PlacedModel(model, place, torch.ones_like(place.inside))
 
 
 def main() -> None:
@@ -67,7 +74,9 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=250, help="number of samples")
     asked = parser.parse_args()
     name = torch.cuda.get_device_name() if asked.device == "cuda" else "CPU"
-    x = patch().to(asked.device)
+    images, window = scans_of_a_patch()
+    images = images.to(asked.device)
+    x = window.of(images[0]).contiguous()
     with sixteen_bits(x):
         half = torch.is_autocast_enabled(x.device.type)
     print(
@@ -77,17 +86,18 @@ def main() -> None:
     print("| denoiser | sampler | job | s, best | median |\n|---|---|---|---|---|")
     for denoiser, sampler in product(("chen", "yang"), SAMPLERS):
         loaded = {denoiser: SHIPPED.load_model(denoiser, "output", "x", sampler=sampler)}
-        model = on_device(loaded, asked.device)[denoiser]
+        model = on_device(loaded, asked.device)[denoiser].told_of(window.of(images[1:]))
+        placed = in_place(model, images, window)
         jobs: dict[str, tuple[int, Callable[[], Any]]] = {
             "sampling": (6, partial(draw, model, x, n=asked.n, seed=1)),
             "sampling and projection to 3 HU": (
                 2, partial(draw, model, x, n=asked.n, tolerance_hu=3.0, seed=1),
             ),
             "sampling, in place": (
-                6, partial(draw, in_place(model, x), x, n=asked.n, seed=1),
+                6, partial(draw, placed, x, n=asked.n, seed=1),
             ),
             "sampling and projection to 3 HU, in place": (
-                2, partial(draw, in_place(model, x), x, n=asked.n, tolerance_hu=3.0, seed=1),
+                2, partial(draw, placed, x, n=asked.n, tolerance_hu=3.0, seed=1),
             ),
         }  # fmt: skip
         for job, (repeats, work) in jobs.items():
