@@ -94,6 +94,9 @@ def _run(words: list[str]) -> int:
         return _refuse("interrupted", status=130)
     except MemoryError as error:
         return _refuse(f"not enough memory: {error or 'a smaller matrix or fewer slices help'}")
+    except BrokenPipeError:  # whoever read what is printed has gone, as head and a pager do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         if error.errno is None:  # raised by hand, not by the system
             traceback.print_exc()

@@ -43,7 +43,7 @@ def demo(
     seed: int = 1,
     roi: Annotated[tuple[int, int] | None, arg(metavar="ROW COL")] = None,
 ) -> None:
-    """See invariances of two denoisers, from a random patient to a report, in three minutes.
+    """See invariances of two denoisers, from a random patient to a report, in about a minute.
 
     Draws an abdominal slice, scans it at 10 mAs, denoises the low dose with Chen's CNN and Yang's
     WGAN-VGG, samples which other low-dose images (VAE_x, after several layers, with the

@@ -122,6 +122,15 @@ def test_what_the_machine_lacks_is_one_line(error, words, monkeypatch, capsys, t
     assert words in line
 
 
+def test_whoever_stops_reading_ends_the_command_without_a_word():
+    """`ctxai simulate --help | head -1`."""
+    command = [sys.executable, "-m", "analysis.main", "simulate", "--help"]
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **both) as run:
+        run.stdout.close()
+        assert (run.stderr.read(), run.wait()) == (b"", 141)
+
+
 def test_a_pipe_is_no_folder_of_images(tmp_path):
     """Nobody writes to it: reading would wait for ever."""
     os.mkfifo(tmp_path / "pipe")
