@@ -142,10 +142,9 @@ ONWARDS = replace(
 TUNED = replace(
     ONWARDS,
     name="tuned",
-    scan_slices=240,
-    inn_inner_steps=2500,
-    flow_tune_steps=1200,
-    differs=ONWARDS.differs + " Layers inside and flows: of half of the slices.",
+    scan_slices=120,
+    inn_inner_steps=600,
+    differs=ONWARDS.differs + " Layers inside and flows: of a quarter of the slices.",
 )
 """Samplers that only have to learn that scans are of many kinds."""
 
