@@ -5,17 +5,19 @@
     python scripts/train_weights.py --out WEIGHTS --ship     and copy them into ctxai/weights
     python scripts/train_weights.py --out WEIGHTS --keep SET only what a set does not hold yet
 
-Those that ship were made in steps: denoisers and VAEs; flows on a GPU, whose bits depend on it,
-from scans of one kind, as the cINNs after layers inside; the cINNs after the outputs went on from
-earlier ones of one kind of scan, with scans of many kinds, in half an hour each on an idle core
-(those of anatomies at half the rate of the recipe). The last line makes flows for larger patches,
-which do not ship:
+Those that ship were made in steps: denoisers and VAEs; samplers of one kind of scan, the flows on a
+GPU, whose bits depend on it; then all samplers went on with scans of many kinds: the cINNs after
+the outputs in half an hour each on an idle core (those of anatomies at half the rate of the
+recipe), the flows and the cINNs after layers inside in a minute or two each. The last line makes
+flows for larger patches, which do not ship:
 
     python scripts/train_weights.py --out A
     python scripts/train_weights.py --out B --keep A --anew 'flow-*' --recipe long --device cuda \\
         --names chen yang 'flow-*'
     python scripts/train_weights.py --out C --keep B --recipe onwards --anew 'cinn-*-output-*'
-    python scripts/train_weights.py --out D --keep B --anew 'flow-*' --recipe large --device cuda \\
+    python scripts/train_weights.py --out D --keep C --recipe tuned \\
+        --anew 'flow-*' 'cinn-*-[0-9]-*'
+    python scripts/train_weights.py --out E --keep B --anew 'flow-*' --recipe large --device cuda \\
         --names chen yang 'flow-*-output-*' --patch 128
 
 Recipe, seed, digests and held-out figures are written to `manifest.json` beside the weights. A run
