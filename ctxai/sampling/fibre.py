@@ -140,7 +140,8 @@ def _descend(
 ) -> tuple[Tensor, Tensor]:
     """Gauss–Newton with backtracking for one batch; returns images and their residual rms."""
     x = x.clone()
-    residual = rms(z - phi(x))
+    first = linearise(phi, x)
+    residual = rms(z - first.value)
     active = residual > tolerance
     gain = (_largest_gain(phi, x) if gain is None else gain).expand(len(x))
     for count in range(_OUTER):
@@ -149,7 +150,7 @@ def _descend(
             break
         late = max(0, count + 1 - _PATIENCE)
         start, goal = x[index], z[index]
-        at = linearise(phi, start)
+        at = first if count == 0 and len(index) == len(x) else linearise(phi, start)
         sigma = gain[index]  # divided by it, J has norm 1 and residuals are in units of x
         step = _gauss_newton_step(
             partial(_scaled, at.times_j, sigma),
