@@ -242,7 +242,8 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
             remedy="convert the DICOM series again, for instance with dcm2niix",
         )
     if has_sform and has_qform:
-        ends = np.array([(*np.multiply(c, image.shape[:3]), 1) for c in np.ndindex(2, 2, 2)]).T
+        shape = (*image.shape, 1)[:3]  # of a file of one slice, with two axes, too
+        ends = np.array([(*np.multiply(c, shape), 1) for c in np.ndindex(2, 2, 2)]).T
         apart = float(np.abs((sform - qform) @ ends).max())
         if apart > _DISAGREE:
             warnings.warn(

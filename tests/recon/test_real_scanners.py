@@ -37,6 +37,22 @@ def test_positions_are_read_back_with_noise(tmp_path):
         read_scan(save(tmp_path / "wrong", views))
 
 
+@pytest.mark.parametrize(("feed", "held"), [(0.06, 0.25), (0.5, 0.25), (2.0, 1.0)])
+def test_a_step_in_z_is_off_by_a_quarter_of_a_millimetre_or_half_of_itself(feed, held):
+    """The larger of both: positions are read back with noise, whatever the pitch."""
+    angles = 2 * np.pi / 1152 * np.arange(400)
+    paths = [f"{k}.dcm" for k in range(400)]
+    for off, refused in ((0.9 * held, False), (1.1 * held, True)):
+        z = feed * np.arange(400)
+        z[200:] += off  # one step alone
+        z -= off * np.arange(400) / 400  # and the whole still straight
+        if refused:
+            with pytest.raises(DataError, match=r"irregular step in z.*199.dcm and 200.dcm"):
+                check_steps(angles, z, paths, views_per_rotation=1152)
+        else:
+            check_steps(angles, z, paths, views_per_rotation=1152)
+
+
 @pytest.mark.parametrize("ffs", ["FFSNONE", "FFSZ", "FFSXYZ"])
 def test_the_spot_jitters_by_some_micrometres(ffs, tmp_path):
     """Its states are told all the same, and are as many as the mode has."""

@@ -53,6 +53,18 @@ def nifti(path, values, affine, **codes):
     return path
 
 
+def test_a_file_of_one_slice_may_have_two_axes(tmp_path):
+    image = series().hu[1]
+    path = nifti(tmp_path / "one.nii", image.T, RAS)  # x, y
+    read = read_images(path)
+    assert read.hu.shape == (1, *image.shape)
+    flat, deep = (
+        read_images(nifti(tmp_path / f"{k}.nii", values, RAS))
+        for k, values in enumerate((image.T, image.T[..., None]))
+    )
+    assert (flat.hu == deep.hu).all() and (flat.positions == deep.positions).all()
+
+
 def test_slices_are_a_sequence_that_ends():
     images = series()
     assert [one.positions[0, 2] for one in images] == [10.0, 11.5, 13.0]
