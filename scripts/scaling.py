@@ -24,9 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon import ImageGrid
-from recon.dicom.write import write_series
-from recon.phantom import random_slice
+from recon import ImageGrid, phantom, write_series
 
 TIMES = (1, 2, 4, 8)
 MOST_SLICES = 16
@@ -50,7 +48,7 @@ def ctxai(words: Words) -> tuple[float, float]:
 
 def series(folder: Path, slices: int) -> str:
     """A DICOM series of a phantom, of so many slices; its path."""
-    hu = np.stack([random_slice("abdomen", seed=1, grid=GRID)] * slices).astype(np.float32)
+    hu = np.stack([phantom.random_slice("abdomen", seed=1, grid=GRID)] * slices).astype(np.float32)
     write_series(
         folder / f"series-{slices}", hu, spacing=GRID.spacing, slice_thickness=1.5, kvp=120.0,
         mas=200.0, positions=[(-199.5, -199.5, 1.5 * k) for k in range(slices)],
