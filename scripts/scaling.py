@@ -27,7 +27,6 @@ import numpy as np
 from recon import ImageGrid, phantom, write_series
 
 TIMES = (1, 2, 4, 8)
-MOST_SLICES = 16
 GRID = ImageGrid(shape=(400, 400), spacing=(1.0, 1.0))
 
 Words = list[str]
@@ -89,8 +88,8 @@ JOBS: dict[str, tuple[str, Callable[[Path, int], Words]]] = {
     "draws": ("target-domain, 32 ȳ, 2 draws", lambda at, k: target(at, draws=2 * k)),
     "window": ("target-domain, patch of 32² pixels, by pixels", lambda at, k: target(
         at, n=16, patch=8 * round(4 * math.sqrt(k)))),
-    "slices": ("simulate --images, 2 slices of 400²", lambda at, k: [
-        "simulate", "--images", series(at, 2 * k), "--mas", "10"]),
+    "slices": ("simulate --images, 16 slices of 400²", lambda at, k: [
+        "simulate", "--images", series(at, 16 * k), "--mas", "10"]),
     "views": ("recon, 1 turn of a helical scan, slices of 256²", scan),
     "cells": ("study of simulations, 1 cell", cells),
 }  # fmt: skip
