@@ -270,7 +270,14 @@ def read_slice_pixels(header: SliceHeader) -> tuple[np.ndarray, str]:
     except OSError as error:
         raise DataError("file cannot be read", where=file, got=error.strerror) from None
     ds = _read(file, True, content)
-    if ds is None or ds.get("PixelData") is None:
+    try:  # elements are decoded when they are asked for
+        there = ds is not None and ds.get("PixelData") is not None
+    except Exception as error:  # pydicom's readers raise types of every kind
+        raise DataError(
+            "DICOM file is truncated or cannot be decoded",
+            where=f"{file}, PixelData (7FE0,0010)", got=error, remedy="fetch the file again",
+        ) from error  # fmt: skip
+    if ds is None or not there:
         raise missing(file, "PixelData")
     _require_length(ds, header)
     with warnings.catch_warnings():

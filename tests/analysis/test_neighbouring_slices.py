@@ -9,7 +9,7 @@ import zarr
 from torch.nn.functional import conv2d
 
 from analysis.main import main
-from analysis.scanner.low_dose import low_dose_slices
+from analysis.scanner.low_dose import scanned_slices
 from analysis.scanner.surroundings import window_in
 from analysis.session.neighbours import among_neighbours, models_among
 from analysis.session.scene import open_scene
@@ -62,9 +62,10 @@ def test_neighbours_are_scanned_as_the_slice_is(ct_folder, tiny_weights):
     f = AmongNeighbours(lambda x: x.mean(1, keepdim=True), 3)
     scanner = scene.scanner(f, seed=4)
     held = among_neighbours(f, scene, scanner, 10.0)
-    low = low_dose_slices(
-        scene.images.hu, scene.images.spacing, mas=10.0, kvp=scene.kvp, slice_thickness=1.5, seed=4
-    )
+    low = scanned_slices(
+        scene.images.hu, scene.images.spacing, image_mas=scene.images.exposures, mas=10.0,
+        kvp=scene.kvp, slice_thickness=1.5, seed=4,
+    )  # fmt: skip
     place = window_in(scanner.slice_operator.grid, scanner.context_grid)
     for neighbour, index in zip(held.neighbours, (0, 2)):
         off = neighbour.numpy() - place.of(low[index])
@@ -82,7 +83,7 @@ def test_neighbours_are_scanned_as_the_slice_is(ct_folder, tiny_weights):
 @pytest.mark.parametrize(
     ("command", "more", "first"),
     [
-        ("target-domain", ("--mas", "10", "40", "--draws", "1"), 10),
+        ("target-domain", ("--mas", "10", "40", "--draws", "2"), 10),
         ("invariances", ("--mas", "20"), 20),
     ],
 )
