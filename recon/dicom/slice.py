@@ -86,8 +86,11 @@ def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
     ds = _read(file, must)
     if ds is None:
         return None
-    meta = getattr(ds, "file_meta", Dataset())
-    sop_class = str(ds.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    try:
+        meta = getattr(ds, "file_meta", Dataset())
+        sop_class = str(ds.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    except Exception as error:  # elements are decoded when they are asked for
+        raise DataError("DICOM header cannot be read", where=file, got=error) from error
     try:
         image_type = [str(part) for part in np.atleast_1d(ds.get("ImageType") or [])]
     except Exception:  # text in no known characters
