@@ -20,9 +20,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads must not spin
-os.environ.setdefault(
-    "THP_MEM_ALLOC_ENABLE", "1"
-)  # large pages: a third of a study was their faults
+# large pages for torch's memory: faults of small ones were a third of a study
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __all__ = ["COMMANDS", "main"]
 

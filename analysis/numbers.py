@@ -135,14 +135,8 @@ def coverage(samples: Tensor, truth: Tensor, band: tuple[float, float] = (0.05, 
     --------
     ideal_coverage : what exact samples would give.
     """
-    ordered, value = np.sort(samples.cpu().numpy(), axis=0), truth.cpu().double().numpy()
-
-    def quantile(share: float) -> np.ndarray:
-        rest, whole = math.modf(share * (len(ordered) - 1))
-        below, above = ordered[[int(whole), min(int(whole) + 1, len(ordered) - 1)]].astype(float)
-        return below + rest * (above - below)
-
-    low, high = map(quantile, band)
+    low, high = np.quantile(samples.cpu().numpy(), band, axis=0)
+    value = truth.cpu().numpy()
     return float(((value >= low) & (value <= high)).mean())
 
 

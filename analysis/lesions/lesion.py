@@ -278,7 +278,8 @@ def _likeness_by_place(samples: Tensor, x: Tensor, lesion: Tensor) -> tuple[Tens
     like, total = torch.nn.functional.conv2d(difference, sums).unbind(1)
     energy = torch.nn.functional.conv2d(difference.square(), sums[1:])[:, 0]
     spread = energy - total.square() / template.numel()
-    least = 1e-12 * difference.square().mean() + 1e-24  # of a difference that is constant there
+    # where a difference is constant, rounding alone is left
+    least = 1e-12 * difference.square().mean((2, 3)).clamp_min(1e-12)[..., None]
     scores = like / (spread.clamp_min(least).sqrt() * template.norm())
     return scores, [side // 2 for side in template.shape]
 

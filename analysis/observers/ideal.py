@@ -36,7 +36,7 @@ __all__ = ["AroundScans", "Jacobian", "Krylov", "auc", "detectability", "lanczos
 RESIDUAL = 1e-4
 """Largest relative residual of a linear system whose solution is asked for."""
 
-WITHIN = 5e-3
+WITHIN = 1e-4
 """Largest distance of the two bounds of d'_τ², relative: d'_τ is right to half of that."""
 
 _STEPS = 2000
@@ -341,7 +341,7 @@ def detectability(
     Raises
     ------
     DataError
-        If a tolerance is not positive, or the bounds of d'_τ² stay apart by more than 0.5 %.
+        If a tolerance is not positive, or the bounds of d'_τ² stay apart by more than 1e-4.
 
     Examples
     --------

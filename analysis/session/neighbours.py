@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -66,7 +65,7 @@ def among_neighbours(
             slice_thickness=float(scene.images.thicknesses[index]),
             patch_grid=scanner.patch_grid,
             context_grid=scanner.context_grid,
-            image_mas=own if math.isfinite(own := float(scene.images.exposures[index])) else None,
+            image_mas=scene.mas_of(index),
             seed=scanner.seed,
             image=index,
             device=str(scanner.device),

@@ -46,7 +46,11 @@ class Scene:
     @property
     def image_mas(self) -> float | None:
         """Exposure whose noise the slice under study has [mAs]; None if it counts as noise-free."""
-        own = float(self.images.exposures[self.index])
+        return self.mas_of(self.index)
+
+    def mas_of(self, index: int) -> float | None:
+        """The same of any slice of the series."""
+        own = float(self.images.exposures[index])
         return own if math.isfinite(own) else None
 
     @property

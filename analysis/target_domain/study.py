@@ -29,7 +29,7 @@ from ..lesions.lesion import match_lesions
 from ..numbers import Spread, apply, coverage, rms, sample_sd
 from ..projection_domain.pair import ray_detectability
 from ..projection_domain.stairs import Stairs, climb_down
-from ..projection_domain.yardstick import HIGH_MAS, Yardstick, measure_yardstick
+from ..projection_domain.yardstick import Yardstick, measure_yardstick
 from ..runs.scanned import Scanned
 from ..scanner.slice_scanner import SliceScanner, derived_seed, seam_weight
 from .compatibility import (
@@ -178,6 +178,14 @@ def target_domain_study(
     rays_d = float(ray_detectability(scanner, lesion, mas)[0])
     rays_d /= math.sqrt(scanner.added_share(mas))
     power = LesionPower.of(known, rays_d, found.power)
+    yardstick = measure_yardstick(scanner, ybar, mas, seed=seed)
+    stairs = None
+    if differentiable:
+        shown = (found.most_different or [0])[0]
+        stairs = climb_down(
+            scanned.f, scanner, scanned.f.surroundings, ybar, shown, mas=mas,
+            full_mas=max(mas, yardstick.high_mas),
+        )  # fmt: skip
     like_y = _with_noise_of(scanner, ybar, model, seed=seed)
     missed, missed_error = miss_and_error(like_y, scanned.y)
     numbers = TargetNumbers(
@@ -211,18 +219,8 @@ def target_domain_study(
         compatibility=found,
         telling=tell(null_outputs, differences[1:], xprime),
         lesion=power,
-        yardstick=measure_yardstick(scanner, ybar, mas, seed=seed),
-        stairs=climb_down(
-            scanned.f,
-            scanner,
-            scanned.f.surroundings,
-            ybar,
-            (found.most_different or [0])[0],
-            mas=mas,
-            full_mas=max(mas, scanner.image_mas or HIGH_MAS),
-        )
-        if differentiable
-        else None,
+        yardstick=yardstick,
+        stairs=stairs,
         meaning=meaning,
         facts={"seed": seed, "weights": dict(model.facts)},
     )

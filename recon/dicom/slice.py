@@ -90,7 +90,9 @@ def read_slice_header(file: Path, *, must: bool) -> SliceHeader | str | None:
         meta = getattr(ds, "file_meta", Dataset())
         sop_class = str(ds.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
     except Exception as error:  # elements are decoded when they are asked for
-        raise DataError("DICOM header cannot be read", where=file, got=error) from error
+        raise DataError("DICOM header cannot be read", where=file, got=type(error).__name__) from (
+            error
+        )
     try:
         image_type = [str(part) for part in np.atleast_1d(ds.get("ImageType") or [])]
     except Exception:  # text in no known characters
