@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from scipy.stats import kstest
+from torch import Tensor
 from tqdm import tqdm
 
 from analysis import session
@@ -182,16 +183,30 @@ class Exact:
             )  # fmt: skip
             self.covariances[image] = ImageCovariance.of(alone, progress=True)
         if (name, image) not in self.curves:
-            times, weight = self.covariances[image].times(self.mas), placed.weight
+            added, weight = self.covariances[image].times(self.mas), placed.weight
+            own = stationary(self.held_out.finer[image])
             scans = self.held_out.redrawn[image][:_EXACT]
             mean = scans.mean(0)  # a slice with noise of its own is not drawn again as a whole
             scans = mean + (scans - mean) / self.held_out.shares[image] ** 0.5
             self.curves[name, image] = exact_curve(
                 placed.place, placed.place.inside, placed.blend(scans),
-                lambda v: weight * times(weight * v), _TAUS * self.asked.tolerance_hu,
+                lambda v: weight * (added(weight * v) + own(weight * v)),
+                _TAUS * self.asked.tolerance_hu,
                 seed=self.asked.seed,
             )  # fmt: skip
         return self.curves[name, image]
+
+
+def stationary(noise: Tensor) -> Callable[[Tensor], Tensor]:
+    """The product with the covariance of a noise that is alike everywhere, from one draw of it.
+
+    Its autocovariance is cut off by a Gaussian of 4 pixels (Blackman and Tukey).
+    """
+    lags = [torch.fft.fftfreq(side, 1.0 / side) / 4.0 for side in noise.shape]
+    taper = torch.exp(-0.5 * (lags[0][:, None] ** 2 + lags[1] ** 2))
+    together = torch.fft.ifft2(torch.fft.fft2(noise).abs() ** 2).real / noise.numel()
+    power = torch.fft.fft2(taper * together).real
+    return lambda v: torch.fft.ifft2(power.to(v) * torch.fft.fft2(v)).real
 
 
 def low_dose_rows(

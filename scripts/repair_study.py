@@ -7,9 +7,11 @@
 Each denoiser is finetuned three times, from the same weights and with the same patches, steps and
 rates: by the squared error alone (control), and also against missing random lesions (lesions), and
 also against missing what sampled invariances hide and looks like a lesion (lesions and samples).
-On phantoms that no network was trained on, lesions are put into even soft tissue:
+All of that from several seeds of the batches. On phantoms that no network was trained on, lesions
+are put into even soft tissue, as a scan shows them there, and every network stands beside the
+control and beside the one that it was finetuned from (before):
 
-    recovery   share of the contrast that shows in the output
+    recovery   share of the contrast that shows in the output; of x, what the scan shows of it
     rmse       against the high-dose image, around the sites and anywhere in the body [HU]
     d'         of the channelised Hotelling and the NPW observer, background known
 
@@ -28,13 +30,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.figures.drawing import FORMS
 from analysis.lesions.sites import patches_at_sites
 from analysis.repair.figure import repair_figure
 from analysis.repair.finetune import RECIPES, RepairRecipe, finetuned, sampled_differences, teach
-from analysis.repair.numbers import Measured, measure, rows
+from analysis.repair.numbers import Measured, measure, rows, shown_lesions
 from analysis.scanner.slice_scanner import derived_seed
 from analysis.session import require_out
 from ctxai import SHIPPED, WeightSet, flow_name, save_module
@@ -67,6 +70,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--draws", type=int, default=9, help="scans of each for the observers")
     parser.add_argument("--weights", type=Path, help="folder of a set; the one that ships")
+    parser.add_argument("--seeds", type=int, default=3, help="finetunings of each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args(words)
@@ -83,8 +87,9 @@ def study(wanted: argparse.Namespace) -> None:
         wanted.slices, 4 * wanted.slices, draws=wanted.draws,
         seed=derived_seed(wanted.seed, "held out"), point=point,
     )  # fmt: skip
+    lesions = shown_lesions(held_out, window=point.window)
     table: list[dict] = []
-    measured: dict[str, dict[str, Measured]] = {}
+    measured: dict[str, dict[str, list[Measured]]] = {}
     for name, f in loaded.items():
         recipe = replace(RECIPES.get(name, RepairRecipe()), steps=wanted.steps)
         sampler = "flow" if flow_name(name, "output", "x") in weights else None
@@ -99,21 +104,32 @@ def study(wanted: argparse.Namespace) -> None:
             f"{low:.2f} to {high:.2f}",
             flush=True,
         )
-        networks = finetuned(
-            f, lesson, hidden, recipe=recipe, seed=derived_seed(wanted.seed, "finetuning"),
-            folder=out / "checkpoints", label=name,
-        )  # fmt: skip
-        measured[name] = {
-            network: measure(
-                g, held_out, unseen, spacing=point.spacing_mm, seed=derived_seed(wanted.seed, "d'")
+        seeds = [
+            finetuned(
+                f, lesson, hidden, recipe=recipe, folder=out / "checkpoints",
+                seed=derived_seed(wanted.seed, f"finetuning {k}"), label=f"{name}-{k + 1}",
             )
-            for network, g in {"x": lambda x: x, "before": f, **networks}.items()
-        }
+            for k in range(wanted.seeds)
+        ]  # fmt: skip
+        networks: dict[str, list[Any]] = {"x": [lambda x: x], "before": [f]}
+        networks |= {network: [of_seed[network] for of_seed in seeds] for network in seeds[0]}
+        measured[name] = {
+            network: [
+                measure(
+                    g, held_out, lesions, unseen, spacing=point.spacing_mm,
+                    seed=derived_seed(wanted.seed, "d'"),
+                )
+                for g in each
+            ]
+            for network, each in networks.items()
+        }  # fmt: skip
         table += rows(name, measured[name], held_out.slice_of)
         facts = {**point.facts, "repair": {**asdict(recipe), "seed": wanted.seed}}
-        for network, g in networks.items():
-            path = out / f"{name}-{network.replace(' ', '-')}.safetensors"
-            save_module(path, g, **facts, of=weights.manifest["sha256"][name], network=network)
+        of = weights.manifest["sha256"][name]
+        for k, of_seed in enumerate(seeds, 1):
+            for network, g in of_seed.items():
+                path = out / f"{name}-{network.replace(' ', '-')}-{k}.safetensors"
+                save_module(path, g, **facts, of=of, network=network, finetuning=k)
         write_csv(out / "repair.csv", table)
         for form in FORMS:
             picture = repair_figure(measured, held_out.slice_of, form=form)
@@ -132,16 +148,19 @@ def show(table: list[dict]) -> None:
 
 
 def cell(row: dict) -> str:
-    """Value, how sure, and the change against the control, if any."""
+    """Value, how sure, and the changes against the control and the network before, if any."""
     value = f"{float(row['value']):.3g}"
     if row["quantity"].startswith("rmse"):
         value = f"{float(row['value']):.2f}"
     if row["low"]:
         return f"{value} ({float(row['low']):.2f} to {float(row['high']):.2f})"
-    if not row["against_control"] or row["network"] in ("x", "control"):
+    if not row["against_control"] or row["network"] in ("x", "before"):
         return value
-    change, error = float(row["against_control"]), float(row["against_control_error"])
-    return f"{value} ({change:+.1f} ± {error:.1f} %)"
+    changes = [
+        f"{float(row[f'against_{other}']):+.1f} ± {float(row[f'against_{other}_error']):.1f} %"
+        for other in ("control", "before")
+    ]
+    return f"{value} ({'; '.join(changes)})"
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ _LENGTH = 76.8  # mm
 def phantom(
     *,
     out: Annotated[Path, arg(metavar="SCAN")],
+    overwrite: bool = False,
     anatomy: Literal["water", "thorax", "abdomen", "head"] = "water",
     volume: Annotated[Path | None, arg(metavar="FILE")] = None,
     scanner: Literal["flash", "discovery"] = "flash",
@@ -48,11 +49,12 @@ def phantom(
 
     Then: ctxai inspect SCAN, ctxai recon SCAN --out IMAGES, ctxai simulate SCAN --mas 10 --out LOW
 
-    Writes a DICOM-CT-PD series, one file a view. A turn of the Flash is 110 MB, and takes half a
-    minute at most on two cores.
+    Writes a DICOM-CT-PD series, one file a view, and run.json, which says what was scanned and how.
+    A turn of the Flash is 110 MB, and takes half a minute at most on two cores.
 
     Args:
         out: Folder for the series, new or empty.
+        overwrite: Replace the results of an earlier run in SCAN; files that are of no run stay.
         anatomy: What is scanned.
         volume: What is scanned instead: a NumPy archive (.npz) with hu (slices, rows, cols), z
             upwards, and spacing_mm of the three; a folder with an axial CT series; or a NIfTI or
@@ -73,22 +75,21 @@ def phantom(
     """
     from analysis import session
     from recon import DataError
-    from recon.storage import require_there
+    from recon.storage import require_there, run_folder, versions, write_json
 
     (exposure,) = session.require_mas([mas])
     session.require_count(seed, "--seed", least=0)
     if volume is not None:
         require_there(volume)
-    out = session.require_out(out)
+    out = session.require_out(out, overwrite=overwrite)
     for name, value in (("--length", _LENGTH if length is None else length), ("--pitch", pitch)):
         if not 0.0 < value < 1e5:
             raise DataError("not positive", where=name, expected="> 0", got=value)
     if anatomy != "water" and volume is not None:
         raise DataError("one object at a time", expected="--anatomy or --volume", got="both")
-    if out.is_dir() and any(out.iterdir()):
-        raise DataError("folder is not empty", where=out, expected="a new folder for the series")
 
-    from recon import VENDORS, modulated_exposures, mu_water, simulate_scan, write_scan
+    from recon import VENDORS, modulated_exposures, mu_water, simulate_scan
+    from recon.ctpd import write_views
 
     water = mu_water(kvp)
     name, what, height = _object(anatomy, volume, water)
@@ -103,7 +104,21 @@ def phantom(
         seed=seed if noise else None,
         vendor=VENDORS[scanner],
     )
-    files = write_scan(scan, out, progress="views")
+    with run_folder(out) as folder:
+        files = write_views(scan, folder, progress="views")
+        run = session.current()
+        record = {
+            "command": run.command,
+            "configuration": {
+                "out": out, "object": name, "volume": volume, "scanner": scanner,
+                "length_mm": length, "pitch": pitch, "table": table, "focal_spot": focal_spot,
+                "mas": exposure, "kvp": kvp, "modulation": modulation, "noise": noise, "seed": seed,
+            },
+            "scan": dict(scan.describe()),
+            "seconds": round(run.seconds, 1),
+            "versions": versions(),
+        }  # fmt: skip
+        write_json(folder / "run.json", record)
     print(f"{len(files)} views in {out}")
 
 

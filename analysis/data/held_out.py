@@ -56,17 +56,21 @@ class HeldOut(ScannedPatches):
         The patches in them.
     shares : tuple of float
         Part of the noise's variance that further scans of each vary by.
+    finer : Tensor, (images, H, W)
+        Noise of the patches besides, that no further scan would vary by [HU].
     """
 
     scans: Tensor
     place: Window
     shares: tuple[float, ...]
+    finer: Tensor
 
     @classmethod
     def alone(cls, x: Tensor, y: Tensor, redrawn: Tensor) -> HeldOut:
         """Patches with nothing around them."""
         shape = tuple(x.shape[1:])
-        return cls(x, y, redrawn, x, Window(0, 0, shape, shape), (1.0,) * len(x))
+        place = Window(0, 0, shape, shape)
+        return cls(x, y, redrawn, x, place, (1.0,) * len(x), torch.zeros_like(x))
 
 
 def phantom_scanners(
@@ -137,7 +141,7 @@ def scan_patches(
     Patches with less noise than `least_noise` [HU], the rms over pixels of the standard deviation
     over draws, are passed over.
     """
-    x, y, redrawn, scans, shares, place = [], [], [], [], [], None
+    x, y, redrawn, scans, shares, finer, place = [], [], [], [], [], [], None
     for scanner in scanners:
         scan = scanner.low_dose(mas, seed=seed)[0]
         if least_noise:
@@ -147,6 +151,7 @@ def scan_patches(
         place = scanner.place
         scans.append(scan)
         shares.append(scanner.added_share(mas))
+        finer.append(scanner.finer_noise(mas))
         x.append(place.of(scan))
         y.append(scanner.y)
         redrawn.append(place.of(scanner.redraw(draws, seed, mas=mas)))
@@ -157,7 +162,7 @@ def scan_patches(
         )  # fmt: skip
     return HeldOut(
         torch.stack(x), torch.stack(y), torch.stack(redrawn), torch.stack(scans), place,
-        tuple(shares),
+        tuple(shares), torch.stack(finer),
     )  # fmt: skip
 
 

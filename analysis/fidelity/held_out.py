@@ -67,7 +67,7 @@ class TrueAnatomy:
     latent: ClassVar[int] = 1
     facts: ClassVar[dict[str, Any]] = {}
 
-    def told_of(self, scans: Tensor, share: float = 1.0) -> TrueAnatomy:
+    def told_of(self, scans: Tensor, share: float = 1.0, own: Tensor | None = None) -> TrueAnatomy:
         """It knows the noise: what is drawn again is one of the scans ``(n, H, W)``."""
         return replace(self, redraw=_redraw_of(scans))
 
@@ -182,7 +182,7 @@ def _placed(model: Model | TrueAnatomy, held_out: HeldOut, image: int) -> Placed
     weight = torch.from_numpy(patch_weight(pixels, pixels)).to(redrawn)
     if held_out.place.whole:
         weight = torch.ones_like(weight)
-    told: Any = model.told_of(redrawn, held_out.shares[image])
+    told: Any = model.told_of(redrawn, held_out.shares[image], held_out.finer[image])
     return PlacedModel(told, place, weight, redraw=_redraw_of(redrawn))
 
 

@@ -104,7 +104,7 @@ def invariance_study(
         tolerance_hu = tolerance = None
     work = _Work(
         scanned, scanner.place.of(scans), seam_weight(scanner),
-        scanner.added_share(mas), Spread.of(distance),
+        scanner.added_share(mas), scanner.finer_noise(mas), Spread.of(distance),
         tolerance_hu, tolerance, differentiable, seed, progress,
     )  # fmt: skip
     return InvarianceResult(
@@ -145,6 +145,7 @@ class _Work:
     scans: Tensor  # of the same anatomy, in the patch
     weight: Tensor  # of the patch, at its border
     share: float  # of the noise's variance that scans vary by
+    finer: Tensor  # noise of the patch that they do not vary by
     reference: Spread
     tolerance_hu: float | None
     tolerance: float | None
@@ -172,7 +173,8 @@ class _Work:
 
     def _placed(self, model: Model) -> PlacedModel:
         """A sampler with its denoiser in the scan."""
-        return PlacedModel(model.told_of(self.scans, self.share), self.scanned.f, self.weight)
+        told = model.told_of(self.scans, self.share, self.finer)
+        return PlacedModel(told, self.scanned.f, self.weight)
 
     def _sets(
         self,

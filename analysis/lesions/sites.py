@@ -10,13 +10,17 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from ctxai import PatchPairs
-from recon import DataError, ImageGrid
+from recon import DataError, ImageGrid, flash_axial, operator
 
 from ..data.held_out import ScannedPatches
 from ..data.phantom_pairs import WorkingPoint, phantom_pairs, scan
 from ..scanner.slice_scanner import derived_seed
+from .lesion import site_lesion
 
-__all__ = ["SitePatches", "around", "lesion_sites", "middle", "patches_at_sites", "square_grid"]
+__all__ = [
+    "SitePatches", "around", "lesion_sites", "middle", "patches_at_sites", "scanned_lesion",
+    "square_grid",
+]  # fmt: skip
 
 _BOX = 15.0  # mm around a site that has to be even
 _TISSUE = (0.0, 130.0)  # HU, mean of the box
@@ -110,6 +114,36 @@ def square_grid(patches: Tensor, spacing: float) -> ImageGrid:
     return ImageGrid(shape=(patches.shape[-2], patches.shape[-1]), spacing=(spacing, spacing))
 
 
+def scanned_lesion(radius: float, grid: ImageGrid, *, window: str) -> Tensor:
+    """R⁻¹R of a lesion of 1 HU at the site of a patch, (H, W) [HU]: what a scan shows of it.
+
+    Its own effect on the noise, below 1 % of the variance for 100 HU across 5 mm, is left out.
+
+    Parameters
+    ----------
+    radius : float
+        [pixels].
+    grid : ImageGrid
+        Of the patch, where it lies in the slice.
+    window : str
+        Apodisation of the FBP.
+
+    Examples
+    --------
+    >>> from analysis.lesions.lesion import site_lesion
+    >>> from analysis.lesions.sites import scanned_lesion
+    >>> from recon import ImageGrid
+    >>> grid = ImageGrid(shape=(48, 48), spacing=(1.0, 1.0), centre=(60.0, -30.0))
+    >>> there = site_lesion(contrast=1.0, radius=1.5, grid=grid).on(grid)
+    >>> shown = scanned_lesion(1.5, grid, window="hann")
+    >>> bool(0.5 < shown.max() < 0.9), bool(abs(shown.sum() / there.sum() - 1) < 0.02)
+    (True, True)
+    """
+    A = operator(flash_axial(), grid)
+    lesion = site_lesion(contrast=1.0, radius=radius, grid=grid).on(grid)
+    return A.fbp(A(lesion[None]), window=window)[0]
+
+
 @dataclass(frozen=True)
 class SitePatches(ScannedPatches):
     """Patches around sites, scanned several times, and patches from anywhere in the same slices.
@@ -120,11 +154,14 @@ class SitePatches(ScannedPatches):
         The slice that each patch at a site is from: patches of one slice are no independent test.
     x_anywhere, y_anywhere : Tensor, (images, H, W)
         Low-dose and high-dose patches of the body [HU].
+    grids : tuple of ImageGrid
+        Where the patches at sites lie in their slices.
     """
 
     slice_of: Tensor
     x_anywhere: Tensor
     y_anywhere: Tensor
+    grids: tuple[ImageGrid, ...]
 
 
 def patches_at_sites(
@@ -161,4 +198,14 @@ def patches_at_sites(
         slice_of=sites[:, 0],
         x_anywhere=low[:, 0],
         y_anywhere=high[:, 0],
+        grids=tuple(_grid_around(site, side, point.grid) for site in sites.tolist()),
     )
+
+
+def _grid_around(site: list[int], side: int, grid: ImageGrid) -> ImageGrid:
+    """The grid of a patch that :func:`around` cuts."""
+    _, row, col = site
+    off = 0.5 * (side - 1) - side // 2  # pixels, from the site to the middle of the patch
+    sy, sx = grid.spacing
+    centre = float(grid.x[col]) + off * sx, float(grid.y[row]) + off * sy
+    return ImageGrid(shape=(side, side), spacing=grid.spacing, centre=centre)

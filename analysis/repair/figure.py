@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ..figures.drawing import INK, new_figure, plain, written
-from .numbers import CONTRAST, LESIONS, RADII, Measured, spread
+from .numbers import CONTRAST, LESIONS, RADII, Measured, mean_and_error
 
 __all__ = ["repair_figure"]
 
@@ -17,14 +17,18 @@ _MARKS = ("", "o", "s", "^", "D")
 
 
 def repair_figure(
-    measured: Mapping[str, Mapping[str, Measured]], slice_of: Tensor, *, form: str = "png"
+    measured: Mapping[str, Mapping[str, Sequence[Measured]]],
+    slice_of: Tensor,
+    *,
+    form: str = "png",
 ) -> bytes:
     """Contrast recovery and d' over the radius of a lesion, a row for each denoiser.
 
     Parameters
     ----------
     measured : mapping
-        Denoiser → network → its numbers: "x" itself, "before", "control", and the repaired ones.
+        Denoiser → network → its numbers, one for each seed: "x" itself, "before", "control", and
+        the repaired ones.
     slice_of : Tensor, (n,)
         The slice of each patch.
     form : {"png", "svg"}
@@ -43,12 +47,13 @@ def repair_figure(
     return written(figure, form)
 
 
-def _recovery(axes: Any, networks: Mapping[str, Measured], slice_of: Tensor) -> None:
+def _recovery(axes: Any, networks: Mapping[str, Sequence[Measured]], slice_of: Tensor) -> None:
     radii = [radius for radius, contrast in LESIONS if contrast == CONTRAST]
     for (name, found), colour, mark in zip(networks.items(), _COLOURS, _MARKS):
-        if name == "x":
-            continue  # it shows all of every lesion
-        points = [spread(found.recovery[radius, CONTRAST], slice_of) for radius in radii]
+        points = [
+            mean_and_error([seed.recovery[radius, CONTRAST] for seed in found], slice_of)
+            for radius in radii
+        ]
         means, errors = zip(*points, strict=True)
         axes.errorbar(
             radii, means, errors, color=colour, marker=mark, ms=4, lw=1.5, capsize=2, label=name
@@ -58,17 +63,18 @@ def _recovery(axes: Any, networks: Mapping[str, Measured], slice_of: Tensor) -> 
     plain(axes, "radius of the lesion [pixels]")
 
 
-def _observer(axes: Any, networks: Mapping[str, Measured], observer: str) -> None:
+def _observer(axes: Any, networks: Mapping[str, Sequence[Measured]], observer: str) -> None:
     width = 0.8 / len(networks)
     for k, ((name, found), colour) in enumerate(zip(networks.items(), _COLOURS)):
-        seen = [found.observed[observer, radius] for radius in RADII]
+        seen = [[seed.observed[observer, radius] for seed in found] for radius in RADII]
+        means = [sum(one.d for one in seeds) / len(seeds) for seeds in seen]
         at = [j + (k - (len(networks) - 1) / 2) * width for j in range(len(RADII))]
         reach = [
-            [max(0.0, s.d - s.d_interval[0]) for s in seen],
-            [max(0.0, s.d_interval[1] - s.d) for s in seen],
+            [max(0.0, d - min(s.d_interval[0] for s in seeds)) for d, seeds in zip(means, seen)],
+            [max(0.0, max(s.d_interval[1] for s in seeds) - d) for d, seeds in zip(means, seen)],
         ]
-        axes.bar(at, [s.d for s in seen], width, color=colour, label=name)
-        axes.errorbar(at, [s.d for s in seen], reach, fmt="none", ecolor="#55606e", lw=0.9)
+        axes.bar(at, means, width, color=colour, label=name)
+        axes.errorbar(at, means, reach, fmt="none", ecolor="#55606e", lw=0.9)
     axes.set_xticks(range(len(RADII)), [f"{radius:g}" for radius in RADII])
     axes.set_ylabel("d'", fontsize=8.5)
     plain(axes, "radius of the lesion [pixels]")

@@ -124,7 +124,8 @@ def finetuned(
         "control", "lesions" and "lesions and samples".
     """
     side = min(_SIDE, lesson.point.patch)
-    lesions = RandomLesions(middle(lesson.x, side), lesson.point.spacing_mm)
+    point = lesson.point
+    lesions = RandomLesions(middle(lesson.x, side), point.spacing_mm, window=point.window)
     sources: dict[str, Pairs | None] = {
         "control": None,
         "lesions": lesions,

@@ -1,6 +1,7 @@
 """What a denoiser should not be invariant to, as pairs of images that it should tell apart.
 
-*Random lesions*: discs of random radius and contrast, added to low-dose patches of soft tissue.
+*Random lesions*: discs of random radius and contrast, as a scan shows them, added to low-dose
+patches of soft tissue.
 
 *Sampled differences that match a lesion*: projected samples x̄ keep the output of x, so whatever in
 x̄ - x looks like a lesion is one that f does not show there. Every candidate gets a score, the
@@ -22,13 +23,13 @@ from tqdm import tqdm
 from ctxai import Model, Pairs, digest_tensors, draw
 from recon import DataError, ImageGrid
 
-from ..lesions.lesion import match_lesions, site_lesion
-from ..lesions.sites import square_grid
+from ..lesions.lesion import match_lesions
+from ..lesions.sites import scanned_lesion, square_grid
 
 __all__ = ["Alternating", "KeptPairs", "RandomLesions", "lesion_like_pairs"]
 
 CONTRASTS = (10.0, 80.0)  # HU, of either sign
-RADII = (1.0, 3.0)  # pixels
+RADII = tuple(1.0 + 0.1 * k for k in range(21))  # pixels
 _ROOM = 2.0  # pixels of a window beyond the radius of the lesion in it
 
 
@@ -36,6 +37,7 @@ class RandomLesions:
     """Low-dose patches without and with a random lesion at their site.
 
     Contrasts of 10 to 80 HU, bright or dark, radii of 1 to 3 pixels: the small ones suffer most.
+    Each is what a scan shows of it near the axis, R⁻¹R.
 
     Parameters
     ----------
@@ -43,31 +45,28 @@ class RandomLesions:
         Low-dose patches around sites, as :func:`analysis.lesions.sites.around` cuts them [HU].
     spacing : float
         Pixel size [mm].
+    window : str
+        Apodisation of the FBP.
     """
 
-    def __init__(self, x: Tensor, spacing: float) -> None:
-        self.x, self.spacing = x, spacing
-        self.grid = square_grid(x, spacing)
+    def __init__(self, x: Tensor, spacing: float, *, window: str) -> None:
+        self.x = x
+        grid = square_grid(x, spacing)
+        self.shown = torch.stack([scanned_lesion(r, grid, window=window) for r in RADII])
 
     @cached_property
     def digest(self) -> str:
         """Digest of the patches and of the range of lesions."""
-        rule = torch.tensor([*CONTRASTS, *RADII, self.spacing], dtype=torch.float64)
-        return digest_tensors({"x": self.x, "rule": rule})
+        rule = torch.tensor(CONTRASTS, dtype=torch.float64)
+        return digest_tensors({"x": self.x, "shown": self.shown, "rule": rule})
 
     def batch(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n patches without and with a lesion, each (n, 1, H, W) [HU]."""
         x = self.x[torch.randint(len(self.x), (n,), generator=generator)][:, None]
-        (low, high), (small, large) = CONTRASTS, RADII
-        lesions = [
-            site_lesion(
-                contrast=(low + (high - low) * contrast) * (1.0 if sign < 0.5 else -1.0),
-                radius=small + (large - small) * radius,
-                grid=self.grid,
-            ).on(self.grid)
-            for sign, contrast, radius in torch.rand(n, 3, generator=generator).tolist()
-        ]
-        return x, x + torch.stack(lesions)[:, None].to(x)
+        (low, high), random = CONTRASTS, torch.rand(n, 3, generator=generator)
+        contrast = (low + (high - low) * random[:, 1]) * torch.where(random[:, 0] < 0.5, 1.0, -1.0)
+        lesions = self.shown[(random[:, 2] * len(RADII)).long()] * contrast[:, None, None]
+        return x, x + lesions[:, None].to(x)
 
 
 class KeptPairs:

@@ -52,6 +52,7 @@ __all__ = ["SliceScanner", "chunks", "derived_seed", "missing_seed", "seam_weigh
 
 _CHUNK = 16  # fills the lanes of a CPU
 _CHUNK_ON_GPU = 128  # images at once, about 6 GB
+_MEDIAN_OF_NORMAL = 0.6745  # of |x| for x of standard deviation 1
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -194,6 +195,20 @@ class SliceScanner:
         if self.image_mas is None or mas >= self.image_mas:
             return 1.0
         return 1.0 - mas / self.image_mas
+
+    def finer_noise(self, mas: float) -> Tensor:
+        """Noise of the slice that no scan of this kernel has, (H, W) on the patch [HU].
+
+        A slice that was reconstructed with a sharper kernel has noise in y - R⁻¹R y, which stays
+        in all its low-dose images. Edges lie in it as well, and are no noise: values are clipped
+        at three standard deviations, as the median of their size tells these. Zero of a slice
+        without noise, and from its own exposure on, where R⁻¹R y stands in its place.
+        """
+        if self._kept is None or not self.has_noise(mas):
+            return torch.zeros_like(self.y)
+        kept = self.place.of(self._kept)
+        most = 3.0 * float(kept.abs().median()) / _MEDIAN_OF_NORMAL
+        return kept.clamp(-most, most)
 
     def photons(self, mas: float) -> np.ndarray:
         """Noise-equivalent quanta incident on each column, per view, at an exposure [mAs]."""

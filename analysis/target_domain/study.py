@@ -79,7 +79,7 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
     """
     place = InPlace(model.wiretap.f, scanner.place, scanner.low_dose(mas, seed=seed)[0])
     again = scanner.place.of(scanner.redraw(REDRAWS, seed, mas=mas))
-    told = model.told_of(again, scanner.added_share(mas))
+    told = model.told_of(again, scanner.added_share(mas), scanner.finer_noise(mas))
     weight = seam_weight(scanner)
     v = torch.randn(n, model.latent, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():

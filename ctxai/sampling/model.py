@@ -100,7 +100,7 @@ class _Trained(ABC):
         """What the last network is told of the noise beside z, if anything."""
         return () if self.noise is None else (self.noise,)
 
-    def told_of(self, scans: Tensor, share: float = 1.0) -> Self:
+    def told_of(self, scans: Tensor, share: float = 1.0, own: Tensor | None = None) -> Self:
         """The sampler, told of the noise of a scan; one that learnt from one kind is told nothing.
 
         Parameters
@@ -109,10 +109,13 @@ class _Trained(ABC):
             Further scans ``(n, rows, cols)`` of the same anatomy, 2 or more.
         share : float
             Part of the noise's variance that they vary by: the image may hold some of its own.
+        own : Tensor, (rows, cols), optional
+            Noise that the image has besides, and that no further scan would vary by [HU].
         """
         if "scans" not in self.facts:
             return self
         noise = (scans - scans.mean(0)) * math.sqrt(len(scans) / (len(scans) - 1) / share)
+        noise = noise if own is None else noise + own
         return replace(self, noise=describe_noise(noise[None]))  # type: ignore[type-var]
 
     def represent(self, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from ..scan.scan import CORRECTIONS, Scan, derived_uid
 from ..storage import run_folder
 from .tags import CREATORS, FIELDS, PRIVATE_GROUPS, V3
 
-__all__ = ["write_scan"]
+__all__ = ["write_scan", "write_views"]
 
 _THREADS = 4
 _RAW_DATA_STORAGE = "1.2.840.10008.5.1.4.1.1.66"
@@ -87,12 +87,19 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
             expected="a new folder for the series",
             remedy="views of two scans must not mix",
         )
+    with run_folder(folder) as beside:
+        files = write_views(scan, beside, progress=progress)
+    return [folder / file.name for file in files]
+
+
+def write_views(scan: Scan, folder: Path, *, progress: str = "") -> list[Path]:
+    """The files of :func:`write_scan`, into a folder that is there and appears with them."""
     slope, intercept = _scale(scan)
     series = derived_uid("written", scan.series_uid, f"{scan.mas:.9g}", len(scan))
     study = derived_uid("study", scan.study_uid or scan.series_uid)
     common = _common(scan, series, study, slope, intercept)
-    names = [f"view-{k + 1:06d}.dcm" for k in range(len(scan))]
-    with run_folder(folder) as beside, ThreadPoolExecutor(_THREADS) as pool:
+    files = [folder / f"view-{k + 1:06d}.dcm" for k in range(len(scan))]
+    with ThreadPoolExecutor(_THREADS) as pool:
         pieces, hidden = list(scan.chunks()), not progress
         for chunk in tqdm(pieces, progress, unit="chunk", leave=False, disable=hidden, delay=2):
             raw = _stored(scan.line_integrals[chunk], float(slope), float(intercept), chunk)
@@ -100,10 +107,10 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
             def write(job: tuple[int, np.ndarray]) -> None:
                 view, pixels = job
                 content = _file(derived_uid("instance", series, view), view, scan, common, pixels)
-                (beside / names[view]).write_bytes(content)
+                files[view].write_bytes(content)
 
             list(pool.map(write, zip(range(chunk.start, chunk.stop), raw)))
-    return [folder / name for name in names]
+    return files
 
 
 def _scale(scan: Scan) -> tuple[str, str]:

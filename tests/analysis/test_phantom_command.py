@@ -10,6 +10,7 @@ from recon.dicom.write import write_series
 from recon.phantom.bodies.body import body
 from recon.phantom.volumes.voxels import VoxelPhantom
 from recon.scan.tube_current import modulated_exposures
+from recon.storage.files import digest_tree, read_json
 
 WATER = 0.0193
 PHANTOM_FILES = {
@@ -77,6 +78,22 @@ def test_a_volume_is_scanned_over_its_height(tmp_path):
     write_series(tmp_path / "series", hu, positions=[0.0, 0.5], **setting)
     words[1] = str(tmp_path / "series")
     assert_is(scanned(tmp_path / "again", *words), exact)
+
+
+def test_a_scan_is_replaced_when_that_is_asked_for_and_says_what_was_scanned(tmp_path, capsys):
+    """Ten views, then seven in their place: none of the former stays, and nothing of the user's."""
+    out = tmp_path / "scan"
+    assert len(scanned(out, "--length", "0.3", "--anatomy", "head")) == 10
+    record = read_json(out / "run.json")
+    assert record["configuration"]["object"] == "head" and record["configuration"]["seed"] == 1
+    assert digest_tree(out / "view-000001.dcm") == record["parts"]["view-000001.dcm"]
+    (out / "mine.txt").write_text("mine")
+    before = {item.name: item.read_bytes() for item in out.iterdir()}
+    assert main(["phantom", "--out", str(out), "--length", "0.2"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert {item.name: item.read_bytes() for item in out.iterdir()} == before
+    assert len(scanned(out, "--length", "0.2", "--overwrite")) == 7
+    assert len(list(out.iterdir())) == 7 + len(["run.json", "mine.txt"])
 
 
 def test_a_volume_decides_the_length():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from small_slice import GEOMETRY, SPACING, phantom
 from tolerances import SCANNER
 
@@ -318,3 +319,29 @@ def test_slices_of_several_exposures_get_what_each_lacks():
     thinned = thinned_slices(hu[:1], (4.5, 4.5), image_mas=200.0, mas=100.0, seed=2, **FEW_VIEWS)
     scans = low_dose_slices(hu, (4.5, 4.5), mas=100.0, seed=2, **FEW_VIEWS)
     assert np.array_equal(found[:1], thinned) and np.array_equal(found[1:], scans[1:])
+
+
+def beyond_the_kernel(hu: np.ndarray) -> torch.Tensor:
+    """Noise that a slice of 0.6 mm pixels, taken for a scan at 150 mAs, has beyond ours at 25."""
+    grid = ImageGrid(shape=(64, 64), spacing=(0.6, 0.6))
+    how = {"patch_grid": grid, "image_mas": 150.0, "seed": 1, **FEW_VIEWS}
+    scanner = SliceScanner(hu, (0.6, 0.6), **how | {"geometry": flash_axial(views=360)})
+    assert not scanner.finer_noise(150.0).any()
+    return scanner.finer_noise(25.0)
+
+
+def test_noise_finer_than_the_kernel_is_known_and_edges_are_not_taken_for_it():
+    """White noise loses what a Hann window to the detector's Nyquist frequency takes from it."""
+    white = 30.0 * np.random.default_rng(1).standard_normal((96, 96)).astype(np.float32)
+    mm = np.hypot(*np.meshgrid(np.fft.fftfreq(96, 0.6), np.fft.fftfreq(96, 0.6)))
+    nyquist = 0.5 / (1.2858 * 595.0 / 1085.6)  # at the axis [cycles a mm]
+    passed = np.where(mm < nyquist, 0.5 + 0.5 * np.cos(np.pi * mm / nyquist), 0.0)
+    taken = 30.0 * np.sqrt(np.mean((1.0 - passed) ** 2))
+    found = float(beyond_the_kernel(white).std())
+    assert found == pytest.approx(taken, rel=0.1)
+    smooth = gaussian_filter(white, 3.0)
+    assert float(beyond_the_kernel(30.0 * smooth / smooth.std()).std()) < 0.1 * found
+    bone = white.copy()
+    bone[40:60, 40:52] += 1000.0  # a border of 64 pixels, 2 wide on both sides, at most 3 sd each
+    most = np.sqrt(1.0 + 4.0 * 64 / 4096 * 3.0**2)
+    assert found < float(beyond_the_kernel(bone).std()) < most * found
