@@ -54,11 +54,10 @@ def redundancy_weights(geometry: Geometry, step: float) -> np.ndarray:
     """
     views, pace = geometry.shape[0], abs(step)
     scanned = views * pace
-    taper = min(scanned / 4, _TAPER)
 
     def count(place: np.ndarray) -> np.ndarray:
         inside = np.minimum(place, scanned - place)
-        rise = np.sin(np.clip(inside / taper, 0.0, 1.0) * math.pi / 2) ** 2
+        rise = np.sin(np.clip(inside / _TAPER, 0.0, 1.0) * math.pi / 2) ** 2
         return np.where(inside > 0, np.maximum(rise, _LEAST), 0.0)
 
     place = ((np.arange(views) + 0.5) * pace)[:, None]

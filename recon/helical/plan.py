@@ -181,8 +181,8 @@ def plan_helical(geometry: HelicalScan, grid: ImageGrid) -> HelicalPlan:
     members = _views_of_states(g)
     pitch = g.col_pitch * g.src_iso / g.src_det
     fans = [_fan(g, int(views[0])) for views in members]
-    edge = max(float(np.abs(t).max()) for _, t, _, _ in fans) + pitch / 2
-    n_t = 2 * math.ceil(edge / pitch) + 2
+    last = max(float(np.abs(t).max()) for _, t, _, _ in fans)
+    n_t = 2 * math.ceil(last / pitch) + 2  # half a column and more beyond it
     t_first = -(n_t - 1) / 2 * pitch
     # the field of view, within which every ray in the plane is measured
     measured = [_fan(g, state)[1] for state in range(len(members))]

@@ -5,12 +5,13 @@ import platform
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from recon.backends import BACKENDS, astra, make_backend
+from recon.backends import BACKENDS, astra, make_backend, tomosipo
 from recon.engine import simd
 from recon.errors import BackendUnavailable, DataError
 from recon.geometry import FanBeam, ImageGrid, ParallelBeam
@@ -36,6 +37,16 @@ def test_auto_goes_by_the_input_and_says_why():
     assert "CPU" in A.reason
     assert "numba" in repr(A)
     assert operator(FAN, GRID, backend="reference").reason == "asked for"
+
+
+def test_finite_values_are_taken_though_their_sum_is_not():
+    x = torch.zeros(GRID.shape)
+    x[0, 0] = x[8, 8] = x[15, 3] = 1.5e38
+    assert not torch.isfinite(x.sum())
+    operator(PARALLEL, GRID)(x)
+    x[4, 4] = float("inf")
+    with pytest.raises(DataError, match="1 of 256 not finite"):
+        operator(PARALLEL, GRID)(x)
 
 
 def test_unknown_backends_are_refused_by_name():
@@ -68,6 +79,28 @@ def test_an_old_astra_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "astra", types.SimpleNamespace(__version__="2.1.3"))
     with pytest.raises(BackendUnavailable, match=r"2\.1\.3.*backend='numba'"):
         make_backend("astra", FAN, GRID)
+
+
+@pytest.mark.parametrize("beam", [FLAT, PARALLEL], ids=["flat", "parallel"])
+def test_both_gpu_libraries_are_told_of_the_same_rays_and_pixels(beam, monkeypatch):
+    """Off centre, oblong pixels, a shifted detector; tomosipo counts axes as z, y, x."""
+    told = {}
+    names = "volume", "cone_vec", "parallel_vec"
+    fake = {name: lambda name=name, **how: told.update({name: how}) for name in names}
+    monkeypatch.setitem(sys.modules, "tomosipo", types.SimpleNamespace(__version__="0.7.0", **fake))
+    beam = replace(beam, col_offset=3.5)
+    grid = ImageGrid(shape=(10, 16), spacing=(3.0, 2.0), centre=(5.0, -7.0))
+    tomosipo.to_tomosipo(beam, grid)
+    window = astra.volume_geometry(grid)["option"]
+    edges = [(window[f"WindowMin{axis}"], window[f"WindowMax{axis}"]) for axis in "ZYX"]
+    assert edges == [(-0.5, 0.5), (-7.0 - 15.0, -7.0 + 15.0), (5.0 - 16.0, 5.0 + 16.0)]
+    assert told["volume"]["pos"] == tuple(np.mean(edges, axis=1))
+    assert told["volume"]["size"] == tuple(high - low for low, high in edges)
+    cone, parallel = told.get("cone_vec"), told.get("parallel_vec")
+    ours = astra.projection_geometry(beam)["Vectors"].reshape(-1, 4, 3)[..., ::-1]
+    theirs = [cone["src_pos"]] if cone else [parallel["ray_dir"]]
+    theirs += [(cone or parallel)[name] for name in ("det_pos", "det_u", "det_v")]
+    np.testing.assert_allclose(np.stack(theirs, axis=1), ours, atol=1e-9)
 
 
 def test_every_backend_has_the_same_face():

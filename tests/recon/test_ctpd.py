@@ -18,6 +18,17 @@ from recon.scan.scan import Scan
 REAL_VIEW = DATA / "ctpd" / "batelle.dcm"
 
 
+def test_a_table_that_does_not_move_is_still_and_one_view_tells_nothing():
+    said = {
+        views: HelicalScan(
+            angles=np.arange(views) * 0.1, z=np.zeros(views), src_iso=595, src_det=1085.6, n_rows=4,
+            n_cols=8, row_pitch=1.1, col_pitch=1.3, views_per_rotation=64,
+        ).table_direction
+        for views in (1, 2)
+    }  # fmt: skip
+    assert said == {1: "not to be told from one view", 2: "still"}
+
+
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 def test_reads_every_kind_in_scan_order(changes, tmp_path):
     """Values and geometry of view k, although file names are shuffled."""

@@ -191,6 +191,21 @@ def test_a_preview_is_close(water, images) -> None:
     assert abs(ball_height(found, GRID, Z)) < 0.5
 
 
+def test_a_preview_is_as_thick_as_it_is_asked_to_be() -> None:
+    """A plate of 1 mm fills that part of a slice that it is thick."""
+    plate = Ellipsoid(centre=(0, 0, 0), axes=(60.0, 60.0, 0.5), value=0.5 * MU)
+    body = water_with_inserts(MU)
+    scan = scan_of(EllipsoidPhantom([body.ellipsoids[0], plate]), small_helix(length=40.0))
+    centre = np.s_[0, 28:36, 28:36]
+    for thickness in (2.4, 6.0):
+        seen, past = (
+            reconstruct(scan, grid=GRID, z=[z], slice_thickness=thickness, preview=True)[centre]
+            for z in (0.0, 8.0)
+        )
+        share = float(seen.mean() - past.mean()) / 500.0
+        assert share == pytest.approx(1.0 / thickness, rel=0.1)
+
+
 def test_a_smoother_kernel_lowers_the_noise(water) -> None:
     noise = np.random.default_rng(2).normal(size=water.geometry.shape).astype(np.float32)
     scan = water.changed(line_integrals=0.01 * noise)

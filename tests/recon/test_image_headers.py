@@ -10,6 +10,7 @@ from ct_files import TWO_EXPOSURES
 import recon.dicom.images as images_module
 from recon.dicom.acquisition import Acquisition
 from recon.dicom.images import read_images
+from recon.dicom.reason import _REASONS
 from recon.dicom.write import write_series
 from recon.errors import DataError
 from recon.scan.scan import own_uid
@@ -47,12 +48,23 @@ OUT_OF_REASON = [
     (THICKNESS, "inf"), (THICKNESS, "5\\5"),
     (TILT, "inf"), (TILT, "nan"), (TILT, "1e5"),
     (0x00180060, "1e9"), (0x00180060, "nan"), (0x00180060, "inf"),
+    # just outside
+    (SLOPE, "1001"), (SLOPE, "9e-7"), (INTERCEPT, "65537"), (INTERCEPT, "-65537"),
+    (SPACING, "1\\100.1"), (SPACING, "9e-4\\1"), (POSITION, "1\\2\\-100001"),
+    (POSITION, "100001\\2\\3"), (THICKNESS, "0.009"), (THICKNESS, "100.1"), (TILT, "90.5"),
+    (TILT, "-90.5"), (0x00180060, "0.9"), (0x00180060, "10001"), (0x00180088, "100.1"),
+    (0x00180088, "-100.1"),
 ]  # fmt: skip
 WHOLE = [
     (CURRENT, "1000000000"), (0x00181150, "2000000000"), (0x00181152, "2000000000"),
     (0x00181153, "2000000000"), (0x00280008, "2"),
 ]  # fmt: skip
 SHORT = [(0x00280002, 3), (0x00280101, 8)]
+
+
+def test_a_padding_value_is_a_stored_number_of_at_most_32_bits_with_a_sign_or_without():
+    for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        assert (_REASONS[name].low, _REASONS[name].high) == (-2147483648, 4294967296)
 
 
 def refusal(folder, monkeypatch):
