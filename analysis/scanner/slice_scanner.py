@@ -196,17 +196,24 @@ class SliceScanner:
             return 1.0
         return 1.0 - mas / self.image_mas
 
-    def finer_noise(self, mas: float) -> Tensor:
-        """Noise of the slice that no scan of this kernel has, (H, W) on the patch [HU].
+    def stays(self, mas: float) -> Tensor:
+        """What every low-dose image keeps of y, whatever anatomy lies in the patch: y - R⁻¹R y.
 
-        A slice that was reconstructed with a sharper kernel has noise in y - R⁻¹R y, which stays
-        in all its low-dose images. Edges lie in it as well, and are no noise: values are clipped
-        at three standard deviations, as the median of their size tells these. Zero of a slice
-        without noise, and from its own exposure on, where R⁻¹R y stands in its place.
+        (H, W) on the patch [HU]; zero of a slice without noise, and from its own exposure on, where
+        R⁻¹R y stands in y's place.
         """
         if self._kept is None or not self.has_noise(mas):
             return torch.zeros_like(self.y)
-        kept = self.place.of(self._kept)
+        return self.place.of(self._kept)
+
+    def finer_noise(self, mas: float) -> Tensor:
+        """Noise of the slice that no scan of this kernel has, (H, W) on the patch [HU].
+
+        A slice that was reconstructed with a sharper kernel has it in what stays of y. Edges lie
+        there as well, and are no noise: values are clipped at three standard deviations, as the
+        median of their size tells these.
+        """
+        kept = self.stays(mas)
         most = 3.0 * float(kept.abs().median()) / _MEDIAN_OF_NORMAL
         return kept.clamp(-most, most)
 

@@ -186,7 +186,7 @@ def target_domain_study(
             scanned.f, scanner, scanned.f.surroundings, ybar, shown, mas=mas,
             full_mas=max(mas, yardstick.high_mas),
         )  # fmt: skip
-    like_y = _with_noise_of(scanner, ybar, model, seed=seed)
+    like_y = _as_y_is(scanner, ybar, model, mas, seed=seed)
     missed, missed_error = miss_and_error(like_y, scanned.y)
     numbers = TargetNumbers(
         Spread.of(distance.mean(1)),
@@ -196,7 +196,7 @@ def target_domain_study(
         covered=coverage(like_y, scanned.y),
         n=n,
         covered_error=coverage_error(like_y),
-        bias_hu=float(rms(ybar.mean(0) - scanned.y)),
+        bias_hu=float(rms(like_y.mean(0) - scanned.y)),
         missed=missed,
         missed_error=missed_error,
         compatible=found.share,
@@ -240,16 +240,20 @@ def _null_scans(
     return NullScans(truth, taught, again, outputs, math.sqrt((share + own) / share))
 
 
-def _with_noise_of(scanner: SliceScanner, ybar: Tensor, model: Model, *, seed: int) -> Tensor:
-    """The ȳ as y would be among them: with the noise of y's exposure, if y has it and they do not.
+def _as_y_is(
+    scanner: SliceScanner, ybar: Tensor, model: Model, mas: float, *, seed: int
+) -> Tensor:
+    """The ȳ as y would be among them: with what y has of its own, if they have it not.
 
-    A y with noise cannot lie among anatomies without any.
+    A y with noise cannot lie among anatomies without any: they get noise of y's exposure, and what
+    stays of y in all their scans.
     """
     if scanner.image_mas is None or not model.facts.get("noise_free"):
         return ybar
     seed = derived_seed(seed, "noise of y")
     scans = scanner.place.of(scanner.low_dose(scanner.image_mas, draws=len(ybar), seed=seed))
-    return ybar + seam_weight(scanner) * (scans - scanner.place.of(scanner.without_noise()))
+    own = scans - scanner.place.of(scanner.without_noise()) + scanner.stays(mas)
+    return ybar + seam_weight(scanner) * own
 
 
 def _scan(
