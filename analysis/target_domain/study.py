@@ -40,6 +40,7 @@ from .compatibility import (
     compatibility,
     power_lesion,
 )
+from .kalman import ENSEMBLE, KalmanUpdate
 from .semantic import NullScans, SemanticMap, place_samples
 from .telling import LesionPower, Telling, known_differences, tell
 
@@ -74,17 +75,30 @@ class TargetResult:
 def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, seed: int) -> Tensor:
     """Anatomies ȳ (n, H, W) [HU] for the output of the scan of y at an exposure [mAs].
 
-    They pass into y along the patch's border, where there is a slice around it. Number k is the
-    same for every n above it, but for the rounding of 16 bits.
+    Each is drawn, scanned once, and moved by what that scan's output misses of f(x)
+    (:mod:`analysis.target_domain.kalman`). They pass into y along the patch's border, where there
+    is a slice around it. Number k is the same for every n above it, but for the rounding of 16
+    bits.
     """
-    place = InPlace(model.wiretap.f, scanner.place, scanner.low_dose(mas, seed=seed)[0])
+    x = scanner.low_dose(mas, seed=seed)[0]
+    place = InPlace(model.wiretap.f, scanner.place, x)
     again = scanner.place.of(scanner.redraw(REDRAWS, seed, mas=mas))
     told = model.told_of(again, scanner.added_share(mas), scanner.finer_noise(mas))
     weight = seam_weight(scanner)
-    v = torch.randn(n, model.latent, generator=torch.Generator().manual_seed(seed))
+
+    def drawn(count: int, purpose: str) -> tuple[Tensor, Tensor]:
+        """Anatomies, and the output of one scan of each."""
+        own = derived_seed(seed, purpose) if purpose else seed
+        v = torch.randn(count, model.latent, generator=torch.Generator().manual_seed(own))
+        images = PlacedModel(told, place, weight).propose(v.to(scanner.y))[:, 0]
+        ybar = scanner.y + weight * (images - scanner.y)
+        scans = scanner.rescan(ybar, mas, seed=derived_seed(seed, f"update {purpose}"))
+        return ybar, apply(place, scans[:, 0])
+
     with torch.no_grad():
-        drawn = PlacedModel(told, place, weight).propose(v.to(scanner.y))[:, 0]
-    return scanner.y + weight * (drawn - scanner.y)
+        update = KalmanUpdate.of(*drawn(ENSEMBLE, "ensemble"))
+        ybar, outputs = drawn(n, "")
+        return ybar + weight * update.of_outputs(apply(place, x) - outputs)
 
 
 def target_domain_study(
@@ -240,9 +254,7 @@ def _null_scans(
     return NullScans(truth, taught, again, outputs, math.sqrt((share + own) / share))
 
 
-def _as_y_is(
-    scanner: SliceScanner, ybar: Tensor, model: Model, mas: float, *, seed: int
-) -> Tensor:
+def _as_y_is(scanner: SliceScanner, ybar: Tensor, model: Model, mas: float, *, seed: int) -> Tensor:
     """The ȳ as y would be among them: with what y has of its own, if they have it not.
 
     A y with noise cannot lie among anatomies without any: they get noise of y's exposure, and what
