@@ -22,6 +22,7 @@ from .scanner.slice_scanner import SliceScanner as SliceScanner
 from .scanner.slices import place_patch as place_patch
 from .target_domain.latents import latent_directions as latent_directions
 from .target_domain.semantic import semantic_map as semantic_map
+from .target_domain.study import sample_targets as sample_targets
 from .target_domain.study import target_domain_study as target_domain_study
 from .training.presets import PRESETS as PRESETS
 from .training.recipes import train_all as train_all

@@ -178,7 +178,8 @@ def _of_images(
     levels = found.levels(mas, dose_fraction)
     at = ", ".join(f"{np.median(level):.4g}" for level in levels.values())
     session.current().note(
-        f"{len(found.images)} slices, window {found.options.window}, at {at} mAs each"
+        f"{len(found.images)} slices, window {found.options.window}, at {at} mAs each; "
+        f"about {session.duration(found.seconds(len(levels)))}"
     )
     middle = len(found.images) // 2
     pictures, metrics = [("as given", found.images.hu[middle])], []

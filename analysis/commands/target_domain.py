@@ -34,8 +34,9 @@ class TargetOptions(SamplingOptions):
 def target_domain(options: Annotated[TargetOptions, arg(name="")]) -> None:
     """Which other anatomies, scanned at this dose, would have given the same output?
 
-    Takes a slice y as the truth, scans it at --mas, denoises the scan, samples anatomies ȳ that
-    should give that output, scans and denoises each of them again, and compares: x' = f(R⁻¹𝒫Rȳ)
+    Takes a slice y as the truth, scans it at --mas, denoises the scan, and samples anatomies ȳ that
+    should give that output; each is moved once by what a scan of it misses of that. Then it scans
+    and denoises every ȳ again with fresh noise, and compares: x' = f(R⁻¹𝒫Rȳ)
     beside f(x), and beside what scanning y again gives. Ranks the ȳ by whether they alter anatomy,
     as a lesion would, and says whether the output shows it.
 

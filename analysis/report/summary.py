@@ -176,7 +176,10 @@ def _undecided(judged: Sequence[dict[str, Any]]) -> list[str]:
     for kind in _OPEN:
         if found := [verdict for verdict in judged if verdict["kind"] == kind]:
             why = _and(_each([verdict["reasons"][0] for verdict in found]))
-            said.append(say(f"headline_{kind}", count=len(found), total=len(judged), why=why))
+            alone = "_alone" if len(judged) == 1 else ""
+            said.append(
+                say(f"headline_{kind}{alone}", count=len(found), total=len(judged), why=why)
+            )
     return said
 
 

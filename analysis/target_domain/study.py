@@ -76,9 +76,41 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
     """Anatomies ȳ (n, H, W) [HU] for the output of the scan of y at an exposure [mAs].
 
     Each is drawn, scanned once, and moved by what that scan's output misses of f(x)
-    (:mod:`analysis.target_domain.kalman`). They pass into y along the patch's border, where there
-    is a slice around it. Number k is the same for every n above it, but for the rounding of 16
-    bits.
+    (:mod:`analysis.target_domain.kalman`): ``ȳ + C_yf C_ff⁻¹ (f(x) - f(R⁻¹𝒫Rȳ))``. They pass into
+    y along the patch's border, where there is a slice around it. Number k is the same for every n
+    above it, but for the rounding of 16 bits.
+
+    Parameters
+    ----------
+    model : InvarianceModel or FlowModel
+        A sampler of domain "y".
+    scanner : SliceScanner
+        The slice with y in its patch, of the model's shape.
+    mas : float
+        Exposure of the scan, and of those of the anatomies [mAs].
+    n : int
+    seed : int
+        Seed of the scan of y (that of `SliceScanner.low_dose`), of the samples and their scans.
+
+    Returns
+    -------
+    Tensor, (n, H, W)
+        [HU].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis import SliceScanner, sample_targets
+    >>> from ctxai import SHIPPED
+    >>> from recon import ImageGrid, flash_axial
+    >>> water = np.where(np.hypot(*np.mgrid[-64:64, -64:64]) < 56, 0.0, -1000.0)
+    >>> grid = ImageGrid(shape=(32, 32), spacing=(1.0, 1.0))
+    >>> scanner = SliceScanner(water, (2.0, 2.0), kvp=120.0, slice_thickness=1.5,
+    ...                        patch_grid=grid, seed=1, geometry=flash_axial(views=144))
+    >>> model = SHIPPED.load_model("chen", "output", "y", shape=(32, 32))
+    >>> ybar = sample_targets(model, scanner, mas=100.0, n=4, seed=1)
+    >>> ybar.shape, bool(ybar.mean().abs() < 10.0)
+    (torch.Size([4, 32, 32]), True)
     """
     x = scanner.low_dose(mas, seed=seed)[0]
     place = InPlace(model.wiretap.f, scanner.place, x)
@@ -86,19 +118,20 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
     told = model.told_of(again, scanner.added_share(mas), scanner.finer_noise(mas))
     weight = seam_weight(scanner)
 
-    def drawn(count: int, purpose: str) -> tuple[Tensor, Tensor]:
-        """Anatomies, and the output of one scan of each."""
+    def drawn(count: int, purpose: str, draws: int) -> tuple[Tensor, Tensor]:
+        """Anatomies, and the outputs of scans of each, (count, draws, H, W)."""
         own = derived_seed(seed, purpose) if purpose else seed
         v = torch.randn(count, model.latent, generator=torch.Generator().manual_seed(own))
         images = PlacedModel(told, place, weight).propose(v.to(scanner.y))[:, 0]
         ybar = scanner.y + weight * (images - scanner.y)
-        scans = scanner.rescan(ybar, mas, seed=derived_seed(seed, f"update {purpose}"))
-        return ybar, apply(place, scans[:, 0])
+        own = derived_seed(seed, f"update {purpose}")
+        scans = scanner.rescan(ybar, mas, draws=draws, seed=own)
+        return ybar, apply(place, scans.flatten(0, 1)).unflatten(0, scans.shape[:2])
 
     with torch.no_grad():
-        update = KalmanUpdate.of(*drawn(ENSEMBLE, "ensemble"))
-        ybar, outputs = drawn(n, "")
-        return ybar + weight * update.of_outputs(apply(place, x) - outputs)
+        update = KalmanUpdate.of(*drawn(ENSEMBLE, "ensemble", 2))
+        ybar, outputs = drawn(n, "", 1)
+        return ybar + weight * update.of_outputs(apply(place, x) - outputs[:, 0])
 
 
 def target_domain_study(

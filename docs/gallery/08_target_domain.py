@@ -2,16 +2,17 @@
 The target domain: other anatomies
 ==================================
 
-Sampled anatomies ȳ that should give the output f(x) are put into the slice, scanned at the same
-exposure and denoised again. The true anatomy, scanned again, says how near they could be.
+Sampled anatomies ȳ that should give the output f(x), each moved by what one scan of it misses of
+that, are put into the slice, scanned at the same exposure and denoised again. The true anatomy,
+scanned again, says how near they could be.
 """
 
 import matplotlib.pyplot as plt
 import torch
 
 import recon
-from analysis import SliceScanner, place_patch
-from ctxai import SHIPPED, draw
+from analysis import SliceScanner, place_patch, sample_targets
+from ctxai import SHIPPED
 
 # %%
 # A slice in the scanner, with a patch in which anatomy is exchanged.
@@ -27,9 +28,9 @@ x = scanner.low_dose(10)[0]
 # %%
 # Anatomies for the output of Chen's network: they have no noise, the scanner adds it.
 
-model = SHIPPED.load_model("chen", "output", "y").told_of(scanner.redraw(8, 1, mas=10))
+model = SHIPPED.load_model("chen", "output", "y")
 f = model.wiretap.f
-ybar = draw(model, x, n=8, seed=1).images
+ybar = sample_targets(model, scanner, mas=10, n=8, seed=1)
 
 
 def denoised(images):

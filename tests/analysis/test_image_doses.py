@@ -12,6 +12,7 @@ from analysis.main import main
 from analysis.scanner.low_dose import low_dose_slices, thinned_slices
 from recon.dicom.images import read_images
 from recon.dicom.write import write_series
+from recon.storage import read_json
 from recon.volumes.files import write_volume
 
 SLICES = 3
@@ -106,6 +107,12 @@ def test_a_volume_goes_in_as_the_series_does(form, done, high, tmp_path):
     there = read_images(tmp_path / "out" / "mas-020")
     assert np.array_equal(there.hu, read_images(done / "mas-020").hu)
     assert there.positions == pytest.approx(source.positions, abs=1e-6)
+
+
+def test_what_will_be_computed_and_how_long_is_said_before_it_is(done):
+    """Three exposures of three small slices: about a second."""
+    (said,) = [note for note in read_json(done / "run.json")["notes"] if "slices, window" in note]
+    assert said == "3 slices, window hann, at 200, 50, 20 mAs each; about 1 s"
 
 
 def test_noise_free_images_are_scanned_as_a_whole(tmp_path):
