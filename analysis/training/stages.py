@@ -240,7 +240,7 @@ class Stages:
         if side + 2 * rim > min(rows, cols):
             return pairs.with_output(_seen(f, pairs.x, self.progress))
         pairs = pairs.parts(side + 2 * rim, places, aligned=_ALIGNED)
-        inner = Window(rim, rim, (side, side), (side + 2 * rim,) * 2)
+        inner = Window(rim, rim, (side, side), tuple(pairs.x.shape[1:]))
         return pairs.with_output(_seen(f, pairs.x, self.progress)).changed(inner.of)
 
     def run(self, stage: str, task: Task, steps: int) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from analysis.data.phantom_pairs import WorkingPoint
 from analysis.training.eulig2024 import EULIG2024, eulig_cinn_task, eulig_vae_task, train_eulig
+from analysis.training.stages import Stages
 from ctxai.data import PatchPairs
 from ctxai.sampling.draw import draw
 from ctxai.weights.sets import SHIPPED, WeightSet
@@ -55,6 +56,24 @@ def _one_step_lowers_each_loss(preset):
 
 def test_a_step_of_the_small_one_lowers_its_loss():
     _one_step_lowers_each_loss(TINY)
+
+
+@pytest.mark.parametrize(
+    ("fewer", "expected"), [({}, (25_000, 15_625, 4000)), ({"steps": 3, "slices": 2}, (3, 3, 2))]
+)
+def test_fewer_steps_are_those_of_both_networks(fewer, expected, tmp_path, monkeypatch):
+    class Begun(Exception):
+        """With the preset that training would begin with."""
+
+    def begin(preset, *_, **__):
+        raise Begun(preset)
+
+    monkeypatch.setattr("analysis.training.eulig2024.eulig_vae_task", begin)
+    monkeypatch.setattr(Stages, "patches", lambda *_: Fixed(128).pairs)
+    with pytest.raises(Begun) as caught:
+        train_eulig(tmp_path, point=POINT, progress=False, **fewer)
+    (preset,) = caught.value.args
+    assert (preset.vae_steps, preset.inn_steps, preset.slices) == expected
 
 
 @pytest.mark.slow

@@ -70,6 +70,14 @@ def test_curve_is_read_only_where_it_was_measured():
         diversity_curve(low_pass, torch.zeros(4, 4), torch.zeros(1, 4, 4))
 
 
+def test_samples_that_no_tolerance_held_back_keep_their_spread():
+    """They reach 4 HU where 12 are allowed: from there to 12 HU their spread is their own."""
+    curve = DiversityCurve([1.0, 6.0, 12.0], [0.9, 3.8, 4.0], [10.0, 12.0, 13.0], [0, 0, 0])
+    assert curve.sd_at(8.0) == curve.sd_at(12.0) == 13.0
+    with pytest.raises(DataError, match="not measured there"):
+        curve.sd_at(12.1)
+
+
 def test_spectrum_tells_smooth_samples_from_noise():
     noise = normal(60, 48, 48)
     same = noise_power_ratio(normal(40, 48, 48, seed=2), noise)

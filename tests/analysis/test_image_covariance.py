@@ -112,6 +112,20 @@ def test_columns_that_cross_the_patch_are_kept():
         crossing_columns(geometry, ImageGrid(shape=(8, 8), spacing=(9.0, 9.0), centre=(570.0, 0.0)))
 
 
+@pytest.mark.parametrize("centre", [(60.0, 35.0), (-60.0, 35.0), (60.0, -35.0), (-60.0, -35.0)])
+def test_columns_follow_from_the_farthest_corner_of_the_patch(centre):
+    """A point at r from the axis is seen within asin(r / R) of the middle, in any quadrant."""
+    geometry = flash_axial(views=36)
+    grid = ImageGrid(shape=(6, 4), spacing=(9.0, 7.0), centre=centre)
+    corner = np.hypot(60.0 + 2 * 7.0, 35.0 + 3 * 9.0)
+    edge = np.arcsin(corner / geometry.src_iso)
+    low, high = geometry.column_of(np.array([-edge, edge]))
+    expected = slice(int(np.floor(low)), int(np.ceil(high)) + 1)
+    assert crossing_columns(geometry, grid, margin=0) == expected
+    wider = crossing_columns(geometry, grid, margin=5)
+    assert (wider.start, wider.stop) == (expected.start - 5, expected.stop + 5)
+
+
 def test_variance_of_a_ray_is_that_of_its_samples():
     from recon.dose.noise import sample_transmission
 

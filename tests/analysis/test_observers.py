@@ -7,9 +7,16 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from analysis.lesions.lesion import FINE_HU, Lesion, contrast_recovery, hiding_cost, lesion_likeness
+from analysis.lesions.lesion import (
+    FINE_HU,
+    Lesion,
+    _damped,
+    contrast_recovery,
+    hiding_cost,
+    lesion_likeness,
+)
 from analysis.observers.human import dense_dog_channels, observe, train_cho, train_npw
-from analysis.observers.ideal import auc, detectability
+from analysis.observers.ideal import Jacobian, auc, detectability
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
@@ -75,6 +82,16 @@ def test_observers_have_their_closed_forms(blur):
         assert expected["NPW"] == pytest.approx(float(signal.norm()) / 10.0)
         ideal = detectability(sigma, signal[None], tolerances=[1e-3])[0, 0]
         assert expected["CHO"] < expected["NPW"] == pytest.approx(ideal)
+
+
+@pytest.mark.parametrize("variance", [1e-4, 0.25, 400.0])
+def test_weak_and_strong_white_noise_have_the_same_closed_form(variance):
+    """d'_τ = ‖s‖/√(σ² + τ²), from a single product, however small σ² + τ² is."""
+    signal = LESION.on(GRID).double()
+    tolerances = [0.01, 0.5]
+    found = detectability(lambda v: variance * v, signal[None], tolerances=tolerances)[0]
+    expected = [float(signal.norm()) / math.sqrt(variance + tau**2) for tau in tolerances]
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_npw_may_rise_where_the_ideal_observer_cannot():
@@ -161,6 +178,27 @@ def test_a_network_that_is_blind_needs_nothing_hidden():
         tolerance_hu=1.0,
     )  # fmt: skip
     assert hiding.hidden and hiding.cost == 0.0 and hiding.left == 0.0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.01])
+def test_a_residual_is_left_as_asked_for_in_few_products_with_the_noise(share):
+    """Variances of seven decades in 256 directions: two Krylov spaces do, one rough, one fine."""
+    generator = torch.Generator().manual_seed(1)
+    directions = torch.linalg.qr(torch.randn(256, 256, generator=generator).double())[0]
+    sigma = (directions * torch.logspace(-4, 3, 256).double()) @ directions.T
+    products = 0
+
+    def times(v):
+        nonlocal products
+        products += 1
+        return (v.double().flatten(1) @ sigma).reshape(v.shape).to(v)
+
+    at = Jacobian(lambda x: x, torch.zeros(16, 16).double())
+    residual = 10.0 * torch.randn(16, 16, generator=generator).double()
+    dual = _damped(at, times, residual, share * float(residual.norm()))
+    assert products <= 2 * 256
+    left = residual - (dual.flatten() @ sigma).reshape(16, 16)
+    assert float(left.norm() / residual.norm()) == pytest.approx(share, rel=1e-4)
 
 
 def test_samples_that_look_like_the_lesion_are_found_where_they_are():

@@ -12,7 +12,8 @@ from torch import nn
 from analysis.data.phantom_pairs import WorkingPoint, phantom_pairs
 from analysis.data.various_scans import ScanRange, various_pairs, working_points
 from analysis.training.recipes import LAYERS, train_all, train_for
-from analysis.training.stages import Recipe
+from analysis.training.stages import Recipe, Stages
+from ctxai.data import PatchPairs
 from ctxai.files.modules import load_module, save_module
 from ctxai.sampling.draw import draw
 from ctxai.sampling.model import FlowModel, InvarianceModel
@@ -217,6 +218,49 @@ def test_a_network_of_one_size_is_learnt_in_its_place(
     assert models["output"].facts["in_place"] == (side != SIDE)
     v, z = torch.randn(2, models["output"].latent), torch.zeros(1, 1, SIDE, SIDE)
     assert models["output"].generate(v, z).shape == (2, 1, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("side", [256, 300])
+def test_of_whole_slices_parts_are_enough_for_a_network_that_looks_a_little_around(
+    tmp_path: Path, side: int
+) -> None:
+    """192 pixels of each slice, with the output that all of the slice gives there."""
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * nn.functional.avg_pool2d(x, 5, 1, 2) + 10.0
+
+    x = 50.0 * torch.randn(2, side, side, generator=torch.Generator().manual_seed(1))
+    stages = Stages(tmp_path, TINY, POINT, seed=1, progress=False)
+    found = stages.in_place(PatchPairs(x, x + 1.0, patch=SIDE), f)
+    assert found.x.shape == found.y.shape == found.seen.shape == (2, 192, 192)
+    assert torch.equal(found.y, found.x + 1.0)
+    for part, seen, whole in zip(found.x, found.seen, x):
+        [(top, left)] = (whole[:-191, :-191] == part[0, 0]).nonzero().tolist()
+        assert torch.equal(whole[top : top + 192, left : left + 192], part)
+        expected = f(whole[None])[0, top : top + 192, left : left + 192]
+        torch.testing.assert_close(seen, expected, rtol=0, atol=1e-3)  # HU
+        assert min(top, left) >= 32 and max(top, left) <= side - 192 - 32
+
+
+def test_a_cinn_takes_the_steps_of_its_domain_at_the_output_and_others_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = {}
+    monkeypatch.setattr(
+        Stages, "run", lambda self, stage, task, steps: taken.update({stage: steps})
+    )
+    recipe = replace(TINY, inn_steps=(5, 4), inn_inner_steps=3)
+    stages = Stages(tmp_path, recipe, POINT, seed=1, progress=False)
+    images = torch.zeros(2, SIDE, SIDE)
+    pairs = PatchPairs(images, images, patch=SIDE)
+    f, vae = (
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 1, 1)),
+        stages.vae("x", pairs),
+    )
+    for layer, domain in (("output", "x"), ("output", "y"), ("0", "x"), ("0", "y")):
+        stages.cinn(f, vae, layer, domain, pairs, f"{layer} {domain}")
+    taken.pop("vae_x")
+    assert taken == {"output x": 5, "output y": 4, "0 x": 3, "0 y": 3}
 
 
 def test_samplers_for_another_scan_are_kept_apart(trained: WeightSet, tmp_path: Path) -> None:

@@ -12,10 +12,15 @@ from scipy.fft import dctn, idctn
 from analysis.lesions.lesion import Lesion
 from analysis.projection_domain.inserted import image_of_rays, lesion_rays
 from analysis.scanner.slice_scanner import SliceScanner
-from analysis.target_domain.alterations import Alteration, rank_alterations
+from analysis.target_domain.alterations import (
+    RADII_MM,
+    Alteration,
+    LesionSearch,
+    rank_alterations,
+)
 from analysis.target_domain.directions import Direction, see_directions, semantic_directions
 from analysis.target_domain.latents import latent_directions
-from analysis.target_domain.semantic import semantic_map
+from analysis.target_domain.semantic import SemanticMap, semantic_map
 from ctxai.sampling.near_null import unseen_part
 from ctxai.wiretap.in_place import InPlace
 from recon.errors import DataError
@@ -163,6 +168,37 @@ def test_samples_lie_along_the_directions_as_far_as_they_were_moved(scanner):
     assert found.unusual("tissue density") < 0.3
     null = found.null[:, names.index("lesion contrast")]
     assert abs(float(null.mean())) < 4 * float(null.std()) / 199**0.5 + 1e-6
+
+
+def test_the_unusual_lie_outside_the_middle_95_percent_of_redrawn_scans():
+    """Of 0, 1, ... 1000 the middle 95 % reach from 25 to 975, whatever another direction does."""
+    seen = [SimpleNamespace(direction=SimpleNamespace(name=name)) for name in ("flat", "contrast")]
+    null = torch.stack([torch.zeros(1001), torch.arange(1001.0)], dim=1)
+    along = torch.tensor([24.0, 26.0, 500.0, 974.0, 976.0])
+    found = SemanticMap(seen, torch.stack([torch.zeros(5), along], dim=1), null, [])
+    assert found.unusual("contrast") == pytest.approx(2 / 5)
+    assert found.unusual("flat") == 0.0
+
+
+def test_a_disc_of_any_size_in_the_range_is_like_one_that_is_looked_for():
+    """In white noise the filter for a disc of b keeps a/b of the d' for one of a < b, at best 1."""
+    radii = np.array(RADII_MM)
+    assert (radii[0], radii[-1]) == (1.5, 6.0) and (np.diff(radii) > 0).all()
+    true = np.geomspace(1.5, 6.0, 400)[:, None]
+    kept = (np.minimum(radii, true) / np.maximum(radii, true)).max(1)
+    assert kept.min() > 0.86
+
+
+def test_a_contrast_is_in_units_of_the_lesion_that_is_looked_for(scanner):
+    """Among the same pixels: a lesion of 100 HU for a unit has a hundredth of the contrast."""
+    noise = torch.randn(60, SIDE, SIDE, generator=torch.Generator().manual_seed(4))
+    search = LesionSearch(scanner, noise, radii=(1.5, 2.5))
+    for radius, template in zip((1.5, 2.5), search.templates.clone()):
+        image = 30.0 + 7.0 * template.float()
+        assert search.contrast_at(image[None], 20, 20, radius).item() == pytest.approx(7.0, 1e-4)
+    plain = search.contrast_at(noise, 17, 22, 1.5)
+    search.templates *= 100.0
+    assert torch.allclose(search.contrast_at(noise, 17, 22, 1.5), plain / 100.0, rtol=1e-6)
 
 
 def test_directions_are_the_derivatives_of_the_scan(scanner):

@@ -17,7 +17,14 @@ from analysis.figures.images import SOFT_TISSUE
 from analysis.figures.sheets import sheet
 from analysis.runs.store import Run, read_run, write_run
 from analysis.talk.arrows import SMOOTHING_MM, largest_differences
-from analysis.talk.cover import NETWORKS, cover_figure, cover_of_run, cover_slice, trained
+from analysis.talk.cover import (
+    NETWORKS,
+    _bodies,
+    cover_figure,
+    cover_of_run,
+    cover_slice,
+    trained,
+)
 from analysis.talk.figures import (
     LAYERS,
     denoising_figure,
@@ -107,6 +114,22 @@ def test_of_two_near_places_the_larger_is_shown_and_the_edge_is_left_out():
         (20, 20), (50, 40),
     ]  # fmt: skip
     assert largest_differences(np.zeros((64, 64)), (1.0, 1.0)) == []
+
+
+@pytest.mark.parametrize("pixel", [0.5, 2.0])
+def test_near_is_a_sixth_of_the_width_for_pixels_of_any_size(pixel):
+    """Places 14 and 18 pixels apart in 96: only the second are two."""
+    for apart, number in ((14, 1), (18, 2)):
+        places = [(48, 40, 100.0), (48, 40 + apart, -99.0)]
+        image = planted((96, 96), places, (pixel, pixel))
+        assert len(largest_differences(image, (pixel, pixel), count=2)) == number
+
+
+def test_what_is_shown_holds_every_body_and_a_margin_of_8_mm():
+    """As far as the image reaches: two bodies, of rows 30 to 49 and of columns 3 to 79."""
+    images = [np.full((100, 100), -1000.0) for _ in range(2)]
+    images[0][30:50, 40:80] = images[1][35:45, 3:50] = 0.0
+    assert _bodies(images, (2.0, 1.0)) == (slice(26, 54), slice(0, 88))
 
 
 def test_arrows_point_at_their_place_and_hide_none():

@@ -87,6 +87,20 @@ def test_each_miss_alone_takes_the_green_away(change, missed, kind, colour):
     assert (verdict.kind, verdict.colour) == (kind, colour)
 
 
+def test_anatomies_as_far_as_the_farthest_redraw_hold():
+    """A network that gives the same for every scan: all distances are zero, and nothing is off."""
+    nowhere = Spread(0.0, 0.0, 0.0, 24)
+    verdict = judge_targets(replace(GOOD, distance=nowhere, null=nowhere))
+    assert verdict.holds and verdict.colour == "green"
+
+
+def test_the_compatible_share_should_be_what_the_test_keeps_of_its_own():
+    """At a level of 5 %: 95 % and up, to all of them."""
+    checks = {check.id: check for check in judge_targets(GOOD).checks}
+    found = checks["compatible_share"]
+    assert (found.low, found.high) == (0.95, 1.0)
+
+
 def test_what_is_off_by_its_sampling_error_is_no_miss():
     assert judge_targets(replace(GOOD, covered=0.79, missed=1.09)).colour == "green"
     unknown = replace(GOOD, covered_error=math.nan)
@@ -103,6 +117,13 @@ def test_samples_after_a_layer_are_judged_alike():
     wide = judge_invariances(replace(numbers, covered=0.95))
     assert (wide.colour, wide.spread) == ("amber", "too_wide")
     assert judge_invariances(replace(numbers, tolerance_hu=1.0)).colour == "red"
+
+
+def test_one_sample_alone_covers_nothing():
+    """Its band is a line, which holds no pixel of x, and says nothing about the sampler."""
+    one = SampleNumbers(Spread(2.9, 2.9, 2.9, 1), NULL, covered=0.0, tolerance_hu=3.0)
+    verdict = judge_invariances(one)
+    assert outcomes(verdict) == {"output_change_median": "met"} and verdict.colour == "green"
 
 
 def test_sampling_errors_are_the_scatter_over_images():

@@ -15,6 +15,7 @@ from analysis.report.html import look
 from analysis.report.page import render
 from analysis.runs.store import Run, Study
 from analysis.viewer import Packer, image_sets, policy, section, unpack
+from analysis.viewer.page import _first_view
 from recon.errors import DataError
 
 
@@ -67,6 +68,16 @@ def test_the_same_images_are_kept_once():
 def test_what_is_no_image_is_refused(bad):
     with pytest.raises(DataError):
         Packer().add(bad)
+
+
+@pytest.mark.parametrize(("sd", "expected"), [(0.0, 10.0), (4.0, 20.0), (12.0, 40.0)])
+def test_differences_are_first_shown_to_twice_the_noise_in_whole_tens(sd, expected):
+    """And to 10 HU at least, where there is no noise at all."""
+    y = np.zeros((8, 8))
+    one = Study("target-domain", "f", 10.0, {})
+    one.arrays = {"y": y, "x": y + sd * (-1.0) ** np.arange(8)}
+    found = _first_view(one)
+    assert (found["difference"], found["spread"]) == (expected, expected / 2)
 
 
 def test_the_page_holds_every_image_of_the_run(page, studies):

@@ -105,6 +105,16 @@ def test_losses_say_only_what_their_intervals_allow():
     assert mean_of([3.0]).high == math.inf
 
 
+def test_where_two_intervals_touch_neither_step_lost_more():
+    def loser(first, second):
+        parts = {"of_reconstruction": Estimate(*first), "of_network": Estimate(*second)}
+        return Losses(*[Estimate.exact(0.25)] * 4, **parts, arithmetic_dose=0.25).loser
+
+    low, high, above = (0.15, 0.1, 0.2), (0.3, 0.2, 0.4), (0.3, 0.21, 0.4)
+    assert loser(low, high) is None and loser(high, low) is None
+    assert loser(low, above) == "network" and loser(above, low) == "reconstruction"
+
+
 @pytest.fixture(scope="module")
 def scanner(body):
     grid = ImageGrid(shape=(16, 16), spacing=(1.5, 1.5), centre=(-20.0, 0.0))

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from analysis.lesions.lesion import Lesion
 from analysis.numbers import apply, rms
 from analysis.projection_domain.consistent import ConsistentSet
-from analysis.projection_domain.worst import largest_change, largest_hidden_lesion
+from analysis.projection_domain.worst import _scaled, largest_change, largest_hidden_lesion
 from analysis.scanner.slice_scanner import SliceScanner
 from ctxai.wiretap.in_place import InPlace
 from recon.errors import DataError
@@ -157,3 +157,17 @@ def test_a_hidden_lesion_is_hidden_from_the_network_itself(consistent, scanner):
     assert torch.allclose(found.anatomy[core], found.contrast * disc, rtol=1e-4)
     with pytest.raises(DataError, match="tolerance is not positive"):
         largest_hidden_lesion(f, x, consistent, LESION, tolerance_hu=0.0)
+
+
+@pytest.mark.parametrize("limit", [30.0, 0.5])
+def test_a_lesion_that_shows_is_scaled_down_until_it_just_does_not(limit):
+    """An output that moves by ‖u‖² of a lesion u: the largest part that is hidden is √limit/‖u‖."""
+
+    class Squares:
+        def moved(self, u):
+            return u.norm() * u
+
+    u = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    part = min(1.0, math.sqrt(limit) / 5.0)
+    found = _scaled(Squares(), u, limit)
+    assert found.tolist() == pytest.approx((part * u).tolist(), rel=2e-4)

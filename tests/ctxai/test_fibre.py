@@ -109,14 +109,17 @@ def test_tolerance_of_each_sample_and_order_do_not_matter():
     z = fir(anchor)
     together = project_to_fibre(fir, start, z, tolerance=tolerance, anchor=anchor)
     assert (rms(fir(together.x) - z) <= tolerance).all()
-    chunked = project_to_fibre(fir, start, z, tolerance=tolerance, anchor=anchor, chunk=2)
+    chunked, single = (
+        project_to_fibre(fir, start, z, tolerance=tolerance, anchor=anchor, chunk=chunk)
+        for chunk in (2, 1)
+    )
     alone = torch.cat(
         [
             project_to_fibre(fir, s[None], z, tolerance=float(t), anchor=anchor).x
             for s, t in zip(start, tolerance)
         ]
     )
-    for other in (chunked.x, alone):
+    for other in (chunked.x, single.x, alone):
         gap = (together.x - other).abs().max()
         assert gap < FIBRE["batched against one by one [HU]"]
 
@@ -177,6 +180,7 @@ def test_what_cannot_be_reached_is_pulled_to_the_anchor():
         ({"tolerance": 0.0}, "tolerance"),
         ({"tolerance": -1.0}, "tolerance"),
         ({"damping": 0.0}, "damping"),
+        ({"chunk": 0}, "chunk"),
         ({"z": torch.zeros(1, 1, 7, 7)}, "representation"),
         ({"anchor": 5e3 + torch.zeros(1, 1, 8, 8)}, "anchor"),
     ],

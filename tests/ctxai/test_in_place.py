@@ -99,6 +99,21 @@ def test_a_network_that_pools_keeps_its_grid():
     assert (output - WINDOW.of(f(image[None, None]))).square().mean().sqrt() > 0.1
 
 
+@pytest.mark.parametrize("pool", [8, 16, 32, 64])
+def test_a_network_of_large_pools_gets_those_that_the_window_touches(pool):
+    """Means over squares that begin at the slice's first pixel: whole squares are needed."""
+
+    def f(x):
+        return interpolate(avg_pool2d(x, pool), scale_factor=pool, mode="nearest")
+
+    sides = (256, 192)
+    image = 30.0 * torch.randn(sides, generator=torch.Generator().manual_seed(7))
+    part, off = needed_context(f, image, Window(75, 70, (20, 50), sides))
+    top, left = 75 // pool * pool, 70 // pool * pool
+    bottom, right = -(-95 // pool) * pool, -(-120 // pool) * pool
+    assert part == Window(top, left, (bottom - top, right - left), sides) and off < 1e-3
+
+
 @pytest.mark.parametrize("f", [normalised, placed_by_row, scaled_by_its_range, of_one_size])
 def test_a_network_that_looks_at_everything_gets_the_whole_slice(f):
     part, off = needed_context(f, scan(), WINDOW)

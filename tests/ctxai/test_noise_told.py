@@ -144,6 +144,30 @@ def test_a_flow_scales_what_it_is_told_of():
     assert spread_at(generate, 20.0) == pytest.approx(20.0, rel=0.25)
 
 
+def test_what_is_told_adds_to_what_a_flow_knows_of_the_time():
+    """Told b, with features of the time of 0, it moves as told nothing, with features of b.
+
+    The features end in x σ(x): b follows from the last bias, whatever the time.
+    """
+    torch.manual_seed(0)
+    flow = FlowMatching(condition_shape=(1, SIDE, SIDE), widths=(16, 16, 16)).requires_grad_(False)
+    for parameter in flow.parameters():  # blocks begin as the identity
+        parameter += 0.1 * torch.randn(parameter.shape)
+    u, z, t = normal(2, 1, SIDE, SIDE), normal(1, 1, SIDE, SIDE, seed=2), torch.tensor([0.2, 0.9])
+    condition, before = flow.condition(z), torch.linspace(0.5, 2.0, flow.time[2].out_features)
+    flow.time[2].weight.zero_()
+    flow.told.layers[-1].weight.zero_()
+
+    def velocity(time, told):
+        flow.time[2].bias.copy_(time)
+        flow.told.layers[-1].bias.copy_(told)
+        return flow.velocity(u, t, condition)
+
+    b, none = torch.nn.functional.silu(before), torch.zeros(len(before))
+    assert torch.allclose(velocity(none, b), velocity(before, none), atol=1e-5)
+    assert not torch.allclose(velocity(none, b), velocity(none, none), atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("facts", "told"), [({"scans": {"spacing_mm": [0.4, 1.2]}}, True), ({}, False)]
 )

@@ -18,6 +18,7 @@ from ctxai.weights.fingerprint import fingerprint
 from ctxai.weights.formats import give_weights
 from ctxai.weights.load import load_denoiser
 from ctxai.weights.trial_images import trial_images
+from ctxai.weights.units import require_hu
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
 
@@ -285,6 +286,24 @@ class TestConventions:
         with pytest.warns(UserWarning, match=r"bone \(700 HU\) comes out -4\d\d HU off"):
             own("def make(): return lambda x: smooth(x).clamp(-1024, 240)")
 
+    @pytest.mark.parametrize(("side", "tried"), [(48, True), (47, False)])
+    def test_a_network_of_one_size_is_tried_on_it_down_to_48_pixels(self, side, tried):
+        """Below, 64 × 64 is tried, which a network of one size does not take."""
+        asked = []
+
+        def blind(x):
+            asked.append(tuple(x.shape[2:]))
+            if asked[-1] != (side, side):
+                raise ValueError("positional embedding")
+            return torch.zeros_like(x)
+
+        if tried:
+            with pytest.raises(DataError, match=r"it returns 0 to 0"):
+                require_hu(blind, convention_of("hu"), "mine.py:make", (side, side))
+        else:
+            require_hu(blind, convention_of("hu"), "mine.py:make", (side, side))
+        assert set(asked) == ({(48, 48)} if tried else {(64, 64)})
+
     def test_networks_that_come_along_have_a_unit(self):
         with pytest.raises(DataError, match=r"input is known"):
             load_denoiser("chen", input="water")
@@ -474,3 +493,12 @@ class TestKey:
         other = images(1)[0] - smooth(images(1))[0]
         pattern = 0.5 * other / other.std()
         assert fingerprint(lambda x: smooth(x)) != fingerprint(lambda x: smooth(x) + pattern)
+
+    def test_it_stays_from_version_to_version(self):
+        """Samplers that users have trained are kept by it: it must not change unnoticed.
+
+        No mean of the identity lies within 0.02 HU of an edge, and rounding moves it by 1e-4 HU.
+        """
+        assert fingerprint(lambda x: x) == (
+            "b23d49837363db634ba659852d6f73ee27e2d4b517b9705d8b3ff7c9e6e85f1d"
+        )

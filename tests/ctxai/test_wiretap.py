@@ -130,6 +130,26 @@ def test_modules_named_by_numbers_come_before_block_numbers():
     assert Wiretap(f, 3).layer == "output"
 
 
+def test_only_operations_on_the_image_go_by_their_names_in_the_graph():
+    """Not a gain that is made of weights alone, and not a module, which has a name of its own."""
+
+    class Gained(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 1, 3))
+            self.gain = nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x):
+            return torch.tanh(self.body(x) * torch.exp(self.gain)) + 1.0
+
+    f, x = Gained(), low_dose()
+    assert Wiretap(f, "body").layer != Wiretap(f, "mul").layer == "mul"
+    assert torch.equal(Wiretap(f, "mul").phi(x), f.body(x) * torch.exp(f.gain))
+    for name in ("exp", "gain", "body_0", "x"):
+        with pytest.raises(DataError, match="unknown layer"):
+            Wiretap(f, name)
+
+
 def test_functional_activations_have_numbers_too():
     class Functional(nn.Sequential):
         def forward(self, x):

@@ -223,6 +223,14 @@ def test_a_thickness_that_is_not_stated_is_the_distance(tmp_path, absent):
     assert images.thicknesses.tolist() == [2.5, 2.5, 1.5 if absent else 2.5]
 
 
+def test_thin_slices_may_not_state_their_thickness_either(tmp_path):
+    for file in write(tmp_path, positions=[1.0, 1.4, 1.8]):
+        edit(file, SliceThickness=None)
+    with pytest.warns(UserWarning, match=r"0\.4 mm, their distance"):
+        images = read_images(tmp_path)
+    assert images.thicknesses.tolist() == pytest.approx([0.4] * 3)
+
+
 def test_a_single_slice_may_not_state_its_thickness(tmp_path):
     (file,) = write(tmp_path, scene(slices=1))
     edit(file, SliceThickness=None)

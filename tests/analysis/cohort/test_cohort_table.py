@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from analysis.cohort.cells import Cell
+from analysis.cohort.figures import Shown
 from analysis.cohort.ledger import Ledger
+from analysis.cohort.page import _worst
 from analysis.cohort.results import write_results
 from analysis.cohort.statistics import bootstrap_interval
+from analysis.cohort.summary import Group
 from analysis.cohort.table import COLUMNS, ascii_name
 from analysis.runs.quantities import QUANTITIES
 from recon import DataError
@@ -153,6 +156,27 @@ def test_the_report_says_what_failed_and_links_the_worst(cohort):
     assert page.count("<html") == 1 and "<script" not in page
     states = [row["state"] for row in read(ledger.out / "cells.csv")]
     assert states == ["there"] * 16
+
+
+@pytest.mark.parametrize(("worst", "expected"), [("low", [3, 0]), ("high", [7, 5])])
+def test_the_worst_are_the_highest_or_the_lowest_each_cell_once(worst, expected, monkeypatch):
+    """A cell with two numbers stands for the worse; what is no number is not among them."""
+    monkeypatch.setattr("analysis.cohort.page._WORST", 2)
+    groups = []
+    for numbers in ([(0, 0.2), (3, 0.1), (5, 0.7)], [(7, 0.9), (3, 0.4), (9, np.nan)]):
+        group = Group("1")
+        for k, value in numbers:
+            group.cells.append(k)
+            group.values.append(value)
+        groups.append((None, group))
+    found = _worst(Shown("s", "test_power", "power", worst), {"test_power": groups})
+    values = {0: 0.2, 3: 0.1, 5: 0.7, 7: 0.9}
+    assert found == [(k, values[k]) for k in expected]
+
+
+def test_cells_of_one_version_need_no_note(cohort):
+    ledger, cells = cohort
+    assert write(ledger, cells)["notes"] == []
 
 
 def test_cells_of_two_versions_are_told(cohort, cell_writer):
