@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.linalg.blas import ssymv
 from torch import Tensor
 from tqdm import tqdm
 
@@ -165,10 +166,18 @@ class ImageCovariance:
             variance = self._rays(mas)
             return lambda v: self._through(v, [variance])[0].to(v.dtype)
         if mas not in self._sums:
-            self._sums = {mas: self.matrices[0] / mas + self.matrices[1] / mas**2}
+            self._sums = {mas: self.matrices[1].mul(1.0 / mas).add_(self.matrices[0]).div_(mas)}
         sigma = self._sums[mas]
-        # Σ is symmetric, and a tall matrix is multiplied faster than a wide one
-        return lambda v: (sigma @ v.flatten(1).to(sigma).T).T.reshape(v.shape).to(v.dtype)
+
+        def product(v: Tensor) -> Tensor:
+            flat = v.flatten(1).to(sigma)
+            if len(flat) == 1:  # reading the matrix takes the time: half of a symmetric one will do
+                one = ssymv(1.0, sigma.numpy().T, flat[0].contiguous().numpy())
+                return torch.from_numpy(one).reshape(v.shape).to(v.dtype)
+            # a tall matrix is multiplied faster than a wide one
+            return (sigma @ flat.T).T.reshape(v.shape).to(v.dtype)
+
+        return product
 
     def _rays(self, mas: float) -> Tensor:
         """Variance of the rays at an exposure [mAs]."""
