@@ -174,6 +174,17 @@ class TargetNumbers:
     compatible: Share | None = None  # of the ȳ, with the output f(x)
     level: Share | None = None  # of scans of the ȳ that the test refuses among their own
     blind: Share | None = None  # of outputs with a lesion of 20 HU that the test notices
+    null_scans: int = 0  # of y, among which the test ranks; 0 where its level is exact
+
+    @property
+    def level_error(self) -> float:
+        """Standard error of the test's level: among n scans the last 5 % are those of a sample.
+
+        The level given these scans has a beta distribution, of variance α(1 - α)/(n + 2).
+        """
+        if not self.null_scans:
+            return 0.0
+        return math.sqrt(_ALPHA * (1.0 - _ALPHA) / (self.null_scans + 2))
 
 
 @dataclass(frozen=True)
@@ -276,7 +287,8 @@ def _target_checks(numbers: TargetNumbers) -> tuple[Check, ...]:
         Check.of("target_distance_median", found.median, high=numbers.null.high, essential=True)
     ]
     if share is not None:  # fewer than half: not what they are called
-        how = {"low": 1.0 - _ALPHA, "high": 1.0, "error": share.error}
+        error = math.hypot(share.error, numbers.level_error)
+        how = {"low": 1.0 - _ALPHA, "high": 1.0, "error": error}
         checks.append(
             Check.of("compatible_share", share.value, **how, essential=share.high < _MOST)
         )
@@ -288,9 +300,8 @@ def _target_checks(numbers: TargetNumbers) -> tuple[Check, ...]:
             _coverage("coverage_of_y", numbers.covered, numbers.n, numbers.covered_error),
         ]
     if (level := numbers.level) is not None:
-        checks.append(
-            Check.of("test_level", level.value, low=_ALPHA, high=_ALPHA, error=level.error)
-        )
+        error = math.hypot(level.error, numbers.level_error)
+        checks.append(Check.of("test_level", level.value, low=_ALPHA, high=_ALPHA, error=error))
     if (power := numbers.blind) is not None:
         found_it: Outcome = "met" if power.value >= _MOST else "undecided"
         checks.append(Check("test_power", power.value, _MOST, 1.0, power.error, found_it))

@@ -249,6 +249,7 @@ def target_domain_study(
         compatible=found.share,
         level=found.level,
         blind=found.power,
+        null_scans=found.null_draws,
     )
     return TargetResult(
         scanned,

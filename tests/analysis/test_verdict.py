@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -106,6 +107,20 @@ def test_what_is_off_by_its_sampling_error_is_no_miss():
     unknown = replace(GOOD, covered_error=math.nan)
     assert outcomes(judge_targets(unknown))["coverage_of_y"] == "undecided"
     assert judge_targets(unknown).colour == "amber"
+
+
+def test_a_level_is_known_no_better_than_its_scans_of_y_tell():
+    """Of 2,000 scans 7 % are refused: with 199 scans of y that is a usual test, with many none."""
+    refused = replace(GOOD, level=Share.of(140, 2000))
+    assert outcomes(judge_targets(replace(refused, null_scans=199)))["test_level"] == "met"
+    assert outcomes(judge_targets(replace(refused, null_scans=9999)))["test_level"] == "missed"
+    assert outcomes(judge_targets(refused))["test_level"] == "missed"
+    far = replace(refused, level=Share.of(200, 2000), null_scans=199)
+    assert outcomes(judge_targets(far))["test_level"] == "missed"
+    random = np.random.default_rng(1)
+    references = np.sort(random.random((4000, 199)), axis=1)  # uniform statistics of y
+    levels = references[:, 9]  # refused: what lies below the tenth smallest, p of 10 in 200
+    assert levels.std() == pytest.approx(replace(GOOD, null_scans=199).level_error, rel=0.05)
 
 
 def test_samples_after_a_layer_are_judged_alike():
