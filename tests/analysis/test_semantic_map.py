@@ -109,7 +109,6 @@ def test_samples_that_alter_anatomy_come_first(erased):
     assert d == sorted(d, reverse=True)
 
 
-@pytest.mark.slow
 class Largest:
     """Looks for lesions of a pixel: d' is the largest value, the contrast that of the first."""
 
