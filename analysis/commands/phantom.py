@@ -88,8 +88,7 @@ def phantom(
     if anatomy != "water" and volume is not None:
         raise DataError("one object at a time", expected="--anatomy or --volume", got="both")
 
-    from recon import VENDORS, modulated_exposures, mu_water, simulate_scan
-    from recon.ctpd import write_views
+    from recon import VENDORS, modulated_exposures, mu_water, simulate_scan, write_views
 
     water = mu_water(kvp)
     name, what, height = _object(anatomy, volume, water)

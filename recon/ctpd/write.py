@@ -93,7 +93,45 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
 
 
 def write_views(scan: Scan, folder: Path, *, progress: str = "") -> list[Path]:
-    """The files of :func:`write_scan`, into a folder that is there and appears with them."""
+    """Write the files of :func:`write_scan` into a folder that is being made with others.
+
+    ``raw = round((p - intercept) / slope)`` in 16 bits of each line integral p.
+
+    Parameters
+    ----------
+    scan : Scan
+        Its views are passed through in pieces.
+    folder : Path
+        Is there. It is the caller's to let it appear whole or not at all.
+    progress : str, optional
+        Name of a progress bar on stderr; none by default.
+
+    Returns
+    -------
+    list of Path
+        The files, view-000001.dcm and so on.
+
+    Raises
+    ------
+    DataError
+        If line integrals are not finite.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from recon import SCANNERS, mu_water, read_scan, simulate_scan, write_views
+    >>> from recon.phantom import water_with_inserts
+    >>> from recon.storage import run_folder, write_json
+    >>> g = SCANNERS["flash"](length=0.1)
+    >>> scan = simulate_scan(water_with_inserts(mu_water(120)).views(g), g, mas=100, kvp=120,
+    ...                      mu_water=mu_water(120), name="water", seed=1)
+    >>> out = pathlib.Path(tempfile.mkdtemp()) / "SCAN"
+    >>> with run_folder(out) as folder:
+    ...     files = write_views(scan, folder)
+    ...     _ = write_json(folder / "run.json", {"what": "water"})
+    >>> len(read_scan(out)) == len(files)
+    True
+    """
     slope, intercept = _scale(scan)
     series = derived_uid("written", scan.series_uid, f"{scan.mas:.9g}", len(scan))
     study = derived_uid("study", scan.study_uid or scan.series_uid)
