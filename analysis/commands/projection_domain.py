@@ -187,10 +187,7 @@ def _other(
         mas=options.mas[0],
     )  # fmt: skip
     model = session.models_among(models, f)["output"]
-    # one more than needed: an image alone in its batch is rounded in another way (0.3 HU)
-    drawn = sample_targets(
-        model, scanner, mas=options.mas[0], n=options.sample + 1, seed=options.seed
-    )
+    drawn = sample_targets(model, scanner, mas=options.mas[0], n=options.sample, seed=options.seed)
     return drawn[options.sample - 1], None
 
 

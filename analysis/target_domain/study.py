@@ -46,6 +46,8 @@ from .telling import LesionPower, Telling, known_differences, tell
 
 __all__ = ["TargetResult", "sample_targets", "target_domain_study"]
 
+_BLOCK = 16  # anatomies that are drawn together
+
 
 @dataclass(frozen=True)
 class TargetResult:
@@ -78,7 +80,8 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
     Each is drawn, scanned once, and moved by what that scan's output misses of f(x)
     (:mod:`analysis.target_domain.kalman`): ``ȳ + C_yf C_ff⁻¹ (f(x) - f(R⁻¹𝒫Rȳ))``. They pass into
     y along the patch's border, where there is a slice around it. Number k is the same for every n
-    above it, but for the rounding of 16 bits.
+    above it, to the last bit: they are made in whole blocks of 16, for sums of other blocks would
+    be rounded in another way, and a scan counts quanta by what it is given.
 
     Parameters
     ----------
@@ -122,7 +125,8 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
         """Anatomies, and the outputs of scans of each, (count, draws, H, W)."""
         own = derived_seed(seed, purpose) if purpose else seed
         v = torch.randn(count, model.latent, generator=torch.Generator().manual_seed(own))
-        images = PlacedModel(told, place, weight).propose(v.to(scanner.y))[:, 0]
+        placed = PlacedModel(told, place, weight)
+        images = torch.cat([placed.propose(some)[:, 0] for some in v.to(scanner.y).split(_BLOCK)])
         ybar = scanner.y + weight * (images - scanner.y)
         own = derived_seed(seed, f"update {purpose}")
         scans = scanner.rescan(ybar, mas, draws=draws, seed=own)
@@ -130,8 +134,8 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
 
     with torch.no_grad():
         update = KalmanUpdate.of(*drawn(ENSEMBLE, "ensemble", 2))
-        ybar, outputs = drawn(n, "", 1)
-        return ybar + weight * update.of_outputs(apply(place, x) - outputs[:, 0])
+        ybar, outputs = drawn(-(-n // _BLOCK) * _BLOCK, "", 1)
+        return (ybar + weight * update.of_outputs(apply(place, x) - outputs[:, 0]))[:n]
 
 
 def target_domain_study(
