@@ -34,6 +34,8 @@ CLASSES = {
 }
 """Networks that a file may hold, and the module that defines each (imported when needed)."""
 
+_LEAST_SIZE = 1024  # that any file may name: sides of images, which need no values
+
 
 def save_module(path: str | Path, module: nn.Module, *, half: bool = False, **facts: Any) -> Path:
     """Save a network of this toolbox with its configuration and what is known about it.
@@ -110,9 +112,10 @@ def load_module(path: str | Path, *, digest: str | None = None) -> tuple[nn.Modu
             got=repr(record.get("kind")),
         )
     cls = _class(record["class"], path)
+    _require_held(record["config"], tensors, path)
     try:
         module = cls(**{key: _tuples(value) for key, value in record["config"].items()})
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:  # the latter for want of memory
         raise DataError(
             f"the configuration does not fit {record['class']}",
             where=path,
@@ -180,6 +183,28 @@ def _first_misfit(
         return None
     key = min(set(wanted.items()) ^ set(got.items()))[0]
     return key, wanted.get(key, "no such tensor"), got.get(key, "no such tensor")
+
+
+def _require_held(
+    config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], path: str | Path
+) -> None:
+    """Refuse sizes that no network of so few values has, before it is built to find out."""
+    values = sum(value.numel() for value in tensors.values())
+    largest = max(_whole_numbers(list(config.values())), default=0)
+    blocks = max(_whole_numbers(config.get("blocks")), default=0)
+    if largest > max(values, _LEAST_SIZE) or blocks > len(tensors):
+        raise DataError(
+            "the configuration describes a network that the file does not hold", where=path,
+            expected=f"no size above its {values} values, and a tensor for each block",
+            got=dict(config),
+        )  # fmt: skip
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    """All whole numbers in lists of lists."""
+    if isinstance(value, list):
+        return [number for part in value for number in _whole_numbers(part)]
+    return [value] if isinstance(value, int) else []
 
 
 def _class(name: str, path: str | Path) -> type[nn.Module]:

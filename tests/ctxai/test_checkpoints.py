@@ -1,4 +1,5 @@
 import hashlib
+import time
 
 import pytest
 import safetensors.torch
@@ -9,6 +10,7 @@ from ctxai.denoisers import Chen, Yang
 from ctxai.files.modules import load_module, save_module
 from ctxai.files.tensors import digest_tensors, load_tensors, save_tensors
 from ctxai.weights.load import load_denoiser
+from ctxai.weights.sets import SHIPPED
 from recon.errors import DataError
 
 
@@ -171,6 +173,26 @@ def test_tensors_or_a_configuration_that_do_not_fit_are_named(tmp_path, chen):
     path = save_tensors(tmp_path / "training", {}, {"kind": "training"})
     with pytest.raises(DataError, match="not the checkpoint of a network"):
         load_module(path)
+
+
+@pytest.mark.parametrize(
+    ("shipped", "size"),
+    [
+        ("cinn-chen-output-x", {"blocks": 10**6}), ("cinn-chen-output-x", {"blocks": 1000}),
+        ("cinn-chen-output-x", {"hidden": 10**6}), ("flow-chen-1-x", {"widths": [8, 10**5, 8]}),
+        ("vae_x", {"width": 10**6}), ("vae_x", {"shape": [10**7, 10**7]}),
+    ],
+)  # fmt: skip
+def test_a_network_larger_than_its_file_is_refused_before_it_is_built(shipped, size, tmp_path):
+    """A sealed file of 340 bytes took 80 s and 10 GB to find that out."""
+    _, record = load_tensors(SHIPPED.folder / f"{shipped}.safetensors")
+    record["config"] |= size
+    path = tmp_path / "small.safetensors"
+    save_tensors(path, {"a": torch.zeros(1)}, record)
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"describes a network that the file does not hold.*small"):
+        load_module(path)
+    assert time.process_time() - start < 1.0
 
 
 def test_a_record_that_is_no_json_is_refused(tmp_path):
