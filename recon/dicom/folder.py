@@ -68,15 +68,20 @@ def list_files(folder: Path) -> list[str]:
     ...     [os.path.basename(file) for file in list_files(Path(folder))]
     ['IM_0001']
     """
+    at = str(folder)
     try:
         with os.scandir(folder) as items:
-            return sorted(
-                item.path
-                for item in items
-                if item.name[0] != "." and item.name.upper() not in _NEVER and item.is_file()
-            )
+            found = [
+                item for item in items if item.name[0] != "." and item.name.upper() not in _NEVER
+            ]
+        files = []
+        for item in found:
+            at = item.path  # a link that leads back to itself is no file, and no folder either
+            if item.is_file():
+                files.append(item.path)
     except OSError as error:
-        raise DataError("cannot be looked into", where=folder, got=error.strerror) from None
+        raise DataError("cannot be looked into", where=at, got=error.strerror) from None
+    return sorted(files)
 
 
 def is_companion(file: str | Path) -> bool:

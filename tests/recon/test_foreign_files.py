@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from recon.ctpd.read import read_scan
+from recon.dicom.folder import list_files
 from recon.dicom.images import read_images
 from recon.errors import DataError
 from recon.phantom.volumes.files import read_volume
@@ -309,3 +310,11 @@ def test_a_foreign_image_is_still_refused(small):
     shutil.copy(get_testdata_file("MR_small.dcm"), small / "mr.dcm")
     with pytest.raises(DataError, match=r"not a CT image.*folder of their own"):
         read_images(small)
+
+
+def test_a_link_that_leads_back_to_itself_is_named(tmp_path):
+    (tmp_path / "gone.dcm").symlink_to("nowhere.dcm")  # leads to nothing, as litter does
+    assert list_files(tmp_path) == []
+    (tmp_path / "loop.dcm").symlink_to("loop.dcm")
+    with pytest.raises(DataError, match=r"cannot be looked into \(.*loop\.dcm\)"):
+        list_files(tmp_path)
