@@ -94,7 +94,7 @@ def test_p_in_words_and_what_it_means(study, p, words):
 
 def test_the_top_states_share_power_and_its_scans(study):
     said = top(study)
-    assert "only that this test does not rule an anatomy out" in said
+    assert "that this test does not rule out that the output came from an anatomy" in said
     assert (
         "Chen at 100 mAs: 3 of 8 ȳ are compatible (38 %); the test's power is 1 of 40 scans (2 %)."
         in said

@@ -46,7 +46,7 @@ def test_the_abdomen_as_it_was_measured_is_not_green():
     assert [check.id for check in verdict.reasons] == ["target_miss", "coverage_of_y", "test_power"]
     words = target_words(ABDOMEN, verdict)
     assert words.label == "the samples are off"
-    assert "1.43 times as far" in words.sentence
+    assert "1.43 ± 0.05 times as far" in words.sentence
     assert (
         "67% of the true anatomy's pixels where exact samples would cover 83%" in words.reasons[1]
     )
