@@ -277,14 +277,16 @@ def read_slice_pixels(header: SliceHeader) -> tuple[np.ndarray, str]:
     ds = _read(file, True, content)
     try:  # elements are decoded when they are asked for
         there = ds is not None and ds.get("PixelData") is not None
+        bits = int(ds.get("BitsAllocated") or 16) if ds is not None else 0
     except Exception as error:  # pydicom's readers raise types of every kind
         raise DataError(
             "DICOM file is truncated or cannot be decoded",
-            where=f"{file}, PixelData (7FE0,0010)", got=error, remedy="fetch the file again",
+            where=f"{file}, PixelData (7FE0,0010), BitsAllocated (0028,0100)", got=error,
+            remedy="fetch the file again",
         ) from error  # fmt: skip
     if ds is None or not there:
         raise missing(file, "PixelData")
-    _require_length(ds, header)
+    _require_length(ds, header, bits)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stored = stored_pixels(ds, file)
@@ -307,7 +309,7 @@ def read_slice_pixels(header: SliceHeader) -> tuple[np.ndarray, str]:
     return hu, hashlib.sha256(content).hexdigest()
 
 
-def _require_length(ds: Dataset, header: SliceHeader) -> None:
+def _require_length(ds: Dataset, header: SliceHeader, bits: int) -> None:
     """Refuse uncompressed pixels that are more than the matrix has; what is more may be of others.
 
     Fewer are found when they are decoded. A byte may be added, since lengths are even.
@@ -315,7 +317,7 @@ def _require_length(ds: Dataset, header: SliceHeader) -> None:
     if syntax_of(ds, header.file).is_compressed:
         return
     rows, cols = header.matrix
-    expected, found = rows * cols * int(ds.get("BitsAllocated") or 16) // 8, len(ds.PixelData)
+    expected, found = rows * cols * bits // 8, len(ds.PixelData)
     if found > expected + 1:
         raise DataError(
             "pixels do not fit the matrix",

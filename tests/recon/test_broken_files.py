@@ -12,6 +12,8 @@ from ctpd_files import write
 from tolerances import SCAN_GATE
 
 from recon.ctpd.read import read_scan
+from recon.dicom.images import read_images
+from recon.dicom.write import write_series
 from recon.errors import DataError
 
 K = 11  # the view that is broken
@@ -147,3 +149,25 @@ def test_no_mutation_of_a_good_file_gives_another_exception(explicit, tmp_path):
             refused += 1
         slowest = max(slowest, time.process_time() - start)
     assert refused > 300 and slowest < SCAN_GATE["refusal [s]"]
+
+
+def test_an_element_of_no_known_kind_is_told_or_not_needed(tmp_path):
+    """Each element's two letters in turn; many elements are decoded when they are asked for."""
+    hu = np.arange(64.0, dtype=np.float32).reshape(1, 8, 8)
+    write_series(tmp_path, hu, positions=[0.0], spacing=(1.0, 1.0), slice_thickness=2.0, kvp=120.0,
+                 mas=100.0, series_description="x")  # fmt: skip
+    (file,) = tmp_path.glob("*.dcm")
+    content = file.read_bytes()
+    ds, tried = pydicom.dcmread(file), 0
+    for element in ds:
+        mark = element.tag.group.to_bytes(2, "little") + element.tag.elem.to_bytes(2, "little")
+        at = content.find(mark + element.VR.encode(), 132)
+        if at < 0:
+            continue
+        tried += 1
+        file.write_bytes(content[: at + 4] + b"\x55\xc8" + content[at + 6 :])
+        try:
+            assert np.abs(read_images(tmp_path).hu - hu).max() < 1.0
+        except DataError as error:
+            assert file.name in str(error)
+    assert tried > 30
