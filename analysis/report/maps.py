@@ -126,6 +126,7 @@ def map_file(
         )  # fmt: skip
     _date(ds, made)
     ds.SeriesDescription = name[:64]
+    ds.Laterality = ""  # required where a part of the body may be paired, and not known here
     organization = uid("dimensions")
     ds.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
     for index in ds.DimensionIndexSequence:

@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -161,6 +162,22 @@ def test_differences_and_spreads_are_parametric_maps_in_the_same_place(run):
     export_dicom(run)
     for name, content in before.items():
         assert (run / FOLDER / "maps" / f"{name}.dcm").read_bytes() == content
+
+
+@pytest.mark.skipif(
+    shutil.which("dciodvfy") is None, reason="dciodvfy is not installed: Debian's dicom3tools"
+)
+def test_a_validator_finds_no_error_in_slices_and_maps(run):
+    """David Clunie's dciodvfy, which knows the standard's modules: one file of every folder."""
+    export_dicom(run)
+    folders = {file.parent: file for file in sorted(run.rglob("*.dcm"))}
+    tried = [*folders.values(), *(run / FOLDER / "maps").glob("*.dcm")]
+    assert len(tried) > 8
+    for file in tried:
+        said = subprocess.run(["dciodvfy", file], capture_output=True, text=True, check=False)
+        text = said.stdout + said.stderr
+        assert "CTImage" in text or "ParametricMap" in text, text
+        assert "Error" not in text and "DICOMDIR" not in text, f"{file}\n{text}"
 
 
 def test_without_highdicom_nothing_is_exported_and_the_remedy_is_named(run, monkeypatch, capsys):
