@@ -7,7 +7,6 @@ from . import storage as storage
 from . import tube as tube
 from .ctpd.read import read_scan as read_scan
 from .ctpd.write import write_scan as write_scan
-from .ctpd.write import write_views as write_views
 from .dicom.acquisition import scan_acquisition as scan_acquisition
 from .dicom.images import CTImages as CTImages
 from .dicom.images import read_images as read_images

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -54,7 +54,8 @@ def phantom(
 
     Args:
         out: Folder for the series, new or empty.
-        overwrite: Replace the results of an earlier run in SCAN; files that are of no run stay.
+        overwrite: Replace the results of an earlier run in SCAN; files that are of no run stay, and
+            must not be views, which would mix.
         anatomy: What is scanned.
         volume: What is scanned instead: a NumPy archive (.npz) with hu (slices, rows, cols), z
             upwards, and spacing_mm of the three; a folder with an axial CT series; or a NIfTI or
@@ -75,7 +76,7 @@ def phantom(
     """
     from analysis import session
     from recon import DataError
-    from recon.storage import require_there, run_folder, versions, write_json
+    from recon.storage import require_there, versions
 
     (exposure,) = session.require_mas([mas])
     session.require_count(seed, "--seed", least=0)
@@ -88,7 +89,7 @@ def phantom(
     if anatomy != "water" and volume is not None:
         raise DataError("one object at a time", expected="--anatomy or --volume", got="both")
 
-    from recon import VENDORS, modulated_exposures, mu_water, simulate_scan, write_views
+    from recon import VENDORS, modulated_exposures, mu_water, simulate_scan, write_scan
 
     water = mu_water(kvp)
     name, what, height = _object(anatomy, volume, water)
@@ -103,10 +104,10 @@ def phantom(
         seed=seed if noise else None,
         vendor=VENDORS[scanner],
     )
-    with run_folder(out) as folder:
-        files = write_views(scan, folder, progress="views")
-        run = session.current()
-        record = {
+    run = session.current()
+
+    def record() -> dict[str, Any]:
+        return {
             "command": run.command,
             "configuration": {
                 "out": out, "object": name, "volume": volume, "scanner": scanner,
@@ -117,7 +118,8 @@ def phantom(
             "seconds": round(run.seconds, 1),
             "versions": versions(),
         }  # fmt: skip
-        write_json(folder / "run.json", record)
+
+    files = write_scan(scan, out, progress="views", record=record)
     print(f"{len(files)} views in {out}")
 
 

@@ -1,3 +1,2 @@
 from .read import read_scan as read_scan
 from .write import write_scan as write_scan
-from .write import write_views as write_views

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ import numpy as np
 from tqdm import tqdm
 
 from ..dicom.elements import PIXEL_DATA, tag_name
+from ..dicom.folder import is_companion
 from ..errors import DataError
 from ..scan.helix import SHIFTS
 from ..scan.noisy_views import value_range
 from ..scan.scan import CORRECTIONS, Scan, derived_uid
-from ..storage import run_folder
+from ..storage import recorded, run_folder, write_json
 from .tags import CREATORS, FIELDS, PRIVATE_GROUPS, V3
 
-__all__ = ["write_scan", "write_views"]
+__all__ = ["write_scan"]
 
 _THREADS = 4
 _RAW_DATA_STORAGE = "1.2.840.10008.5.1.4.1.1.66"
@@ -50,7 +52,13 @@ _OTHERS = {
 }
 
 
-def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Path]:
+def write_scan(
+    scan: Scan,
+    folder: str | Path,
+    *,
+    progress: str = "",
+    record: Callable[[], Mapping[str, Any]] | None = None,
+) -> list[Path]:
     """Write a scan as DICOM-CT-PD version 3, one file a view, in scan order.
 
     Line integrals are stored in 16 bits with one slope and intercept for the series: those of the
@@ -64,6 +72,9 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
         Made if need be; must not hold any file. It appears whole or not at all.
     progress : str, optional
         Name of a progress bar on stderr; none by default.
+    record : callable, optional
+        What run.json is to say, asked for when all views are written. Then the folder may hold an
+        earlier run, which is replaced, and files that cannot be views.
 
     Returns
     -------
@@ -80,7 +91,7 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
     recon.ctpd.read.read_scan : Reads what is written here; has an example.
     """
     folder = Path(folder).expanduser()
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(_in_the_way(folder, replace=record is not None)):
         raise DataError(
             "folder is not empty",
             where=folder,
@@ -88,55 +99,27 @@ def write_scan(scan: Scan, folder: str | Path, *, progress: str = "") -> list[Pa
             remedy="views of two scans must not mix",
         )
     with run_folder(folder) as beside:
-        files = write_views(scan, beside, progress=progress)
-    return [folder / file.name for file in files]
+        names = _write_views(scan, beside, progress)
+        if record is not None:
+            write_json(beside / "run.json", record())
+    return [folder / name for name in names]
 
 
-def write_views(scan: Scan, folder: Path, *, progress: str = "") -> list[Path]:
-    """Write the files of :func:`write_scan` into a folder that is being made with others.
+def _in_the_way(folder: Path, *, replace: bool) -> Iterator[Path]:
+    """What a series must not be written beside: anything, or what may be views of no run."""
+    mine = recorded(folder) if replace else set()
+    for item in folder.iterdir():
+        if not replace or (item.is_file() and item.name not in mine and not is_companion(item)):
+            yield item
 
-    ``raw = round((p - intercept) / slope)`` in 16 bits of each line integral p.
 
-    Parameters
-    ----------
-    scan : Scan
-        Its views are passed through in pieces.
-    folder : Path
-        Is there. It is the caller's to let it appear whole or not at all.
-    progress : str, optional
-        Name of a progress bar on stderr; none by default.
-
-    Returns
-    -------
-    list of Path
-        The files, view-000001.dcm and so on.
-
-    Raises
-    ------
-    DataError
-        If line integrals are not finite.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> from recon import SCANNERS, mu_water, read_scan, simulate_scan, write_views
-    >>> from recon.phantom import water_with_inserts
-    >>> from recon.storage import run_folder, write_json
-    >>> g = SCANNERS["flash"](length=0.1)
-    >>> scan = simulate_scan(water_with_inserts(mu_water(120)).views(g), g, mas=100, kvp=120,
-    ...                      mu_water=mu_water(120), name="water", seed=1)
-    >>> out = pathlib.Path(tempfile.mkdtemp()) / "SCAN"
-    >>> with run_folder(out) as folder:
-    ...     files = write_views(scan, folder)
-    ...     _ = write_json(folder / "run.json", {"what": "water"})
-    >>> len(read_scan(out)) == len(files)
-    True
-    """
+def _write_views(scan: Scan, folder: Path, progress: str) -> list[str]:
+    """Write the files of a series into a folder that is there; their names."""
     slope, intercept = _scale(scan)
     series = derived_uid("written", scan.series_uid, f"{scan.mas:.9g}", len(scan))
     study = derived_uid("study", scan.study_uid or scan.series_uid)
     common = _common(scan, series, study, slope, intercept)
-    files = [folder / f"view-{k + 1:06d}.dcm" for k in range(len(scan))]
+    names = [f"view-{k + 1:06d}.dcm" for k in range(len(scan))]
     with ThreadPoolExecutor(_THREADS) as pool:
         pieces, hidden = list(scan.chunks()), not progress
         for chunk in tqdm(pieces, progress, unit="chunk", leave=False, disable=hidden, delay=2):
@@ -145,10 +128,10 @@ def write_views(scan: Scan, folder: Path, *, progress: str = "") -> list[Path]:
             def write(job: tuple[int, np.ndarray]) -> None:
                 view, pixels = job
                 content = _file(derived_uid("instance", series, view), view, scan, common, pixels)
-                files[view].write_bytes(content)
+                (folder / names[view]).write_bytes(content)
 
             list(pool.map(write, zip(range(chunk.start, chunk.stop), raw)))
-    return files
+    return names
 
 
 def _scale(scan: Scan) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from .files import write_csv as write_csv
 from .files import write_json as write_json
 from .hold import Held as Held
 from .hold import holding as holding
+from .parts import recorded as recorded
 from .parts import require_parts as require_parts
 from .places import require_there as require_there
 from .places import require_writable as require_writable

@@ -96,6 +96,16 @@ def test_a_scan_is_replaced_when_that_is_asked_for_and_says_what_was_scanned(tmp
     assert len(list(out.iterdir())) == 7 + len(["run.json", "mine.txt"])
 
 
+def test_views_of_another_scan_are_not_mixed_with_those_that_replace_a_run(tmp_path, capsys):
+    out = tmp_path / "scan"
+    scanned(out, "--length", "0.3", "--anatomy", "head")
+    (out / "view-000001.dcm").rename(out / "foreign.dcm")
+    before = {item.name: item.read_bytes() for item in out.iterdir()}
+    assert main(["phantom", "--out", str(out), "--length", "0.2", "--overwrite"]) == 2
+    assert "views of two scans must not mix" in capsys.readouterr().err
+    assert {item.name: item.read_bytes() for item in out.iterdir()} == before
+
+
 def test_a_volume_decides_the_length():
     """Its height and a turn, so that every slice is complete; 76.8 mm for what has no end."""
     volume = geometry_of("discovery", "own", 0.5, "out", None, 100.0)
