@@ -26,7 +26,8 @@ from torch import Tensor
 from recon import DataError, ImageGrid
 
 from ..numbers import apply, rms
-from ..observers.ideal import RESIDUAL, Jacobian, Krylov, Product, detectability, lanczos
+from ..observers.behind import Jacobian
+from ..observers.ideal import RESIDUAL, Krylov, Product, detectability, lanczos
 
 __all__ = [
     "FINE_HU",

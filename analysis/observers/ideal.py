@@ -4,8 +4,9 @@ r"""Detectability of a signal in correlated noise to a reader with finite precis
 
 with the signal s, the covariance A of the noise, and the tolerance τ [HU] of a reader or display
 that adds white noise of its own (Barrett and Myers, Foundations of Image Science, 2004, section
-13.2). A is known only as a product. The Lanczos process started at s turns it into a small
-tridiagonal matrix T that bounds d'_τ for *all* τ at once,
+13.2). Where A is at hand as a matrix, Cholesky's factors solve the system for each τ. Where A is
+known only as a product, the Lanczos process started at s turns it into a small tridiagonal matrix T
+that bounds d'_τ for *all* τ at once,
 
 .. math:: d'_τ² ≥ ‖s‖² e_1ᵀ (T + τ² I)^{-1} e_1,
 
@@ -20,18 +21,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.linalg import LinAlgError, eigh_tridiagonal, solveh_banded
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh_tridiagonal, solveh_banded
 from torch import Tensor
 
-from ctxai import linearise
 from recon import DataError
 
-__all__ = ["AroundScans", "Jacobian", "Krylov", "auc", "detectability", "lanczos"]
+__all__ = ["Krylov", "auc", "detectability", "lanczos"]
 
 RESIDUAL = 1e-4
 """Largest relative residual of a linear system whose solution is asked for."""
@@ -56,96 +57,6 @@ def auc(d: float) -> float:
     0.975
     """
     return 0.5 * (1.0 + math.erf(d / 2.0))
-
-
-class Jacobian:
-    """A denoiser around one image: ``w ↦ Jw`` and ``u ↦ Jᵀu`` of images (n, H, W).
-
-    Parameters
-    ----------
-    f : callable
-        (B, 1, H, W) to the same [HU].
-    x : Tensor, (H, W)
-        [HU].
-
-    Attributes
-    ----------
-    value : Tensor, (H, W)
-        f(x) [HU].
-
-    See Also
-    --------
-    AroundScans : the same for many x at once.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from analysis.observers.ideal import Jacobian
-    >>> Jacobian(lambda x: x**2, torch.full((1, 2), 3.0)).times_j(torch.ones(1, 1, 2))
-    tensor([[[6., 6.]]])
-    """
-
-    def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor) -> None:
-        self._at = linearise(f, x[None, None])
-        self.value = self._at.value[0, 0]
-
-    def times_j(self, images: Tensor) -> Tensor:
-        """J w."""
-        return self._each(self._at.times_j, images)
-
-    def times_jt(self, images: Tensor) -> Tensor:
-        """Jᵀ u."""
-        return self._each(self._at.times_jt, images)
-
-    @torch.no_grad()
-    def _each(self, product: Product, images: Tensor) -> Tensor:
-        batch = images[:, None]
-        if self._at.recorded:  # the recorded chain takes any number of images
-            return product(batch)[:, 0]
-        return torch.cat([product(image[None]) for image in batch])[:, 0]
-
-
-class AroundScans:
-    """Noise behind a denoiser, ``v ↦ J Σ Jᵀ v``, for each of several signals around its own scan.
-
-    Parameters
-    ----------
-    f : callable
-        (B, 1, H, W) to the same [HU].
-    scans : Tensor, (n, H, W)
-        [HU].
-    noise : callable
-        ``v ↦ Σ v`` of images (n, H, W).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from analysis.observers.ideal import AroundScans
-    >>> noise = AroundScans(torch.square, torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), lambda v: v)
-    >>> noise(torch.ones(2, 1, 2)).tolist()
-    [[[4.0, 16.0]], [[36.0, 64.0]]]
-    >>> noise.narrowed([1])(torch.ones(1, 1, 2)).tolist()
-    [[[36.0, 64.0]]]
-    """
-
-    def __init__(self, f: Callable[[Tensor], Tensor], scans: Tensor, noise: Product) -> None:
-        self.f, self.scans, self.noise = f, scans, noise
-        self._at = linearise(f, scans[:, None])
-
-    @torch.no_grad()
-    def times_j(self, images: Tensor) -> Tensor:
-        """J w, each around its own scan."""
-        return self._at.times_j(images[:, None])[:, 0]
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """J Σ Jᵀ u, each around its own scan."""
-        back = self._at.times_jt(images[:, None])[:, 0]
-        return self.times_j(self.noise(back))
-
-    def narrowed(self, stay: Sequence[int]) -> AroundScans:
-        """The same for some of the signals."""
-        return AroundScans(self.f, self.scans[list(stay)], self.noise)
 
 
 @dataclass(frozen=True)
@@ -256,8 +167,7 @@ def lanczos(
     Parameters
     ----------
     product : callable
-        ``v ↦ A v`` of images (n, H, W); symmetric. One that is another for each signal
-        is an :class:`AroundScans`.
+        ``v ↦ A v`` of images (n, H, W); symmetric.
     signals : Tensor, (n, H, W)
     tolerance : float
         Smallest τ [HU] that will be asked for.
@@ -313,20 +223,18 @@ def lanczos(
         v = w / beta.clamp_min(1e-300)[:, None]
         if len(stay) < len(active):
             active, basis, v = [active[k] for k in stay], basis[stay], v[stay]
-            if stay and isinstance(product, AroundScans):
-                product = product.narrowed(stay)
     return [item for item in found if item is not None]
 
 
 def detectability(
-    product: Product, signals: Tensor, *, tolerances: Sequence[float], steps: int = _STEPS
+    noise: Product | Tensor, signals: Tensor, *, tolerances: Sequence[float], steps: int = _STEPS
 ) -> np.ndarray:
     """d'_τ of each signal at each tolerance.
 
     Parameters
     ----------
-    product : callable
-        ``v ↦ A v`` of images (n, H, W): the covariance of the noise [HU²].
+    noise : callable or Tensor, (H·W, H·W)
+        Covariance of the noise [HU²]: ``v ↦ A v`` of images (n, H, W), or A itself.
     signals : Tensor, (n, H, W)
         [HU].
     tolerances : sequence of float
@@ -354,7 +262,14 @@ def detectability(
     least = min(tolerances)
     if not least > 0.0:
         raise DataError("tolerance is not positive", where="tolerances", expected="> 0", got=least)
-    found = lanczos(product, signals, tolerance=least, steps=steps)
+    if isinstance(noise, Tensor):
+        with suppress(LinAlgError):  # A is not positive to within its rounding: so may T be
+            return np.stack([_factorised(noise, signals, t) for t in tolerances], axis=1)
+        return detectability(
+            lambda v: (v.flatten(1).to(noise) @ noise).reshape(v.shape),
+            signals, tolerances=tolerances, steps=steps,
+        )  # fmt: skip
+    found = lanczos(noise, signals, tolerance=least, steps=steps)
     worst = max(item.apart(least) for item in found)
     if worst > WITHIN:
         raise DataError(
@@ -365,3 +280,14 @@ def detectability(
             remedy="ask for a larger tolerance",
         )
     return np.array([[item.detectability(t) for t in tolerances] for item in found])
+
+
+def _factorised(matrix: Tensor, signals: Tensor, tolerance: float) -> np.ndarray:
+    """d'_τ of each signal in noise whose covariance is a matrix, by its Cholesky factors."""
+    shifted = matrix.double().numpy().copy(order="K")
+    shifted[np.diag_indices(len(shifted))] += tolerance**2
+    flat = signals.double().flatten(1).numpy().T
+    # the transpose is in Fortran's order, and so factorised in its place
+    factors = cho_factor(shifted.T, overwrite_a=True, check_finite=False)
+    solved = cho_solve(factors, flat, check_finite=False)
+    return np.sqrt(np.einsum("ij,ij->j", flat, solved))

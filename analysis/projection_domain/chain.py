@@ -33,8 +33,9 @@ from recon import DataError
 
 from ..lesions.lesion import Lesion
 from ..numbers import apply
+from ..observers.behind import Behind
 from ..observers.channelised import Reader
-from ..observers.ideal import AroundScans, detectability
+from ..observers.ideal import detectability
 from ..scanner.covariance import ImageCovariance
 from ..scanner.slice_scanner import SliceScanner, derived_seed
 from .inserted import lesion_rays
@@ -271,11 +272,10 @@ class _Study:
 
     def _linearised(self, scans: Tensor, signal: Tensor) -> np.ndarray:
         """d' behind f, linearised at each of several scans, (scans, lesions, tolerances)."""
-        f = InPlace(self.f, self.scanner.place, scans[0])
-        around = AroundScans(f, scans.repeat_interleave(len(signal), 0), self.noise)
-        seen = around.times_j(signal.repeat(len(scans), 1, 1))
-        found = detectability(around, seen, tolerances=self.tolerances)
-        return found.reshape(len(scans), len(signal), -1)
+        place = self.scanner.place
+        f = InPlace(self.f, place, scans[0])
+        noises = (Behind(f, x, place, self.covariance, self.mas) for x in scans)
+        return np.stack([noise.detectability(signal, self.tolerances) for noise in noises])
 
     def read(self, lesions: Sequence[Lesion], draws: int) -> list[Chain]:
         """The reader's chains."""

@@ -28,7 +28,8 @@ from torch import Tensor
 from recon import AIR_HU, DataError
 
 from ..numbers import apply
-from ..observers.ideal import Jacobian, detectability
+from ..observers.behind import Behind, Jacobian
+from ..observers.ideal import detectability
 from ..scanner.covariance import ImageCovariance, variance_across
 from ..scanner.slice_scanner import SliceScanner, chunks
 
@@ -153,6 +154,10 @@ class Pair:
             tolerances=tolerances,
         )  # fmt: skip
 
+    def behind(self, f: Callable[[Tensor], Tensor], x: Tensor, mas: float) -> Behind:
+        """The noise at an exposure [mAs] behind f, linearised at the scan x (rows, cols) [HU]."""
+        return Behind(f, x, self.scanner.place, self.covariance, mas)
+
     def after_network(
         self,
         f: Callable[[Tensor], Tensor],
@@ -166,12 +171,7 @@ class Pair:
 
         x is the scan of the patch in its surroundings, (rows, cols) [HU].
         """
-        at, noise = Jacobian(f, x), self.covariance.times(mas)
-        return detectability(
-            lambda v: at.times_j(noise(at.times_jt(v))),
-            at.times_j(self.signal[parts]),
-            tolerances=tolerances,
-        )
+        return self.behind(f, x, mas).detectability(self.signal[parts], tolerances)
 
     def nonlinearity(self, f: Callable[[Tensor], Tensor], x: Tensor) -> float:
         """``‖f(x + Δ) - f(x) - JΔ‖ / ‖f(x + Δ) - f(x)‖`` for the whole change: 0 if f is linear."""

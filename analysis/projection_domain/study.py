@@ -19,7 +19,7 @@ from ctxai import InPlace
 from recon import DataError
 
 from ..lesions.lesion import Lesion
-from ..observers.ideal import Jacobian
+from ..observers.behind import Behind
 from ..runs.scanned import Scanned
 from .chain import LEAST_SCANS, READER_TOLERANCES, Chain, who_lost_it
 from .could_hide import could_hide
@@ -124,8 +124,8 @@ def projection_study(
             curve[:, k] = exposure, *result.stages[1:, 0]
         else:
             x = pair.scanner.low_dose(exposure, seed=seed)[0]
-            placed = InPlace(f, pair.scanner.place, x)
-            curve[:, k] = exposure, *_stages(placed, pair, x, exposure, tolerance_hu, _WHOLE)[:, 0]
+            behind = pair.behind(InPlace(f, pair.scanner.place, x), x, exposure)
+            curve[:, k] = exposure, *_stages(pair, behind, exposure, tolerance_hu, _WHOLE)[:, 0]
     limits = {
         "rays": threshold_of_rays(pair, full_mas),
         "image": threshold(curve[0], curve[2]),
@@ -145,20 +145,13 @@ def _exposures(mas: Sequence[float], full_mas: float) -> list[float]:
     return sorted({*asked, *(one for one, by in zip(between, near) if by > _NEAR)})
 
 
-def _seen(
-    f: Denoiser, pair: Pair, x: Tensor, mas: float, tolerances: Sequence[float], parts: slice
-) -> np.ndarray:
-    """d'_τ in image and output at an exposure, (2, parts, tolerances)."""
-    image = pair.after_reconstruction(mas, tolerances, parts=parts)
-    return np.stack([image, pair.after_network(f, x, mas, tolerances, parts=parts)])
-
-
 def _stages(
-    f: Denoiser, pair: Pair, x: Tensor, mas: float, tolerance_hu: float, parts: slice
+    pair: Pair, behind: Behind, mas: float, tolerance_hu: float, parts: slice
 ) -> np.ndarray:
     """d' in rays, image and output at an exposure, (3, parts)."""
-    seen = _seen(f, pair, x, mas, [tolerance_hu], parts)
-    return np.stack([pair.before(mas)[parts], *seen[..., 0]])
+    image = pair.after_reconstruction(mas, [tolerance_hu], parts=parts)[:, 0]
+    output = behind.detectability(pair.signal[parts], [tolerance_hu])[:, 0]
+    return np.stack([pair.before(mas)[parts], image, output])
 
 
 def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
@@ -168,8 +161,14 @@ def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
     readings: list[Reading] = []
     recovery: dict[Stage, float] = {}
     tolerances = sorted({*TOLERANCES_HU, tolerance_hu})  # the finest take the longest
-    whole = _seen(f, pair, x, mas, tolerances, _WHOLE)[:, 0]
-    parts = _stages(f, pair, x, mas, tolerance_hu, _PARTS)
+    behind = pair.behind(f, x, mas)
+    whole = np.concatenate(
+        [
+            pair.after_reconstruction(mas, tolerances, parts=_WHOLE),
+            behind.detectability(pair.signal[_WHOLE], tolerances),
+        ]
+    )
+    parts = _stages(pair, behind, mas, tolerance_hu, _PARTS)
     here = np.append(pair.before(mas)[0], whole[:, tolerances.index(tolerance_hu)])
     stages = np.concatenate([here[:, None], parts], axis=1)
     if asked["draws"]:
@@ -181,7 +180,7 @@ def _followed(pair: Pair, scanned: Scanned, **asked: Any) -> PairResult:
         ybar=scanned.y.cpu() + pair.change[0],
         change=pair.change[0],
         signal=pair.scanner.place.of(pair.signal[0]),
-        output_signal=Jacobian(f, x).times_j(pair.signal[:1])[0],
+        output_signal=behind.at.times_j(pair.signal[:1])[0],
         stages=np.stack([pair.before(asked["full_mas"]), *stages]),
         curve=np.empty((4, 0)),
         tolerance_curve=np.stack([tolerances, *whole]),

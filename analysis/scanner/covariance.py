@@ -165,9 +165,7 @@ class ImageCovariance:
         if self.matrices is None:
             variance = self._rays(mas)
             return lambda v: self._through(v, [variance])[0].to(v.dtype)
-        if mas not in self._sums:
-            self._sums = {mas: self.matrices[1].mul(1.0 / mas).add_(self.matrices[0]).div_(mas)}
-        sigma = self._sums[mas]
+        sigma = self.matrix(mas)
 
         def product(v: Tensor) -> Tensor:
             flat = v.flatten(1).to(sigma)
@@ -178,6 +176,13 @@ class ImageCovariance:
             return (sigma @ flat.T).T.reshape(v.shape).to(v.dtype)
 
         return product
+
+    def matrix(self, mas: float) -> Tensor:
+        """Σ at an exposure [mAs], (pixels, pixels) [HU²], where its matrices are kept."""
+        assert self.matrices is not None, "the matrices are not kept"
+        if mas not in self._sums:
+            self._sums = {mas: self.matrices[1].mul(1.0 / mas).add_(self.matrices[0]).div_(mas)}
+        return self._sums[mas]
 
     def _rays(self, mas: float) -> Tensor:
         """Variance of the rays at an exposure [mAs]."""

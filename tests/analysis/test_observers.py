@@ -16,7 +16,8 @@ from analysis.lesions.lesion import (
     lesion_likeness,
 )
 from analysis.observers.human import dense_dog_channels, observe, train_cho, train_npw
-from analysis.observers.ideal import Jacobian, auc, detectability
+from analysis.observers.behind import Jacobian
+from analysis.observers.ideal import auc, detectability
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
