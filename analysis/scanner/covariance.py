@@ -218,6 +218,7 @@ class ImageCovariance:
         # quanta and electronics differ by orders of magnitude: each is scaled to about 1
         scales = [float(part.mean()) or 1.0 for part in self.parts]
         variances = [(part / scale).float() for part, scale in zip(self.parts, scales, strict=True)]
+        room = torch.empty(_CHUNK, *self.operator.geometry.shape)
         bar = tqdm(total=rows * cols, desc="noise covariance", disable=not progress, leave=False)
         for first in range(0, rows, _BAND):
             end = min(first + _BAND, rows)
@@ -230,10 +231,11 @@ class ImageCovariance:
             for at, part in zip(torch.arange(len(units)).split(_CHUNK), units.split(_CHUNK)):
                 if len(part) not in back:
                     back[len(part)] = _transpose(onto_band, self.window, len(part))
-                spread = back[len(part)](part) * self.hu
+                spread = back[len(part)](part)
                 for matrix, scale, variance in zip(matrices, scales, variances, strict=True):
-                    noise = self._noise(spread * variance, onto_rest).flatten(1)
-                    matrix[first * cols + at, first * cols :] = noise * scale
+                    rays = torch.mul(spread, variance, out=room[: len(part)])
+                    noise = onto_rest.fbp(rays, window=self.window).flatten(1)
+                    matrix[first * cols + at, first * cols :] = noise * (scale * self.hu**2)
                 bar.update(len(part))
             own = slice(first * cols, end * cols)
             matrices[:, own, own] *= 0.5  # these alone are in both triangles

@@ -97,10 +97,11 @@ def rebin(
         for side in range(2 if tables.half > 0 else 1):  # the view itself and the opposite one
             for d in range(tables.cols):  # fan columns
                 total = zero(tag)
+                view = (k + side * tables.half + tables.view_first[d]) % tables.views
                 for tap in range(4):  # fan views around the angle of column d
-                    view = (k + side * tables.half + tables.view_first[d] + tap) % tables.views
                     ray = load(tag, fan, (view * tables.cols + d) * width)
                     total = fma(total, ray, tables.view_weight[d, tap])
+                    view = view + 1 if view + 1 < tables.views else 0  # cheaper than %
                 store(row, d * width, total)
             for m in range(n_t):  # samples, at equal distances in t
                 at = (k * n_t + m) * width

@@ -15,8 +15,8 @@ from analysis.lesions.lesion import (
     hiding_cost,
     lesion_likeness,
 )
-from analysis.observers.human import dense_dog_channels, observe, train_cho, train_npw
 from analysis.observers.behind import Jacobian
+from analysis.observers.human import dense_dog_channels, observe, train_cho, train_npw
 from analysis.observers.ideal import auc, detectability
 from recon.errors import DataError
 from recon.geometry import ImageGrid
