@@ -29,6 +29,7 @@ from .sampling.draw import sample_invariances as sample_invariances
 from .sampling.fibre import FibreResult as FibreResult
 from .sampling.fibre import project_to_fibre as project_to_fibre
 from .sampling.jacobian import linearise as linearise
+from .sampling.local import LocalJacobian as LocalJacobian
 from .sampling.model import FlowModel as FlowModel
 from .sampling.model import InvarianceModel as InvarianceModel
 from .sampling.model import Model as Model

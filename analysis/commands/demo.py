@@ -98,9 +98,11 @@ def _studies(
     from ctxai import FlowModel, flow_name
 
     results: list[InvarianceResult | TargetResult] = []
+    names = dict.fromkeys(denoiser for denoiser, _ in _LAYERS)
+    denoisers = {name: weights.load(name)[0] for name in names}
+    scanners = {name: scene.scanner(f, seed=seed) for name, f in denoisers.items()}
     for (denoiser, domain), layers in _LAYERS.items():
-        f, _ = weights.load(denoiser)
-        scanner = scene.scanner(f, seed=seed)
+        f, scanner = denoisers[denoiser], scanners[denoiser]
         models = {layer: weights.load_model(denoiser, layer, domain, f=f) for layer in layers}
         beside = {
             layer: weights.load_model(denoiser, layer, domain, f=f, sampler="flow")

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ctxai import InvarianceModel, NearNull, PlacedModel, near_null, project_to_fibre
+from ctxai import (
+    InvarianceModel,
+    LocalJacobian,
+    NearNull,
+    PlacedModel,
+    linearise,
+    near_null,
+    project_to_fibre,
+)  # fmt: skip
 
 from ..numbers import rms, sample_sd
 from ..scanner.slice_scanner import derived_seed
@@ -86,6 +94,8 @@ class LayerEvidence:
     ) -> None:
         self.model, self.x, self.redrawn = model, model.place.inside, model.blend(scans)
         self.seed = derived_seed(seed, f"near-null {layer}")
+        at = linearise(model.represent, self.x[None, None])
+        self._seen = LocalJacobian.of(at, tuple(self.x.shape)) or model.represent
         self.noise = self._near(self.redrawn[:2], draws=2)
         self.reference: Reference | None = None
         if model.wiretap.layer == "output" and tolerance_hu is not None:
@@ -138,9 +148,8 @@ class LayerEvidence:
         apart = images[rms(images - self.x) > 0]
         deviations = apart - self.x if len(apart) else torch.ones_like(self.x)[None]
         return near_null(
-            self.model.represent, self.x[None, None], deviations[:, None], draws=draws,
-            seed=self.seed,
-        )  # fmt: skip
+            self._seen, self.x[None, None], deviations[:, None], draws=draws, seed=self.seed
+        )
 
     def _reference(self, tolerance: float) -> Reference | None:
         starts = self.redrawn[:_REFERENCE, None]

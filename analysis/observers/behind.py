@@ -1,33 +1,25 @@
-r"""An ideal observer behind a denoiser that is linearised at a scan: noise of covariance J Σ Jᵀ.
+"""An ideal observer behind a denoiser that is linearised at a scan: noise of covariance J Σ Jᵀ.
 
-A network of a few convolutions looks at few neighbours of a pixel. Of its Jacobian J, an image with
-a one in every (2r + 1)th row and column (r: how far it looks) shows one entry for each output: no
-two ones are seen by the same. (2r + 1)² such images show J whole (Curtis, Powell and Reid, J. Inst.
-Math. Appl. 13, 1974), and d' at any τ then costs a factorisation of the matrix J Σ Jᵀ
-(:func:`analysis.observers.ideal.detectability`). For other denoisers, and where Σ is not kept as a
-matrix, it is a product.
+Of a denoiser that looks at few neighbours J is known as a matrix (:class:`ctxai.LocalJacobian`).
+Where Σ is kept as one, too, so is J Σ Jᵀ, and d' at a τ costs a factorisation
+(:func:`analysis.observers.ideal.detectability`). Else it is a product, and a stationary noise like
+Σ, of which J makes a matrix, saves steps.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ctxai import Window, linearise
+from ctxai import LocalJacobian, linearise
 
 from ..scanner.covariance import ImageCovariance
 from .ideal import detectability
 
-__all__ = ["Behind", "Jacobian", "LocalJacobian"]
-
-_CHUNK = 16  # images that a network takes at once: more leave the cache
-_TILE = 8  # outputs along the side of a block
-_EXACT = 1e-5  # relative difference of products with the blocks from those with J
+__all__ = ["Behind", "Jacobian"]
 
 Product = Callable[[Tensor], Tensor]
 
@@ -57,7 +49,11 @@ class Jacobian:
 
     def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor) -> None:
         self._at = linearise(f, x[None, None])
-        self.value = self._at.value[0, 0]
+        self.value, self._shape = self._at.value[0, 0], tuple(x.shape)
+
+    def local(self) -> LocalJacobian | None:
+        """J as a matrix, where f looks at few neighbours."""
+        return LocalJacobian.of(self._at, self._shape)
 
     def times_j(self, images: Tensor) -> Tensor:
         """J w."""
@@ -75,80 +71,6 @@ class Jacobian:
         return torch.cat([product(image[None]) for image in batch])[:, 0]
 
 
-@dataclass(frozen=True)
-class LocalJacobian:
-    """The matrix of a Jacobian in blocks: outputs of a tile × the pixels around it.
-
-    Attributes
-    ----------
-    blocks : list of (outputs, inputs, block)
-        Places in the flat output and in the flat image, and the entries of J there.
-    """
-
-    blocks: list[tuple[Tensor, Tensor, Tensor]]
-
-    @classmethod
-    def of(cls, at: Jacobian, place: Window) -> LocalJacobian | None:
-        """J of a denoiser in its place, from products with it.
-
-        How far it looks is taken from how much there is around the window. None if it looks further
-        than that, or so far that products are the cheaper way.
-        """
-        (rows, cols), (height, width) = place.image, place.shape
-        top, left = place.top, place.left
-        reach = max(top, left, rows - height - top, cols - width - left)
-        period = 2 * reach + 1
-        if period**2 > height * width:
-            return None
-        colour = (
-            period * (torch.arange(rows) % period)[:, None] + torch.arange(cols) % period
-        ).flatten()
-        ones = torch.eye(period**2)[colour].T.reshape(-1, rows, cols)
-        seen = torch.cat([at.times_j(part).flatten(1) for part in ones.split(_CHUNK)])
-        blocks = []
-        for i, j in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):
-            row, col = _places(
-                _between(i, i + _TILE, height), _between(j, j + _TILE, width),
-            )  # fmt: skip
-            near_row, near_col = _places(
-                _between(i + top - reach, i + _TILE + top + reach, rows),
-                _between(j + left - reach, j + _TILE + left + reach, cols),
-            )
-            apart = torch.maximum(
-                (row[:, None] + top - near_row).abs(), (col[:, None] + left - near_col).abs()
-            )
-            outputs, inputs = row * width + col, near_row * cols + near_col
-            entries = seen[colour[inputs]][:, outputs].T
-            blocks.append((outputs, inputs, entries * (apart <= reach)))
-        found = cls(blocks)
-        probe = torch.randn(1, rows, cols, generator=torch.Generator().manual_seed(0))
-        whole = at.times_j(probe).flatten()
-        missed = found.times(probe.reshape(-1, 1))[:, 0] - whole
-        return found if float(missed.norm()) <= _EXACT * float(whole.norm()) else None
-
-    def times(self, matrix: Tensor) -> Tensor:
-        """J M of a matrix (pixels of the image, n)."""
-        outputs = sum(len(part) for part, _, _ in self.blocks)
-        product = matrix.new_empty(outputs, matrix.shape[1])
-        for own, inputs, block in self.blocks:
-            product[own] = block.to(matrix) @ matrix[inputs]
-        return product
-
-    def around(self, covariance: Tensor) -> Tensor:
-        """J Σ Jᵀ of a covariance (pixels, pixels)."""
-        return self.times(self.times(covariance).T.contiguous())
-
-
-def _between(first: int, end: int, size: int) -> range:
-    return range(max(first, 0), min(end, size))
-
-
-def _places(rows: range, cols: range) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the pixels of a rectangle, in the order of its flat array."""
-    row, col = torch.meshgrid(torch.tensor(rows), torch.tensor(cols), indexing="ij")
-    return row.flatten(), col.flatten()
-
-
 class Behind:
     """The noise of a scan behind a denoiser, which is linearised there.
 
@@ -158,26 +80,29 @@ class Behind:
         The denoiser in its place, (B, 1, rows, cols) to (B, 1, H, W) [HU].
     x : Tensor, (rows, cols)
         The scan of the patch in its surroundings [HU].
-    place : Window
-        The patch in its surroundings.
     covariance : ImageCovariance
         Of the noise before the denoiser.
     mas : float
         Exposure [mAs].
     """
 
-    def __init__(
-        self, f: Product, x: Tensor, place: Window, covariance: ImageCovariance, mas: float
-    ) -> None:
-        self.at = Jacobian(f, x)
-        self._noise: Product | Tensor
-        local = LocalJacobian.of(self.at, place) if covariance.matrices is not None else None
-        if local is not None:
-            self._noise = local.around(covariance.matrix(mas))
-            return
-        sigma = covariance.times(mas)
-        self._noise = lambda v: self.at.times_j(sigma(self.at.times_jt(v)))
+    def __init__(self, f: Product, x: Tensor, covariance: ImageCovariance, mas: float) -> None:
+        self.at, self._covariance, self._mas = Jacobian(f, x), covariance, mas
+        self._local = self.at.local()
+        self._matrix: Tensor | None = None
+        if self._local is not None and covariance.matrices is not None:
+            self._matrix = self._local.around(covariance.matrix(mas))
 
     def detectability(self, signals: Tensor, tolerances: Sequence[float]) -> np.ndarray:
         """d'_τ of signals (n, rows, cols) before the denoiser, in its output: (n, tolerances)."""
-        return detectability(self._noise, self.at.times_j(signals), tolerances=tolerances)
+        seen, like = self.at.times_j(signals), None
+        if self._matrix is not None:
+            return detectability(self._matrix, seen, tolerances=tolerances)
+        sigma = self._covariance.times(self._mas)
+        if self._local is not None and len(tolerances) == 1:
+            stationary = self._covariance.like(self._mas, tuple(signals.shape[1:]))
+            like = None if stationary is None else self._local.around(stationary)
+        return detectability(
+            lambda v: self.at.times_j(sigma(self.at.times_jt(v))), seen,
+            tolerances=tolerances, like=like,
+        )  # fmt: skip

@@ -15,6 +15,9 @@ below: the rules of Gauss and of Gauss and Radau (Golub and Meurant, Matrices, M
 Quadrature, 2010, chapters 6 and 7). The process ends when both agree. The relative residual of the
 underlying system, which is the conjugate-gradient method with every shift, is of the order of the
 square root of their difference; where the solution itself is asked for, it decides.
+
+For one τ alone, a matrix like A, of the factors L Lᵀ with τ² I, leaves of some hundred steps some
+twenty: d'_τ is that of the signal L^{-1} s in the noise L^{-1} (A + τ² I) L^{-T}.
 """
 
 from __future__ import annotations
@@ -227,7 +230,12 @@ def lanczos(
 
 
 def detectability(
-    noise: Product | Tensor, signals: Tensor, *, tolerances: Sequence[float], steps: int = _STEPS
+    noise: Product | Tensor,
+    signals: Tensor,
+    *,
+    tolerances: Sequence[float],
+    like: Tensor | None = None,
+    steps: int = _STEPS,
 ) -> np.ndarray:
     """d'_τ of each signal at each tolerance.
 
@@ -239,6 +247,8 @@ def detectability(
         [HU].
     tolerances : sequence of float
         τ [HU], above 0.
+    like : Tensor, (H·W, H·W), optional
+        A positive matrix like A, where A is a product; it saves products for a single τ.
     steps : int
         Products with A, at most.
 
@@ -263,12 +273,17 @@ def detectability(
     if not least > 0.0:
         raise DataError("tolerance is not positive", where="tolerances", expected="> 0", got=least)
     if isinstance(noise, Tensor):
+        matrix = noise
         with suppress(LinAlgError):  # A is not positive to within its rounding: so may T be
-            return np.stack([_factorised(noise, signals, t) for t in tolerances], axis=1)
+            return np.stack([_factorised(matrix, signals, t) for t in tolerances], axis=1)
         return detectability(
-            lambda v: (v.flatten(1).to(noise) @ noise).reshape(v.shape),
+            lambda v: (v.flatten(1).to(matrix) @ matrix).reshape(v.shape),
             signals, tolerances=tolerances, steps=steps,
         )  # fmt: skip
+    if like is not None and len(tolerances) == 1:
+        with suppress(torch.linalg.LinAlgError):  # nor need what is like A be positive
+            noise, signals, least = _preconditioned(noise, like, signals, least)
+            tolerances = [least]
     found = lanczos(noise, signals, tolerance=least, steps=steps)
     worst = max(item.apart(least) for item in found)
     if worst > WITHIN:
@@ -291,3 +306,29 @@ def _factorised(matrix: Tensor, signals: Tensor, tolerance: float) -> np.ndarray
     factors = cho_factor(shifted.T, overwrite_a=True, check_finite=False)
     solved = cho_solve(factors, flat, check_finite=False)
     return np.sqrt(np.einsum("ij,ij->j", flat, solved))
+
+
+def _preconditioned(
+    noise: Product, like: Tensor, signals: Tensor, tolerance: float
+) -> tuple[Product, Tensor, float]:
+    """The same d' of other signals in another noise, in which they need fewer products.
+
+    None of the eigenvalues of ``L⁻¹ (A + τ² I) L⁻ᵀ`` lies below ``τ²/‖LLᵀ‖``, which takes the place
+    of τ² in the bounds.
+    """
+    near = 0.5 * (like + like.T).double()
+    near.diagonal().add_(tolerance**2)
+    factor = torch.linalg.cholesky(near)
+    least = tolerance**2 / float(near.abs().sum(1).max())
+
+    def solved(images: Tensor, *, transposed: bool) -> Tensor:
+        of = factor.T if transposed else factor
+        flat = images.double().flatten(1).T
+        return torch.linalg.solve_triangular(of, flat, upper=transposed).T.reshape(images.shape)
+
+    def product(v: Tensor) -> Tensor:
+        u = solved(v, transposed=True)
+        through = noise(u.to(signals)).double() + tolerance**2 * u
+        return solved(through, transposed=False) - least * v
+
+    return product, solved(signals, transposed=False), math.sqrt(least)

@@ -272,9 +272,8 @@ class _Study:
 
     def _linearised(self, scans: Tensor, signal: Tensor) -> np.ndarray:
         """d' behind f, linearised at each of several scans, (scans, lesions, tolerances)."""
-        place = self.scanner.place
-        f = InPlace(self.f, place, scans[0])
-        noises = (Behind(f, x, place, self.covariance, self.mas) for x in scans)
+        f = InPlace(self.f, self.scanner.place, scans[0])
+        noises = (Behind(f, x, self.covariance, self.mas) for x in scans)
         return np.stack([noise.detectability(signal, self.tolerances) for noise in noises])
 
     def read(self, lesions: Sequence[Lesion], draws: int) -> list[Chain]:

@@ -148,15 +148,18 @@ class Pair:
         self, mas: float, tolerances: Sequence[float], *, parts: slice = slice(None)
     ) -> np.ndarray:
         """d'_τ of the image of the patch at an exposure [mAs], (parts, tolerances)."""
-        noise, place = self.covariance.times(mas), self.scanner.place
+        covariance, place = self.covariance, self.scanner.place
+        noise, like = covariance.times(mas), None
+        if covariance.matrices is None and len(tolerances) == 1:
+            like = covariance.like(mas, place.shape)
         return detectability(
             lambda v: place.of(noise(place.padded(v))), place.of(self.signal[parts]),
-            tolerances=tolerances,
+            tolerances=tolerances, like=like,
         )  # fmt: skip
 
     def behind(self, f: Callable[[Tensor], Tensor], x: Tensor, mas: float) -> Behind:
         """The noise at an exposure [mAs] behind f, linearised at the scan x (rows, cols) [HU]."""
-        return Behind(f, x, self.scanner.place, self.covariance, mas)
+        return Behind(f, x, self.covariance, mas)
 
     def after_network(
         self,

@@ -184,6 +184,35 @@ class ImageCovariance:
             self._sums = {mas: self.matrices[1].mul(1.0 / mas).add_(self.matrices[0]).div_(mas)}
         return self._sums[mas]
 
+    def like(self, mas: float, shape: tuple[int, ...]) -> Tensor | None:
+        """A stationary covariance like Σ at an exposure [mAs], on (rows, cols) of its pixels.
+
+        Its autocovariance is the mean of that of Σ about 16 pixels, tapered so that no frequency
+        has less than no power. None where the matrix would be too large.
+        """
+        if shape[0] * shape[1] > _LARGEST:
+            return None
+        rows, cols = self.grid.shape
+        places = [((2 * i + 1) * rows // 8, (2 * j + 1) * cols // 8) for i, j in np.ndindex(4, 4)]
+        units = torch.zeros(len(places), rows, cols)
+        for unit, place in zip(units, places):
+            unit[place] = 1.0
+        summed = torch.zeros(2 * rows - 1, 2 * cols - 1, dtype=torch.float64)
+        count = torch.zeros_like(summed)
+        for (i, j), column in zip(places, self.times(mas)(units)):
+            # offset 0 lies in the middle
+            around = slice(rows - 1 - i, 2 * rows - 1 - i), slice(cols - 1 - j, 2 * cols - 1 - j)
+            summed[around] += column
+            count[around] += 1
+        mean = summed / count.clamp_min(1)
+        taper = _triangle(rows)[:, None] * _triangle(cols)
+        power = torch.fft.fft2(torch.fft.ifftshift(0.5 * (mean + mean.flip(0, 1)) * taper)).real
+        kernel = torch.fft.ifft2(power.clamp_min(0.0)).real.float()
+        row, col = (
+            part.flatten() for part in torch.meshgrid(*map(torch.arange, shape), indexing="ij")
+        )
+        return kernel[(row[:, None] - row) % len(kernel), (col[:, None] - col) % kernel.shape[1]]
+
     def _rays(self, mas: float) -> Tensor:
         """Variance of the rays at an exposure [mAs]."""
         return (self.parts[0] / mas + self.parts[1] / mas**2).float()
@@ -257,3 +286,8 @@ def _rows_of(grid: ImageGrid, first: int, end: int) -> ImageGrid:
     """The rows of a grid from one to another, that one excluded."""
     middle = 0.5 * float(grid.y[first] + grid.y[end - 1])
     return replace(grid, shape=(end - first, grid.shape[1]), centre=(grid.centre[0], middle))
+
+
+def _triangle(n: int) -> Tensor:
+    """Weights of the offsets -(n - 1) … n - 1."""
+    return 1.0 - torch.arange(1 - n, n).abs().double() / n

@@ -17,9 +17,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from ctxai import InPlace, linearise, unseen_part
+from ctxai import InPlace, unseen_part
 
 from ..lesions.lesion import Lesion
+from ..observers.behind import Jacobian
 from ..projection_domain.inserted import image_of_rays, lesion_rays
 from ..scanner.slice_scanner import SliceScanner, seam_weight
 
@@ -138,12 +139,13 @@ def see_directions(
         Lanczos steps.
     """
     images = torch.stack([direction.image for direction in directions]).to(f.surroundings)
-    x = f.surroundings[None, None]
-    unseen = unseen_part(f, x, images[:, None], threshold=threshold, steps=steps)[:, 0]
-    at = linearise(f, x.expand(len(images), -1, -1, -1))
+    x, at = f.surroundings, Jacobian(f, f.surroundings)
+    unseen = unseen_part(
+        at.local() or f, x[None, None], images[:, None], threshold=threshold, steps=steps
+    )[:, 0]
     found = []
     for direction, image, part, shown in zip(
-        directions, images, unseen, at.times_j(images[:, None])[:, 0], strict=True
+        directions, images, unseen, at.times_j(images), strict=True
     ):
         whole = float(image.double().norm())
         found.append(

@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_leaves
 __all__ = ["Linearisation", "linearise"]
 
 Product = Callable[[Tensor], Tensor]
+Looks = tuple[tuple[int, int], tuple[int, int]]  # rows, columns: first and last, beside one's own
 _SIDE = 4  # pixels of a block: 4 × 4 outputs fill the vector registers of a convolution on a CPU
 _FEW = 4  # output channels below which a convolution on a CPU is done in blocks
 
@@ -48,12 +49,16 @@ class Linearisation:
         ``u ↦ Jᵀu``, the other way.
     recorded : bool
         Whether the products are a recorded chain rather than automatic differentiation.
+    looks : ((first, last), (first, last)) or None
+        Rows and columns of the image that output (i, j) may depend on, from ``i + first`` to
+        ``i + last``; None where the chain was not recorded.
     """
 
     value: Tensor
     times_j: Product
     times_jt: Product
     recorded: bool
+    looks: Looks | None = None
 
 
 @torch.no_grad()
@@ -87,8 +92,9 @@ def linearise(phi: Product, x: Tensor) -> Linearisation:
     if end is not None and record.complete:
         steps = record.steps
         return Linearisation(
-            value, lambda w: _forwards(steps, w, end), lambda u: _backwards(steps, u, end), True
-        )
+            value, lambda w: _forwards(steps, w, end), lambda u: _backwards(steps, u, end), True,
+            _looks(steps[:end]),
+        )  # fmt: skip
     # u ↦ Jᵀu is linear, so its own transpose is w ↦ Jw: both reuse one forward pass
     with sdpa_kernel(SDPBackend.MATH):
         value, pull, *_ = vjp(phi, x)
@@ -103,6 +109,20 @@ class _Step:
     sources: tuple[int, ...]
     apply: tuple[Product, ...]
     transpose: tuple[Product, ...]
+    looks: Looks
+
+
+def _looks(steps: list[_Step]) -> Looks:
+    """How far the last of several steps looks, in the image that the first is of."""
+    known: list[Looks] = [_OWN]
+    for step in steps:
+        of = [known[source] for source in step.sources]
+        rows, cols = (
+            (first + min(o[axis][0] for o in of), last + max(o[axis][1] for o in of))
+            for axis, (first, last) in enumerate(step.looks)
+        )
+        known.append((rows, cols))
+    return known[-1]
 
 
 def _forwards(steps: list[_Step], w: Tensor, end: int) -> Tensor:
@@ -146,7 +166,9 @@ class _Record(TorchDispatchMode):
             if rules is None:
                 self.complete = False
             else:
-                self.steps.append(_Step(sources, *zip(*rules)))
+                looks = _REACH.get(func, lambda *args, **kwargs: _OWN)(*args, **kwargs)
+                apply, transpose = zip(*rules)
+                self.steps.append(_Step(sources, apply, transpose, looks))
                 made = result[0] if isinstance(result, tuple) else result
                 self.numbers[id(made)] = len(self.steps)
                 self.kept.append(made)
@@ -258,6 +280,24 @@ def _part(record, result, x, dim=0, start=None, end=None, step=1):
     return [(_padded([-n for n in around]), _padded(around))]
 
 
+def _convolution_looks(x, weight, bias, stride, padding, dilation, transposed, *_):
+    rows, cols = (
+        (p - k + 1, p) if transposed else (-p, k - 1 - p) for p, k in zip(padding, weight.shape[2:])
+    )
+    return rows, cols
+
+
+def _padding_looks(x, around, value=0.0):
+    left, top = -around[0], -around[2] if len(around) > 2 else 0
+    return (top, top), (left, left)
+
+
+def _part_looks(x, dim=0, start=None, end=None, step=1):
+    first = slice(start, end).indices(x.shape[dim])[0]
+    rows, cols = (first if dim % x.ndim == x.ndim - axis else 0 for axis in (2, 1))
+    return (rows, rows), (cols, cols)
+
+
 def _padded(around: list[int]) -> Product:
     """Zeros around images; what lies outside is cut off where a number is negative."""
     return lambda w: functional.pad(w, around)
@@ -271,6 +311,12 @@ def _same_shape(record: _Record, result: Tensor, *terms: Any) -> bool:
     return all(t.shape == result.shape for t in terms if record.depends(t))
 
 
+_OWN: Looks = ((0, 0), (0, 0))  # what is done pixel by pixel
+_REACH: dict[Any, Callable[..., Looks]] = {
+    aten.convolution.default: _convolution_looks,
+    aten.constant_pad_nd.default: _padding_looks,
+    aten.slice.Tensor: _part_looks,
+}
 _RULES: dict[Any, Callable[..., Any]] = {
     aten.convolution.default: _convolution,
     aten.native_batch_norm.default: _batch_norm,
@@ -287,4 +333,5 @@ _RULES: dict[Any, Callable[..., Any]] = {
     aten.constant_pad_nd.default: _padding,
     aten.slice.Tensor: _part,
     aten.neg.default: lambda r, out, x: [(torch.neg, torch.neg)],
+    aten.alias.default: lambda r, out, x: [(_same, _same)],  # a slice of all
 }

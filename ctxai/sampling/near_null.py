@@ -24,10 +24,12 @@ from torch import Tensor
 
 from recon.errors import DataError
 
-from .jacobian import linearise
+from .jacobian import Linearisation, linearise
+from .local import LocalJacobian
 
 __all__ = ["NearNull", "near_null", "unseen_part"]
 
+Layer = Callable[[Tensor], Tensor] | LocalJacobian
 _STEPS = 60
 _CHUNK = 16
 
@@ -63,7 +65,7 @@ class NearNull:
 
 @torch.no_grad()
 def near_null(
-    phi: Callable[[Tensor], Tensor],
+    phi: Layer,
     x: Tensor,
     deviations: Tensor,
     *,
@@ -76,8 +78,9 @@ def near_null(
 
     Parameters
     ----------
-    phi : callable
-        The layer's representation Φ of a batch of images.
+    phi : callable or LocalJacobian
+        The layer's representation Φ of a batch of images, or its Jacobian around x where that is
+        known already.
     x : Tensor
         The image around which Φ is linearised, ``(1, C, H, W)``.
     deviations : Tensor
@@ -143,7 +146,7 @@ def near_null(
 
 @torch.no_grad()
 def unseen_part(
-    phi: Callable[[Tensor], Tensor],
+    phi: Layer,
     x: Tensor,
     directions: Tensor,
     *,
@@ -156,8 +159,9 @@ def unseen_part(
 
     Parameters
     ----------
-    phi : callable
-        The layer's representation Φ of a batch of images.
+    phi : callable or LocalJacobian
+        The layer's representation Φ of a batch of images, or its Jacobian around x where that is
+        known already.
     x : Tensor
         One image ``(1, C, H, W)``.
     directions : Tensor
@@ -195,16 +199,14 @@ def unseen_part(
     return torch.cat(unseen)
 
 
-def _quadrature(
-    phi: Callable[[Tensor], Tensor], x: Tensor, starts: Tensor, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _quadrature(phi: Layer, x: Tensor, starts: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Nodes (σ²) and weights ``(n, steps)`` of JᵀJ at each start, and whether that is all."""
     nodes, vectors, _, whole = _lanczos(phi, x, starts, steps)
     return nodes, vectors[:, 0].square(), whole
 
 
 def _lanczos(
-    phi: Callable[[Tensor], Tensor], x: Tensor, starts: Tensor, steps: int
+    phi: Layer, x: Tensor, starts: Tensor, steps: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Eigenvalues and vectors of T, and the basis ``(n, steps, entries)``, of JᵀJ at each start.
 
@@ -213,7 +215,8 @@ def _lanczos(
     back.
     """
     n, steps = len(starts), min(steps, x[0].numel())
-    at = linearise(phi, x.expand(n, *x.shape[1:]))
+    at: LocalJacobian | Linearisation
+    at = phi if isinstance(phi, LocalJacobian) else linearise(phi, x.expand(n, *x.shape[1:]))
     basis = torch.zeros(n, steps, x[0].numel()).to(x)
     diagonal = torch.zeros(n, steps, dtype=torch.float64)
     beside = torch.zeros(n, steps, dtype=torch.float64)
