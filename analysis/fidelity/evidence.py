@@ -113,7 +113,7 @@ class LayerEvidence:
 
     def of(self, images: Tensor, *, projected: bool = False) -> Evidence:
         """Evidence about one set of samples (n, H, W) [HU]."""
-        found = self._near(images[:_DEVIATIONS], draws=1)
+        found = self._near(images[:_DEVIATIONS], draws=0, largest=self.noise.largest)
         varied = len(images) > 1  # one sample has no spread
         power, ratio, error = (), None, 0.0
         if varied and len(self.redrawn) > 1:
@@ -144,12 +144,13 @@ class LayerEvidence:
             rebuilt_change=self.rebuilt.get("rebuilt, change of f [HU]"),
         )
 
-    def _near(self, images: Tensor, *, draws: int) -> NearNull:
+    def _near(self, images: Tensor, *, draws: int, largest: float | None = None) -> NearNull:
         apart = images[rms(images - self.x) > 0]
         deviations = apart - self.x if len(apart) else torch.ones_like(self.x)[None]
         return near_null(
-            self._seen, self.x[None, None], deviations[:, None], draws=draws, seed=self.seed
-        )
+            self._seen, self.x[None, None], deviations[:, None], draws=draws, largest=largest,
+            seed=self.seed,
+        )  # fmt: skip
 
     def _reference(self, tolerance: float) -> Reference | None:
         starts = self.redrawn[:_REFERENCE, None]

@@ -207,11 +207,12 @@ class ImageCovariance:
         mean = summed / count.clamp_min(1)
         taper = _triangle(rows)[:, None] * _triangle(cols)
         power = torch.fft.fft2(torch.fft.ifftshift(0.5 * (mean + mean.flip(0, 1)) * taper)).real
-        kernel = torch.fft.ifft2(power.clamp_min(0.0)).real.float()
-        row, col = (
-            part.flatten() for part in torch.meshgrid(*map(torch.arange, shape), indexing="ij")
-        )
-        return kernel[(row[:, None] - row) % len(kernel), (col[:, None] - col) % kernel.shape[1]]
+        kernel = torch.fft.fftshift(torch.fft.ifft2(power.clamp_min(0.0)).real.float())
+        (row, col), (r, c) = (rows - shape[0], cols - shape[1]), shape
+        kernel = kernel[row : row + 2 * r - 1, col : col + 2 * c - 1]  # offsets of such images
+        # pixel (i, j) sees pixel (k, l) at (k - i, l - j): row r - 1 - i of the windows, at k
+        windows = kernel.unfold(0, r, 1).unfold(1, c, 1)
+        return windows.flip(0, 1).reshape(r * c, r * c)
 
     def _rays(self, mas: float) -> Tensor:
         """Variance of the rays at an exposure [mAs]."""

@@ -148,6 +148,10 @@ def _backwards(steps: list[_Step], u: Tensor, end: int) -> Tensor:
 class _Record(TorchDispatchMode):
     """Records what a function does to x, as long as it knows the Jacobian of each operation."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or the first product imports the compiler, which takes a second
+
     def __init__(self, x: Tensor) -> None:
         super().__init__()
         self.numbers = {id(x): 0}

@@ -72,6 +72,7 @@ def near_null(
     threshold: float = 0.1,
     steps: int = _STEPS,
     draws: int = 4,
+    largest: float | None = None,
     seed: int,
 ) -> NearNull:
     """How much of each deviation lies where a layer hardly sees it.
@@ -90,7 +91,9 @@ def near_null(
     steps : int
         Lanczos iterations, each a product with J and one with its transpose.
     draws : int
-        Draws of white noise.
+        Draws of white noise. With 0 of them what is said of white noise, and the dimension, is NaN.
+    largest : float, optional
+        σ_max, where it is known; else the largest that deviations and white noise meet.
     seed : int
         Of the white noise.
 
@@ -101,7 +104,7 @@ def near_null(
     Raises
     ------
     DataError
-        If the shapes do not fit, a deviation is zero, or a count is less than 1.
+        If the shapes do not fit, a deviation is zero, or there are too few steps or draws.
 
     Examples
     --------
@@ -120,8 +123,10 @@ def near_null(
             expected=f"(n, {', '.join(map(str, x.shape[1:]))}) for one image",
             got=f"{tuple(deviations.shape)} for an image of shape {tuple(x.shape)}",
         )
-    if steps < 1 or draws < 1:
-        raise DataError("too few", where="steps, draws", expected="≥ 1", got=f"{steps}, {draws}")
+    if steps < 1 or draws < 0:
+        raise DataError(
+            "too few", where="steps, draws", expected="≥ 1 and ≥ 0", got=f"{steps}, {draws}"
+        )
     if bool((deviations.flatten(1).norm(dim=1) == 0).any()):
         raise DataError("a deviation of zero has no direction", where="deviations")
     noise = torch.Generator().manual_seed(seed)
@@ -130,8 +135,8 @@ def near_null(
     parts = [_quadrature(phi, x, some, steps) for some in starts.split(_CHUNK)]
     nodes, weights, whole = (torch.cat(column) for column in zip(*parts))
     seen = (nodes.clamp_min(0.0) * weights).sum(1).sqrt()
-    largest = nodes.max().clamp_min(0.0).sqrt()
-    share = _below(nodes.clamp_min(0.0).sqrt(), weights, whole, threshold * largest)
+    top = nodes.max().clamp_min(0.0).sqrt() if largest is None else torch.tensor(largest).to(nodes)
+    share = _below(nodes.clamp_min(0.0).sqrt(), weights, whole, threshold * top)
     n, entries = len(deviations), x[0].numel()
     return NearNull(
         energy=share[:n].float(),
@@ -140,7 +145,7 @@ def near_null(
         white_gain=float(seen[n:].square().mean().sqrt()),
         dimension=float(share[n:].mean()) * entries,
         entries=entries,
-        largest=float(largest),
+        largest=float(top),
     )
 
 

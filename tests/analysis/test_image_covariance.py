@@ -149,3 +149,30 @@ def test_the_largest_patch_with_matrices_has_81_pixels_a_side(scanner):
     v = torch.zeros(1, 82, 81)
     v[0, 30, 30] = 1.0
     assert covariance.times(7.0)(v)[0, 30, 30] > 0
+
+
+@pytest.mark.parametrize("shape", [(16, 12), (9, 10)])
+def test_the_stationary_likeness_has_the_mean_autocovariance(scanner, covariance, shape):
+    """Of a noise that is stationary already it is the noise, as far as the taper leaves it."""
+
+    def kernel(i, j):  # uneven along the axes and across them
+        return 50.0 * np.exp(-((i / 2.0) ** 2) - (j / 1.5) ** 2 - i * j / 4.0)
+
+    pixels = np.indices((16, 12)).reshape(2, -1)
+    offsets = pixels[:, :, None] - pixels[:, None]
+    sigma = torch.from_numpy(kernel(*offsets))
+    of_noise = ImageCovariance.of(scanner, kept=False)
+    of_noise.times = lambda mas: lambda v: (v.double().flatten(1) @ sigma).reshape(v.shape)
+    found = of_noise.like(50.0, shape).double().numpy()
+    assert (found == found.T).all() and np.linalg.eigvalsh(found).min() > -1e-5 * found.max()
+    inside = np.indices(shape).reshape(2, -1)
+    i, j = inside[:, :, None] - inside[:, None]
+    expected = kernel(i, j) * (1 - abs(i) / 16) * (1 - abs(j) / 12)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
+
+
+def test_the_stationary_likeness_is_like_the_noise(scanner, covariance):
+    like, own = covariance.like(50.0, (16, 12)), covariance.matrix(50.0)
+    assert float((like - own).norm() / own.norm()) < 0.2
+    assert float((like - own.mean()).norm() / own.norm()) > 0.8  # not any matrix is
+    assert covariance.like(50.0, (90, 90)) is None  # 81² pixels at most

@@ -202,6 +202,39 @@ def test_a_residual_is_left_as_asked_for_in_few_products_with_the_noise(share):
     assert float(left.norm() / residual.norm()) == pytest.approx(share, rel=1e-4)
 
 
+def test_a_likeness_saves_products_and_changes_no_d(seed=3):
+    """Variances of four decades, known to within a factor of 1.5 either way."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.linalg.qr(torch.randn(256, 256, generator=generator).double())[0]
+    values = torch.logspace(-2, 3, 256).double()
+    off = torch.exp(0.4 * (2.0 * torch.rand(256, generator=generator).double() - 1.0))
+    sigma, like = ((directions * v) @ directions.T for v in (values, values * off))
+    signals = torch.randn(2, 16, 16, generator=generator).double()
+    products = 0
+
+    def times(v):
+        nonlocal products
+        products += 1
+        return (v.double().flatten(1) @ sigma).reshape(v.shape)
+
+    def found(tolerances, like=None):
+        nonlocal products
+        products = 0
+        return detectability(times, signals, tolerances=tolerances, like=like), products
+
+    plain, many = found([0.3])
+    helped, few = found([0.3], like)
+    exact = detectability(sigma, signals, tolerances=[0.3])
+    np.testing.assert_allclose(plain, exact, rtol=5e-5)
+    np.testing.assert_allclose(helped, exact, rtol=5e-5)
+    assert few <= 30 < 100 < many
+    # of several tolerances, and where what is said to be like the noise has no factors, none is
+    # saved, and none is wrong
+    for tolerances, alike in (([0.3, 2.0], like), ([0.3], -like)):
+        again, count = found(tolerances, alike)
+        assert count == many and again[:, 0] == pytest.approx(plain[:, 0], rel=1e-12)
+
+
 def test_samples_that_look_like_the_lesion_are_found_where_they_are():
     template = Lesion(contrast=20.0, radius=2.0).on(ImageGrid(shape=(25, 25), spacing=(1.0, 1.0)))
     there = torch.roll(template, (-3, 5), (0, 1))

@@ -6,7 +6,9 @@ import torch
 from torch.func import jacrev
 from torch.nn import functional as F
 
-from ctxai.sampling.near_null import near_null
+from ctxai.sampling.jacobian import linearise
+from ctxai.sampling.local import LocalJacobian
+from ctxai.sampling.near_null import near_null, unseen_part
 from ctxai.weights.sets import load
 from ctxai.wiretap.wiretap import Wiretap
 from recon.errors import DataError
@@ -125,6 +127,24 @@ def test_few_steps_over_a_continuous_spectrum_are_off_neither_way():
     assert np.abs(found - limits).max() < ENERGY
 
 
+def test_a_known_jacobian_and_a_known_scale_give_the_same():
+    torch.manual_seed(2)
+    conv = torch.nn.Conv2d(1, 1, 5, padding=2).requires_grad_(False)
+    x, d = noisy_patch(24), deviations(24)
+    plain = near_null(conv, x, d, draws=2, seed=1)
+    local = LocalJacobian.of(linearise(conv, x), (24, 24))
+    known = near_null(local, x, d, draws=0, largest=plain.largest, seed=1)
+    assert torch.allclose(known.energy, plain.energy, atol=1e-4) and known.energy.min() > 0.001
+    assert torch.allclose(known.gain, plain.gain, rtol=1e-5)
+    assert known.largest == pytest.approx(plain.largest)
+    assert np.isnan([known.dimension, known.white_energy, known.white_gain]).all()
+    twice = near_null(conv, x, d, draws=0, largest=2.0 * plain.largest, seed=1)
+    wider = near_null(conv, x, d, draws=0, threshold=0.2, largest=plain.largest, seed=1)
+    assert torch.equal(twice.energy, wider.energy) and (twice.energy > plain.energy).all()
+    unseen = unseen_part(local, x, d)
+    assert torch.allclose(unseen, unseen_part(conv, x, d), atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -132,6 +152,7 @@ def test_few_steps_over_a_continuous_spectrum_are_off_neither_way():
         ({"deviations": torch.zeros(2, 1, 8, 8)}, "no direction"),
         ({"x": torch.zeros(2, 1, 8, 8)}, "do not fit"),
         ({"steps": 0}, "too few"),
+        ({"draws": -1}, "too few"),
     ],
 )
 def test_bad_input_is_refused(change, word):
