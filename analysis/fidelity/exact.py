@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from ..numbers import rms, sample_sd
-from ..observers.behind import Jacobian
 from ..observers.ideal import lanczos
+from ..observers.jacobian import Jacobian
 from .curve import DiversityCurve
 
 __all__ = ["exact_curve", "exact_draws"]

@@ -26,8 +26,8 @@ from torch import Tensor
 from recon import DataError, ImageGrid
 
 from ..numbers import apply, rms
-from ..observers.behind import Jacobian
 from ..observers.ideal import RESIDUAL, Krylov, Product, detectability, lanczos
+from ..observers.jacobian import Jacobian
 
 __all__ = [
     "FINE_HU",

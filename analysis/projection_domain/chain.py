@@ -33,11 +33,11 @@ from recon import DataError
 
 from ..lesions.lesion import Lesion
 from ..numbers import apply
-from ..observers.behind import Behind
 from ..observers.channelised import Reader
 from ..observers.ideal import detectability
 from ..scanner.covariance import ImageCovariance
 from ..scanner.slice_scanner import SliceScanner, derived_seed
+from .behind import Behind
 from .inserted import lesion_rays
 from .losses import Estimate, Losses, jackknife, mean_of
 

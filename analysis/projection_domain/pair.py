@@ -28,10 +28,11 @@ from torch import Tensor
 from recon import AIR_HU, DataError
 
 from ..numbers import apply
-from ..observers.behind import Behind, Jacobian
 from ..observers.ideal import detectability
+from ..observers.jacobian import Jacobian
 from ..scanner.covariance import ImageCovariance, variance_across
 from ..scanner.slice_scanner import SliceScanner, chunks
+from .behind import Behind
 
 __all__ = [
     "DETECTED",

@@ -19,8 +19,8 @@ from ctxai import InPlace
 from recon import DataError
 
 from ..lesions.lesion import Lesion
-from ..observers.behind import Behind
 from ..runs.scanned import Scanned
+from .behind import Behind
 from .chain import LEAST_SCANS, READER_TOLERANCES, Chain, who_lost_it
 from .could_hide import could_hide
 from .pair import Pair, threshold, threshold_of_rays

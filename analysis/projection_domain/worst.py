@@ -40,8 +40,8 @@ from recon import DataError
 
 from ..lesions.lesion import Lesion
 from ..numbers import apply, rms
-from ..observers.behind import Jacobian
 from ..observers.ideal import Krylov, lanczos
+from ..observers.jacobian import Jacobian
 from .consistent import ConsistentSet
 
 __all__ = ["HiddenInDose", "WorstChange", "largest_change", "largest_hidden_lesion"]

@@ -20,7 +20,7 @@ from torch import Tensor
 from ctxai import InPlace, unseen_part
 
 from ..lesions.lesion import Lesion
-from ..observers.behind import Jacobian
+from ..observers.jacobian import Jacobian
 from ..projection_domain.inserted import image_of_rays, lesion_rays
 from ..scanner.slice_scanner import SliceScanner, seam_weight
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.observers.behind import Behind
 from analysis.observers.ideal import detectability
+from analysis.projection_domain.behind import Behind
 from ctxai import InPlace, Window
 from recon import DataError
 

@@ -15,9 +15,9 @@ from analysis.lesions.lesion import (
     hiding_cost,
     lesion_likeness,
 )
-from analysis.observers.behind import Jacobian
 from analysis.observers.human import dense_dog_channels, observe, train_cho, train_npw
 from analysis.observers.ideal import auc, detectability
+from analysis.observers.jacobian import Jacobian
 from recon.errors import DataError
 from recon.geometry import ImageGrid
 
