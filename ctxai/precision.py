@@ -2,7 +2,8 @@
 
 bfloat16 has the range of float32, so that no loss needs scaling. Data, losses, gradients of the
 weights and the optimisers' states stay in float32, and so do denoisers, whose HU would be rounded
-to 2 to 4, and invertible networks, whose Jacobians have to be exact.
+to 2 to 4, and invertible networks, whose Jacobians have to be exact. Of a denoiser's Jacobian half
+the digits do where it only says which way to go.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def normal_like(image: Tensor, generator: torch.Generator) -> Tensor:
 def sixteen_bits(u: Tensor) -> torch.autocast:
     """Run what follows in bfloat16 on a CPU that multiplies such numbers; elsewhere as it is.
 
-    For the velocity of a flow alone: its samples move by 0.5 HU (rms), a thirtieth of their spread.
+    For the velocity of a flow, whose samples move by 0.5 HU (rms), a thirtieth of their spread, and
+    for the steps of a projection, which are measured in 32 bits: its samples move by 0.02 HU.
 
     Parameters
     ----------

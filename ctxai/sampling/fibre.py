@@ -14,6 +14,7 @@ and removes the diversity of the samples.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from recon.errors import DataError
 
+from ..precision import sixteen_bits
 from .jacobian import linearise
 
 __all__ = ["CHUNK", "FibreResult", "Phi", "project_to_fibre", "rms"]
@@ -92,7 +94,7 @@ def _largest_gain(phi: Phi, x: Tensor) -> Tensor:
 
 
 def _scaled(linear: Phi, sigma: Tensor, values: Tensor) -> Tensor:
-    return linear(values / _like(sigma, values))
+    return linear(values / _like(sigma, values)).to(values)
 
 
 def _gauss_newton_step(
@@ -152,14 +154,16 @@ def _descend(
         start, goal = x[index], z[index]
         at = first if count == 0 and len(index) == len(x) else linearise(phi, start)
         sigma = gain[index]  # divided by it, J has norm 1 and residuals are in units of x
-        step = _gauss_newton_step(
-            partial(_scaled, at.times_j, sigma),
-            partial(_scaled, at.times_jt, sigma),
-            (goal - at.value) / _like(sigma, goal),
-            torch.maximum(_TARGET * tolerance[index], _FORCING * residual[index]) / sigma,
-            damping / 10**late,
-            min(_INNER * 2**late, _INNER_AT_MOST),
-        )
+        # a step removes some of the residual, which is then measured: half the digits will do
+        with nullcontext() if late else sixteen_bits(residual):
+            step = _gauss_newton_step(
+                partial(_scaled, at.times_j, sigma),
+                partial(_scaled, at.times_jt, sigma),
+                (goal - at.value) / _like(sigma, goal),
+                torch.maximum(_TARGET * tolerance[index], _FORCING * residual[index]) / sigma,
+                damping / 10**late,
+                min(_INNER * 2**late, _INNER_AT_MOST),
+            )
         waiting = torch.arange(len(index), device=x.device)
         for halving in range(_HALVINGS + 1):
             moved = start[waiting] + 0.5**halving * step[waiting]

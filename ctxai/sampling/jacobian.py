@@ -86,8 +86,11 @@ def linearise(phi: Product, x: Tensor) -> Linearisation:
     (tensor([[[[6., 0.]]]]), tensor([[[[3., 0.]]]]))
     """
     x = x.detach()
-    with _Record(x) as record:
-        value = phi(x)
+    for copies in (False, True):  # only where a function writes over what was kept
+        with _Record(x, copies=copies) as record:
+            value = phi(x)
+        if not record.overwritten:
+            break
     end = record.numbers.get(id(value))
     if end is not None and record.complete:
         steps = record.steps
@@ -152,12 +155,28 @@ class _Record(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # or the first product imports the compiler, which takes a second
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, *, copies: bool = False) -> None:
         super().__init__()
         self.numbers = {id(x): 0}
         self.kept = [x]  # so that no other tensor gets the same id
         self.steps: list[_Step] = []
         self.complete = True
+        self.copies = copies
+        self.read: list[tuple[Tensor, int]] = []  # again by the products, as they were then
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether a value that the products read was changed after it was kept."""
+        return any(value._version != version for value, version in self.read)
+
+    def keep(self, value: Tensor) -> Tensor:
+        """A value for the products to read, laid out as the convolutions lay their results out."""
+        if value.ndim == 4:
+            value = value.contiguous(memory_format=torch.channels_last)
+        if self.copies or value.is_inference():
+            return value.clone()
+        self.read.append((value, value._version))
+        return value
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -241,11 +260,19 @@ def _times(factor: Any) -> Product:
 
 
 def _rectifier(record, result, x, slope=0.0):
-    factor = (result > 0).to(result.dtype)
-    factor = factor + slope * (1.0 - factor) if slope else factor
-    if factor.ndim == 4:  # as the convolutions lay their results out
-        factor = factor.contiguous(memory_format=torch.channels_last)
-    return [(_times(factor),) * 2] if slope >= 0 else None
+    if slope < 0:
+        return None
+    kept = record.keep(result)  # its signs are the mask
+    forms = {kept.dtype: kept}
+
+    def masked(w: Tensor) -> Tensor:
+        if w.dtype not in forms:  # two precisions would be multiplied in the higher one
+            forms[w.dtype] = kept.to(w.dtype)
+        if slope:
+            return aten.leaky_relu_backward(w, forms[w.dtype], slope, True)
+        return aten.threshold_backward(w, forms[w.dtype], 0)
+
+    return [(masked, masked)]
 
 
 def _sum(sign):

@@ -43,6 +43,26 @@ def shortcut_in_place(x):
     return F.relu(out)
 
 
+def rectified_twice(x):
+    leaky = F.leaky_relu(F.relu(x - 20.0) + 2.0 * x, 0.1)
+    return F.relu(leaky - 3.0 * x)
+
+
+def written_over(x):
+    """The same; what a rectifier returned is changed in its place: its signs are other ones."""
+    kept = F.relu(x - 20.0)
+    kept += 2.0 * x
+    leaky = F.leaky_relu(kept, 0.1)
+    leaky += -3.0 * x
+    return F.relu(leaky)
+
+
+@torch.inference_mode()
+def without_versions(x):
+    """The same, of tensors that do not count how often they were changed."""
+    return written_over(x)
+
+
 class Straight(torch.autograd.Function):
     """Rounds, and lets the gradient through as it is."""
 
@@ -122,6 +142,37 @@ def test_products_are_those_of_automatic_differentiation(name):
         at.times_jt(u), jtu, rtol=ROUNDING, atol=ROUNDING * float(jtu.abs().max())
     )
     assert torch.allclose((at.times_j(w) * u).sum(), (w * at.times_jt(u)).sum())
+
+
+@pytest.mark.parametrize("phi", [written_over, without_versions])
+def test_values_that_are_written_over_are_kept_as_they_were(phi):
+    """Which automatic differentiation refuses."""
+    x = 100.0 * random_like(torch.zeros(2, 1, 5, 6, dtype=torch.float64), 5)
+    at, w = linearise(phi, x), random_like(x, 6)
+    assert at.recorded
+    value, jw = jvp(rectified_twice, (x,), (w,))
+    assert torch.allclose(at.value, value) and torch.allclose(at.times_j(w), jw, rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("name", ["Chen", "shortcut in place"])
+def test_products_in_16_bits_are_those_of_more_to_their_rounding(name):
+    phi, kind = CASES[name](), torch.float32
+    if isinstance(phi, nn.Module):
+        phi = phi.float()
+    x = 100.0 * random_like(torch.zeros(3, 1, 14, 15, dtype=kind), 5)
+    KERNELS.data = KERNELS.data.to(kind)
+    try:
+        at = linearise(phi, x)
+        w, u = random_like(x, 6), random_like(at.value, 7)
+        exact = at.times_j(w), at.times_jt(u)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = at.times_j(w), at.times_jt(u)
+        again = at.times_j(w), at.times_jt(u)
+    finally:
+        KERNELS.data = KERNELS.data.double()
+    for full, half, after in zip(exact, rounded, again):
+        assert 1e-4 < float((half - full).norm() / full.norm()) < 2e-2  # 8 bits of a mantissa
+        assert torch.equal(after, full)
 
 
 def test_a_gradient_of_its_own_is_respected():

@@ -7,6 +7,7 @@ from ctxai.data import PatchPairs
 from ctxai.denoisers import Chen
 from ctxai.precision import mixed, sixteen_bits
 from ctxai.representation.flow import FlowMatching
+from ctxai.sampling import fibre
 from ctxai.training.flow import FlowTask
 from ctxai.training.loop import train
 from ctxai.weights.sets import SHIPPED
@@ -33,6 +34,29 @@ def test_samples_in_16_bits_are_those_of_32(monkeypatch: pytest.MonkeyPatch) -> 
         assert samples[able].dtype == torch.float32
     gap = (samples[True] - samples[False]).square().mean().sqrt()
     assert 0 < float(gap) < 1.0  # HU; measured .5 and .6, where a projected sample may be 3 off
+
+
+def test_a_projection_steps_in_16_bits_and_measures_in_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(3)
+    f = SHIPPED.load("chen")[0]
+    x = 30.0 * torch.randn(4, 1, 32, 32, generator=generator)
+    z, found, steps = f(x[:1]), {}, set()
+    step = fibre._gauss_newton_step
+
+    def watched(times_j, times_jt, *rest):
+        steps.add(torch.is_autocast_enabled("cpu"))
+        return step(times_j, times_jt, *rest)
+
+    monkeypatch.setattr(fibre, "_gauss_newton_step", watched)
+    for able in (False, True):
+        monkeypatch.setattr("ctxai.precision._multiplies_bfloat16", lambda able=able: able)
+        found[able] = fibre.project_to_fibre(f, x[1:], z, tolerance=2.0)
+        assert steps == ({False} if not able else {False, True})
+        assert found[able].x.dtype == torch.float32 and found[able].converged.all()
+        measured = fibre.rms(f(found[able].x) - z)
+        assert torch.allclose(measured, found[able].residual, rtol=1e-4)
+    gap = fibre.rms(found[True].x - found[False].x)
+    assert (gap > 0).all() and (gap < 0.2).all()  # HU, of a move by some 20
 
 
 @pytest.mark.cuda
