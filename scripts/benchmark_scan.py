@@ -9,6 +9,7 @@ The job: a Flash scan (736 × 64, z-flying focal spot, pitch 1, 1152 views a tur
 cylinder is written to files first, which is not timed. Then it is read, brought to a quarter of its
 dose, rebinned and filtered, backprojected to slices that span the whole scan, and written as a
 DICOM series. Files that were just written lie in the memory of the system: a disk may be slower.
+Where LEAP can be imported, its cone backprojection is timed afterwards.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from benchmark_peers import cone_updates
 
 import recon
 from recon import (
@@ -192,6 +194,7 @@ def main() -> None:
             "made in, s": made,
             **measure(Path(folder) / "scan", Path(folder) / "out", slices),
         }
+    result["LEAP, voxel updates/s of a core"] = cone_updates(64, 736, 1.2858, (595.0, 1085.6))
     if options.json:
         print(json.dumps(result, indent=1))
         return
@@ -201,6 +204,8 @@ def main() -> None:
         print(f"  {name:<18}{seconds:8.1f} s {result['core seconds'][name]:12.1f} s")
     print(f"  read {result['read, GB/s']:.2f} GB/s as uint16")
     print(f"  {result['voxel updates/s of a core'] / 1e6:.0f}e6 voxel updates/s of a core")
+    if (leap := result["LEAP, voxel updates/s of a core"]) is not None:
+        print(f"  {leap / 1e6:.0f}e6 by LEAP, a cone on a circle")
     print(f"  peak memory {result['peak memory, GB']:.2f} GB")
     print(f"  load average {result['load average']:.1f} on {result['cores']} cores")
 
