@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,11 @@ from analysis.session.options import SamplingOptions
 from recon import DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from analysis.invariances.result import InvarianceResult
+    from analysis.runs.store import Study
+    from analysis.scanner.slice_scanner import SliceScanner
     from ctxai import InPlace, Model
 
 __all__ = ["InvarianceOptions", "invariances"]
@@ -60,7 +65,8 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
 
     Scans a slice at --mas and samples, after each layer, images that the layer should represent as
     it represents the scan x, with the same v for all layers. Says by how much each changes the
-    output, beside what drawing the noise again does.
+    output, beside what drawing the noise again does, and which of the last layer's samples alter
+    anatomy, and whether the output shows that.
 
     Example: ctxai invariances --images ABDOMEN --denoiser yang --layers 1 4 7 output --mas 10
     -n 250 --out OUT
@@ -108,8 +114,31 @@ def invariances(options: Annotated[InvarianceOptions, arg(name="")]) -> None:
         differentiable=differentiable,
         seed=options.seed,
     )
+    study = _with_meaning(result, f, scanner, options, differentiable=differentiable)
     samplers = {layer: model.sampler for layer, model in models.items()}
-    options.write("invariances", scene, [result], networks, layers=list(models), sampler=samplers)
+    options.write("invariances", scene, [study], networks, layers=list(models), sampler=samplers)
+
+
+def _with_meaning(
+    result: InvarianceResult,
+    f: Callable[[Tensor], Tensor],
+    scanner: SliceScanner,
+    options: InvarianceOptions,
+    *,
+    differentiable: bool,
+) -> Study:
+    """The study, and which of the last samples after the last layer alter anatomy."""
+    from analysis.report.alterations import invariances_with_meaning
+    from analysis.report.record import study_of
+    from analysis.target_domain.compatibility import power_lesion
+    from analysis.target_domain.semantic import semantic_map, x_scale
+
+    last, grid = result.layers[-1], scanner.patch_grid
+    found = semantic_map(
+        f, scanner, last.sets[-1].images, power_lesion(grid) if differentiable else None,
+        mas=options.mas, scale=x_scale(scanner, options.mas), seed=options.seed,
+    )  # fmt: skip
+    return invariances_with_meaning(study_of(result), found, last)
 
 
 def _note_cost(options: InvarianceOptions, models: Mapping[str, Model], place: InPlace) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 
 from ..figures.images import Window, rms_hu
 from ..figures.sheets import Row, rows_figure
-from ..runs.store import Study
+from ..invariances.result import LayerResult
+from ..runs.scanned import sampler_text
+from ..runs.store import Study, sample_array
 from ..target_domain.alterations import LEVEL
 from ..target_domain.semantic import SemanticMap
 from .wording import say
@@ -24,6 +26,7 @@ __all__ = [
     "alteration_table",
     "alterations_figure",
     "circle_of",
+    "invariances_with_meaning",
     "meaning_arrays",
     "meaning_facts",
 ]
@@ -66,13 +69,36 @@ def meaning_arrays(found: SemanticMap) -> dict[str, np.ndarray]:
     }
 
 
-def add_meaning(study: Study, found: SemanticMap, sampler: str) -> None:
+def invariances_with_meaning(study: Study, found: SemanticMap, layer: LayerResult) -> Study:
+    """A study of invariances, with what the last set of samples after its last layer means.
+
+    Parameters
+    ----------
+    study : Study
+        Of invariances.
+    found : SemanticMap
+        Of those samples.
+    layer : LayerResult
+        Theirs.
+    """
+    last = layer.sets[-1]
+    study.facts |= meaning_facts(found)
+    study.arrays |= meaning_arrays(found)
+    which = [one.sample for one in found.alterations[:_DRAWN]]
+    study.arrays["alteration_output"] = last.outputs[which].cpu().numpy()
+    add_meaning(
+        study, found, sampler_text(last.sampler, projected=last.projected), layer=layer.layer
+    )
+    return study
+
+
+def add_meaning(study: Study, found: SemanticMap, sampler: str, *, layer: str = "output") -> None:
     """Rows on how many samples alter anatomy, on the surest, and on the directions."""
     n, first = len(found.alterations), found.alterations[0]
-    of: dict[str, Any] = {"sampler": sampler}
+    of: dict[str, Any] = {"sampler": sampler, **_words(study)}
     low = min(one.p for one in found.alterations)
-    study.add("alterations", len(found.altering), n=n, chance=LEVEL * n, **of)
-    study.add("alterations_hidden", len(found.hidden), n=n, **of)
+    study.add("alterations", len(found.altering), n=n, chance=LEVEL * n, layer=layer, **of)
+    study.add("alterations_hidden", len(found.hidden), n=n, layer=layer, **of)
     study.add("alteration_d_largest", first.d, layer="input", number=first.sample + 1, **of)
     study.add("alteration_p_least", low, layer="input", **of)
     for seen in found.directions:
@@ -89,11 +115,12 @@ def alteration_table(study: Study) -> tuple[str, list[tuple[str, list[str], str]
         return None
     alters, hidden = (sum(one[kind] for one in found) for kind in ("alters", "hidden"))
     caption = say(
-        "alterations", n=len(found), alters=alters, hidden=hidden, chance=LEVEL * len(found)
-    )
+        "alterations", n=len(found), alters=alters, hidden=hidden, chance=LEVEL * len(found),
+        **_words(study),
+    )  # fmt: skip
     return caption, [
         (
-            f"ȳ {one['sample'] + 1}",
+            f"{_words(study)['symbol']} {one['sample'] + 1}",
             [
                 f"{one['contrast']:+.0f}", f"{one['radius']:g}",
                 f"{one['place_mm'][0]:.1f}, {one['place_mm'][1]:.1f}", f"{one['d']:.3g}",
@@ -103,6 +130,13 @@ def alteration_table(study: Study) -> tuple[str, list[tuple[str, list[str], str]
         )
         for one in found[:_SHOWN]
     ]  # fmt: skip
+
+
+def _words(study: Study) -> dict[str, str]:
+    """What the samples are called, and what of them is looked at."""
+    if study.kind == "invariances":
+        return {"symbol": "x̄", "samples": "images", "seen": "x̄"}
+    return {"symbol": "ȳ", "samples": "anatomies", "seen": "the first scan of ȳ"}
 
 
 def _kind(one: dict[str, Any]) -> str:
@@ -119,25 +153,40 @@ def alterations_figure(study: Study, window: Window, *, form: str = "png") -> by
     Parameters
     ----------
     study : Study
-        A target-domain study with alterations.
+        A study with alterations, of the target domain or of invariances.
     window : Window
     form : {"png", "svg"}
     """
     arrays, found = study.arrays, study.facts["alterations"][:_DRAWN]
     which = [one["sample"] for one in found]
     circles = [circle_of(study, one) for one in found]
-    ybar, change = arrays["ybar"][which], arrays["ybar"][which] - arrays["y"]
-    outputs = arrays["xprime"][which, 0]
-    said = [f"ȳ {k + 1}, d' {one['d']:.3g}" for k, one in zip(which, found, strict=True)]
+    symbol = _words(study)["symbol"]
+    if study.kind == "invariances":
+        images, true = arrays[_last_samples(study)][which], arrays["x"]
+        behind = ("f(x̄)", arrays["alteration_output"])
+        names = (symbol, "x̄ - x")
+    else:
+        images, true = arrays["ybar"][which], arrays["y"]
+        behind = ("x' = f(rescan)", arrays["xprime"][which, 0])
+        names = (symbol, "ȳ - y")
+    change = images - true
+    said = [f"{symbol} {k + 1}, d' {one['d']:.3g}" for k, one in zip(which, found, strict=True)]
     shown = [f"shown: {one['shown']:.0%}" for one in found]
     rows = [
-        Row("ȳ", list(ybar), captions=said, circles=circles),
-        Row("ȳ - y", list(change), "difference", [f"{rms_hu(d):.1f} HU" for d in change],
+        Row(names[0], list(images), captions=said, circles=circles),
+        Row(names[1], list(change), "difference", [f"{rms_hu(d):.1f} HU" for d in change],
             circles=circles),
-        Row("x' = f(rescan)", list(outputs), captions=shown, circles=circles),
+        Row(behind[0], list(behind[1]), captions=shown, circles=circles),
     ]  # fmt: skip
     spacing = float(study.facts["patch"]["spacing_mm"][1])
     return rows_figure(rows, window=window, spacing=spacing, form=form)
+
+
+def _last_samples(study: Study) -> str:
+    """Name of the array of the last set of samples after the last layer."""
+    layer = study.facts["layers"][-1]
+    projected = sample_array(layer, projected=True)
+    return projected if projected in study.arrays else sample_array(layer, projected=False)
 
 
 def circle_of(study: Study, one: dict[str, Any]) -> tuple[float, float, float]:

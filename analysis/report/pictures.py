@@ -86,7 +86,7 @@ def _layers(study: Study, window: Window) -> list[Picture]:
         layers = [layer for layer, name in names.items() if name in study.arrays]
         if layers:
             found += _layer_samples(study, window, layers, projected=projected)
-    return [*found, _layer_distances(study)]
+    return [*found, _layer_distances(study), *_alterations(study, window)]
 
 
 def _layer_samples(
@@ -145,10 +145,14 @@ def _layer_distances(study: Study) -> Picture:
 def _targets(study: Study, window: Window) -> list[Picture]:
     """The row ȳ → R⁻¹𝒫Rȳ → x', the maps of spread, and the distances beside the null."""
     found = [_chains(study, window), _target_spread(study, window), _target_distances(study)]
-    if study.facts.get("alterations"):
-        draw = partial(alterations_figure, study, window)
-        found.append(_picture("alterations", "alterations", draw))
-    return found
+    return [*found, *_alterations(study, window)]
+
+
+def _alterations(study: Study, window: Window) -> list[Picture]:
+    """The samples that alter anatomy, where they were looked for."""
+    if not study.facts.get("alterations"):
+        return []
+    return [_picture("alterations", "alterations", partial(alterations_figure, study, window))]
 
 
 def _chains(study: Study, window: Window) -> Picture:

@@ -103,6 +103,11 @@ def _add_spread(study: Study, id: str, spread: Spread, **how: Any) -> None:
 
 
 @study_of.register
+def _written(result: Study) -> Study:
+    return result
+
+
+@study_of.register
 def _invariances(result: InvarianceResult) -> Study:
     layers = result.layers
     facts = {

@@ -17,10 +17,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from ctxai import InPlace, unseen_part
+from ctxai import InPlace, LocalJacobian, linearise, unseen_part
 
 from ..lesions.lesion import Lesion
-from ..observers.jacobian import Jacobian
 from ..projection_domain.inserted import image_of_rays, lesion_rays
 from ..scanner.slice_scanner import SliceScanner, seam_weight
 
@@ -139,13 +138,13 @@ def see_directions(
         Lanczos steps.
     """
     images = torch.stack([direction.image for direction in directions]).to(f.surroundings)
-    x, at = f.surroundings, Jacobian(f, f.surroundings)
-    unseen = unseen_part(
-        at.local() or f, x[None, None], images[:, None], threshold=threshold, steps=steps
-    )[:, 0]
+    x = f.surroundings[None, None]
+    local = LocalJacobian.of(linearise(f, x), tuple(x.shape[2:]))
+    unseen = unseen_part(local or f, x, images[:, None], threshold=threshold, steps=steps)[:, 0]
+    at = local or linearise(f, x.expand(len(images), -1, -1, -1))
     found = []
     for direction, image, part, shown in zip(
-        directions, images, unseen, at.times_j(images), strict=True
+        directions, images, unseen, at.times_j(images[:, None])[:, 0], strict=True
     ):
         whole = float(image.double().norm())
         found.append(

@@ -8,6 +8,7 @@ anatomy, ranked (:mod:`analysis.target_domain.alterations`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from ..scanner.slice_scanner import SliceScanner, derived_seed
 from .alterations import RADII_MM, Alteration, LesionSearch, rank_alterations
 from .directions import SeenDirection, see_directions, semantic_directions
 
-__all__ = ["NullScans", "SemanticMap", "place_samples", "semantic_map"]
+__all__ = ["NullScans", "SemanticMap", "place_samples", "semantic_map", "x_scale"]
 
 NULL_SCANS = 199
 """Redrawn scans whose deviations are chance, and as many that teach the noise's spectrum."""
@@ -72,10 +73,11 @@ def semantic_map(
     f: Callable[[Tensor], Tensor],
     scanner: SliceScanner,
     samples: Tensor,
-    lesion: Lesion,
+    lesion: Lesion | None,
     *,
     mas: float,
     radii: Sequence[float] = RADII_MM,
+    scale: float = 1.0,
     seed: int,
 ) -> SemanticMap:
     """Place sampled invariances x̄ of a scan among directions of meaning.
@@ -88,12 +90,14 @@ def semantic_map(
         The slice y.
     samples : Tensor, (n, H, W) or (n, rows, cols)
         x̄ of the patch, or scans R⁻¹𝒫Rȳ of sampled anatomies in their surroundings [HU].
-    lesion : Lesion
-        The lesion of the directions.
+    lesion : Lesion, optional
+        The lesion of the directions; without it they are left out.
     mas : float
         Exposure of the scan x [mAs].
     radii : sequence of float
         Radii of the lesions that are looked for [mm].
+    scale : float
+        Of the noise of a sample to that of redrawn scans; :func:`x_scale` has that of x̄.
     seed : int
         Of the scan x: that of the study that drew the samples.
 
@@ -134,11 +138,20 @@ def semantic_map(
     truth = again[:NULL_SCANS].mean(0)
     null = NullScans(
         truth, place.of(again[:NULL_SCANS] - truth), again[NULL_SCANS:],
-        apply(placed, again[NULL_SCANS:]),
+        apply(placed, again[NULL_SCANS:]), scale,
     )  # fmt: skip
     return place_samples(
         placed, scanner, samples, null, outputs=apply(placed, samples), lesion=lesion, radii=radii
     )
+
+
+def x_scale(scanner: SliceScanner, mas: float) -> float:
+    """Noise of x̄ less the mean scan of y, to that by which scans of y differ from it.
+
+    A y with noise of its own keeps it in all its scans; an x̄ has as much of it, but another.
+    """
+    share = scanner.added_share(mas)
+    return math.sqrt((2.0 - share) / share)
 
 
 @dataclass(frozen=True)

@@ -96,11 +96,29 @@ def test_invariances_leave_samples_of_each_layer(invariance_run):
     assert "layer-1/projected" not in group
     assert (group["layer-output/projected_distance"][...] <= 3.0).all()
     rows = csv.DictReader((invariance_run / "metrics.csv").read_text().splitlines())
-    assert {row["id"] for row in rows} <= BY_ID.keys()
+    by_id = {row["id"]: row for row in rows}
+    assert by_id.keys() <= BY_ID.keys()
     record = json.loads((invariance_run / "run.json").read_text())
     assert set(record["studies"][0]["verdicts"]) == {
         "1, plain", "output, plain", "output, projected",
     }  # fmt: skip
+    # which of the last layer's last samples alter anatomy, in numbers, arrays and the report
+    count = group["layer-output/projected"].shape[0]
+    altered = record["studies"][0]["alterations"]
+    assert sorted(one["sample"] for one in altered) == list(range(count))
+    assert float(by_id["alterations"]["value"]) == sum(one["alters"] for one in altered)
+    assert by_id["alterations"]["sampler"].endswith(", projected")
+    assert "in x̄ than" in by_id["alterations"]["meaning"]
+    assert {"invisible_noise_level", "off_lesion_contrast"} <= by_id.keys()
+    d = group["alteration_d"][...]
+    assert d[altered[0]["sample"]] == pytest.approx(altered[0]["d"], rel=1e-5)
+    shown = [one["sample"] for one in altered[:4]]
+    outputs = dict(zip(range(5), group["layer-output/projected_output"][...]))
+    for k, image in zip(shown, group["alteration_output"][...], strict=True):
+        if k in outputs:
+            np.testing.assert_allclose(image, outputs[k], atol=1e-3)
+    report = (invariance_run / "report.html").read_text()
+    assert f"<th scope=row>x̄ {shown[0] + 1}</th>" in report and "<h2>Alterations</h2>" in report
 
 
 @pytest.mark.parametrize("run", ["target_run", "invariance_run"])

@@ -20,7 +20,7 @@ from analysis.target_domain.alterations import (
 )
 from analysis.target_domain.directions import Direction, see_directions, semantic_directions
 from analysis.target_domain.latents import latent_directions
-from analysis.target_domain.semantic import SemanticMap, semantic_map
+from analysis.target_domain.semantic import SemanticMap, semantic_map, x_scale
 from ctxai.sampling.near_null import unseen_part
 from ctxai.wiretap.in_place import InPlace
 from recon.errors import DataError
@@ -75,6 +75,32 @@ def anatomies(scanner):
     ybar = torch.stack([scanner.y + lesion.on(grid) for lesion in lesions])
     ybar = torch.cat([ybar, scanner.y.expand(60, -1, -1)])
     return lesions, scanner.rescan(ybar, MAS, seed=7)[:, 0]
+
+
+def test_images_of_an_unaltered_anatomy_are_not_said_to_alter_it(body):
+    """x̄ of a y with noise of its own have the noise of a whole scan: scans of y have half of it."""
+    how = {"kvp": 120.0, "slice_thickness": 3.0, "geometry": flash_axial(views=192)}
+    whole = ImageGrid(shape=body.shape, spacing=(2.0, 2.0))
+    patch = ImageGrid(shape=(32, 32), spacing=(2.0, 2.0))
+    images = SliceScanner(body, (2.0, 2.0), patch_grid=whole, seed=3, **how).low_dose(
+        2.0 * MAS, draws=31
+    )
+    scanner, *others = (
+        SliceScanner(
+            image.numpy(), (2.0, 2.0), patch_grid=patch, image_mas=2.0 * MAS, seed=k, **how
+        )
+        for k, image in enumerate(images)
+    )
+    assert scanner.added_share(MAS) == pytest.approx(0.5, abs=0.02)
+    scale = x_scale(scanner, MAS)
+    assert scale == pytest.approx(math.sqrt(3.0), rel=0.03)
+    # as they would be sampled: scans of the anatomy with another noise of its own
+    samples = torch.cat([other.low_dose(MAS) for other in others])
+    counts = [
+        len(semantic_map(filters_noise, scanner, samples, None, mas=MAS, scale=by, seed=1).altering)
+        for by in (1.0, scale)
+    ]
+    assert counts[1] <= 3 and counts[0] > 5 * max(counts[1], 1)  # of 30, .3 by chance
 
 
 def mapped(f, scanner, anatomies):
