@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Two denoisers at several exposures on one slice: which anatomies, what was there, who lost it.
 
-For each denoiser and exposure: d' of a lesion (20 HU, radius 3 pixels) in the rays, the image and
+For each denoiser and exposure: d' of a lesion (20 HU, radius 3 mm) in the rays, the image and
 the output, for a reader with a tolerance of 1 HU, and the exposure at which the lesion is detected
 (d' = 2.77); the share of anatomies ȳ, sampled for the output at the exposure of the training, that
 are compatible with the output when they are scanned at this one; the power for a lesion of 20 HU
-and 3 pixels: the bound of every reader, that of a matched filter by its d', as measured, and of the
+and 3 mm: the bound of every reader, that of a matched filter by its d', as measured, and of the
 test of compatibility, which does not know the lesion; the share of scans of the ȳ that a reader
 tells from those of y; d' of two high-dose scans of y; and the same three d' of the compatible ȳ
 that differs most from the true anatomy.

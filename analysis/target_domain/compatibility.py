@@ -215,8 +215,8 @@ def most_different(
 
 
 def power_lesion(grid: ImageGrid) -> Lesion:
-    """The lesion by which the tests are judged: 20 HU, radius 3 pixels, in the patch's middle."""
-    return Lesion(contrast=20.0, radius=3.0 * grid.spacing[0], place=middle_of(grid))
+    """The lesion by which the tests are judged: 20 HU, radius 3 mm, in the patch's middle."""
+    return Lesion(contrast=20.0, radius=3.0, place=middle_of(grid))
 
 
 @dataclass(frozen=True)
