@@ -131,12 +131,12 @@ def _with_meaning(
     from analysis.report.alterations import invariances_with_meaning
     from analysis.report.record import study_of
     from analysis.target_domain.compatibility import power_lesion
-    from analysis.target_domain.semantic import semantic_map, x_scale
+    from analysis.target_domain.semantic import noise_scale, semantic_map
 
     last, grid = result.layers[-1], scanner.patch_grid
     found = semantic_map(
         f, scanner, last.sets[-1].images, power_lesion(grid) if differentiable else None,
-        mas=options.mas, scale=x_scale(scanner, options.mas), seed=options.seed,
+        mas=options.mas, scale=noise_scale(scanner, options.mas), seed=options.seed,
     )  # fmt: skip
     return invariances_with_meaning(study_of(result), found, last)
 

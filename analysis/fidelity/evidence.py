@@ -16,7 +16,7 @@ from ctxai import (
     linearise,
     near_null,
     project_to_fibre,
-)  # fmt: skip
+)
 
 from ..numbers import rms, sample_sd
 from ..scanner.slice_scanner import derived_seed

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ctxai import LocalJacobian, linearise
 
-__all__ = ["Jacobian"]
+from .ideal import Product
 
-Product = Callable[[Tensor], Tensor]
+__all__ = ["Jacobian"]
 
 
 class Jacobian:
@@ -37,7 +35,7 @@ class Jacobian:
     tensor([[[6., 6.]]])
     """
 
-    def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    def __init__(self, f: Product, x: Tensor) -> None:
         self._at = linearise(f, x[None, None])
         self.value, self._shape = self._at.value[0, 0], tuple(x.shape)
 

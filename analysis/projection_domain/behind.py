@@ -8,18 +8,16 @@ Where Σ is kept as one, too, so is J Σ Jᵀ, and d' at a τ costs a factorisat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
 
-from ..observers.ideal import detectability
+from ..observers.ideal import Product, detectability
 from ..observers.jacobian import Jacobian
 from ..scanner.covariance import ImageCovariance
 
 __all__ = ["Behind"]
-
-Product = Callable[[Tensor], Tensor]
 
 
 class Behind:
@@ -39,7 +37,7 @@ class Behind:
 
     def __init__(self, f: Product, x: Tensor, covariance: ImageCovariance, mas: float) -> None:
         self.at, self._covariance, self._mas = Jacobian(f, x), covariance, mas
-        self._local = self.at.local()
+        self._local = self.at.local() if covariance.fits else None  # only for matrices of Σ
         self._matrix: Tensor | None = None
         if self._local is not None and covariance.matrices is not None:
             self._matrix = self._local.around(covariance.matrix(mas))

@@ -162,21 +162,19 @@ def alterations_figure(study: Study, window: Window, *, form: str = "png") -> by
     circles = [circle_of(study, one) for one in found]
     symbol = _words(study)["symbol"]
     if study.kind == "invariances":
-        images, true = arrays[_last_samples(study)][which], arrays["x"]
-        behind = ("f(x̄)", arrays["alteration_output"])
-        names = (symbol, "x̄ - x")
+        images, true = arrays[_last_samples(study)][which], "x"
+        behind, outputs = "f(x̄)", arrays["alteration_output"]
     else:
-        images, true = arrays["ybar"][which], arrays["y"]
-        behind = ("x' = f(rescan)", arrays["xprime"][which, 0])
-        names = (symbol, "ȳ - y")
-    change = images - true
+        images, true = arrays["ybar"][which], "y"
+        behind, outputs = "x' = f(rescan)", arrays["xprime"][which, 0]
+    change = images - arrays[true]
     said = [f"{symbol} {k + 1}, d' {one['d']:.3g}" for k, one in zip(which, found, strict=True)]
     shown = [f"shown: {one['shown']:.0%}" for one in found]
     rows = [
-        Row(names[0], list(images), captions=said, circles=circles),
-        Row(names[1], list(change), "difference", [f"{rms_hu(d):.1f} HU" for d in change],
-            circles=circles),
-        Row(behind[0], list(behind[1]), captions=shown, circles=circles),
+        Row(symbol, list(images), captions=said, circles=circles),
+        Row(f"{symbol} - {true}", list(change), "difference",
+            [f"{rms_hu(d):.1f} HU" for d in change], circles=circles),
+        Row(behind, list(outputs), captions=shown, circles=circles),
     ]  # fmt: skip
     spacing = float(study.facts["patch"]["spacing_mm"][1])
     return rows_figure(rows, window=window, spacing=spacing, form=form)

@@ -125,8 +125,7 @@ class ImageCovariance:
         self.parts = (quantum, electronic)
         self._traced: dict[int, Product] = {}
         self._sums: dict[float, Tensor] = {}  # of the last exposure
-        rows, cols = self.grid.shape
-        self.matrices = self._matrices(progress) if kept and rows * cols <= _LARGEST else None
+        self.matrices = self._matrices(progress) if kept and self.fits else None
 
     @classmethod
     def of(
@@ -160,6 +159,11 @@ class ImageCovariance:
             progress=progress,
         )
 
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for a matrix of all its pixels."""
+        return _fit(self.grid.shape)
+
     def times(self, mas: float) -> Product:
         """The product ``v ↦ Σ v`` at an exposure [mAs], for images (n, H, W) [HU]."""
         if self.matrices is None:
@@ -190,7 +194,7 @@ class ImageCovariance:
         Its autocovariance is the mean of that of Σ about 16 pixels, tapered so that no frequency
         has less than no power. None where the matrix would be too large.
         """
-        if shape[0] * shape[1] > _LARGEST:
+        if not _fit(shape):
             return None
         rows, cols = self.grid.shape
         places = [((2 * i + 1) * rows // 8, (2 * j + 1) * cols // 8) for i, j in np.ndindex(4, 4)]
@@ -224,12 +228,9 @@ class ImageCovariance:
         for part in images.float().split(_CHUNK):
             spread = self._transpose(part) * self.hu
             for images_out, variance in zip(out, variances):
-                images_out.append(self._noise(spread * variance, self.operator))
+                noise = self.operator.fbp(spread * variance, window=self.window)
+                images_out.append(noise * self.hu)
         return [torch.cat(parts) for parts in out]
-
-    def _noise(self, rays: Tensor, onto: Operator) -> Tensor:
-        """B of rays (n, views, cols), [HU], onto an operator's grid."""
-        return onto.fbp(rays, window=self.window) * self.hu
 
     def _transpose(self, images: Tensor) -> Tensor:
         """Bᵀ of images (n, H, W), which is traced once for each n."""
@@ -287,6 +288,10 @@ def _rows_of(grid: ImageGrid, first: int, end: int) -> ImageGrid:
     """The rows of a grid from one to another, that one excluded."""
     middle = 0.5 * float(grid.y[first] + grid.y[end - 1])
     return replace(grid, shape=(end - first, grid.shape[1]), centre=(grid.centre[0], middle))
+
+
+def _fit(shape: tuple[int, ...]) -> bool:
+    return shape[0] * shape[1] <= _LARGEST
 
 
 def _triangle(n: int) -> Tensor:

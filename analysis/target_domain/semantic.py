@@ -24,7 +24,7 @@ from ..scanner.slice_scanner import SliceScanner, derived_seed
 from .alterations import RADII_MM, Alteration, LesionSearch, rank_alterations
 from .directions import SeenDirection, see_directions, semantic_directions
 
-__all__ = ["NullScans", "SemanticMap", "place_samples", "semantic_map", "x_scale"]
+__all__ = ["NullScans", "SemanticMap", "noise_scale", "place_samples", "semantic_map"]
 
 NULL_SCANS = 199
 """Redrawn scans whose deviations are chance, and as many that teach the noise's spectrum."""
@@ -97,7 +97,7 @@ def semantic_map(
     radii : sequence of float
         Radii of the lesions that are looked for [mm].
     scale : float
-        Of the noise of a sample to that of redrawn scans; :func:`x_scale` has that of x̄.
+        Of the noise of a sample to that of redrawn scans, as :func:`noise_scale` has it.
     seed : int
         Of the scan x: that of the study that drew the samples.
 
@@ -145,13 +145,15 @@ def semantic_map(
     )
 
 
-def x_scale(scanner: SliceScanner, mas: float) -> float:
-    """Noise of x̄ less the mean scan of y, to that by which scans of y differ from it.
+def noise_scale(scanner: SliceScanner, mas: float, *, noise_free: bool = False) -> float:
+    """Noise of a sample less the mean scan of y, to that by which scans of y differ from it.
 
-    A y with noise of its own keeps it in all its scans; an x̄ has as much of it, but another.
+    A y with noise of its own keeps it in all its scans. An x̄, or a scan of a ȳ, differs from y by
+    that noise too, and by as much of its own, unless it is the scan of a noise-free ȳ.
     """
     share = scanner.added_share(mas)
-    return math.sqrt((2.0 - share) / share)
+    own = (1.0 - share) * (1 if noise_free else 2)
+    return math.sqrt((share + own) / share)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from .compatibility import (
     power_lesion,
 )
 from .kalman import ENSEMBLE, KalmanUpdate
-from .semantic import NullScans, SemanticMap, place_samples
+from .semantic import NullScans, SemanticMap, noise_scale, place_samples
 from .telling import LesionPower, Telling, known_differences, tell
 
 __all__ = ["TargetResult", "sample_targets", "target_domain_study"]
@@ -281,15 +281,11 @@ def target_domain_study(
 def _null_scans(
     scanner: SliceScanner, others: Tensor, again: Tensor, outputs: Tensor, model: Model, mas: float
 ) -> NullScans:
-    """Scans of y as chance, and other scans of it, without their lesion, as its truth and noise.
-
-    A y with noise of its own keeps it in all of them; a scan of ȳ differs from y by that noise too,
-    and by its own where the sampler gives it some.
-    """
-    truth, share = others.mean(0), scanner.added_share(mas)
-    own = (1.0 - share) * (1 if model.facts.get("noise_free") else 2)
+    """Scans of y as chance, and other scans of it, without their lesion, as its truth and noise."""
+    truth = others.mean(0)
     taught = scanner.place.of(others - truth)
-    return NullScans(truth, taught, again, outputs, math.sqrt((share + own) / share))
+    scale = noise_scale(scanner, mas, noise_free=bool(model.facts.get("noise_free")))
+    return NullScans(truth, taught, again, outputs, scale)
 
 
 def _as_y_is(scanner: SliceScanner, ybar: Tensor, model: Model, mas: float, *, seed: int) -> Tensor:

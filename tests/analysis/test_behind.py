@@ -38,6 +38,8 @@ def whole_jacobian(f, x):
 class Noise:
     """A covariance of images on the window's image, kept as a matrix or not."""
 
+    fits = True
+
     def __init__(self, sigma, *, kept):
         self.sigma, self.matrices = sigma, (sigma, sigma) if kept else None
 

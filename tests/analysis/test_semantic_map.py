@@ -20,7 +20,7 @@ from analysis.target_domain.alterations import (
 )
 from analysis.target_domain.directions import Direction, see_directions, semantic_directions
 from analysis.target_domain.latents import latent_directions
-from analysis.target_domain.semantic import SemanticMap, semantic_map, x_scale
+from analysis.target_domain.semantic import SemanticMap, noise_scale, semantic_map
 from ctxai.sampling.near_null import unseen_part
 from ctxai.wiretap.in_place import InPlace
 from recon.errors import DataError
@@ -92,7 +92,7 @@ def test_images_of_an_unaltered_anatomy_are_not_said_to_alter_it(body):
         for k, image in enumerate(images)
     )
     assert scanner.added_share(MAS) == pytest.approx(0.5, abs=0.02)
-    scale = x_scale(scanner, MAS)
+    scale = noise_scale(scanner, MAS)
     assert scale == pytest.approx(math.sqrt(3.0), rel=0.03)
     # as they would be sampled: scans of the anatomy with another noise of its own
     samples = torch.cat([other.low_dose(MAS) for other in others])
