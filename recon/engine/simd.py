@@ -22,6 +22,7 @@ __all__ = [
     "lanes",
     "lerp_add",
     "load",
+    "quotient",
     "scale",
     "splat",
     "store",
@@ -170,3 +171,17 @@ def lerp_add(_: Any, total: Any, left: Any, right: Any, weight: Any) -> Any:
         return builder.fadd(builder.fadd(args[0], args[1], flags=FAST), step, flags=FAST)
 
     return total(total, left, right, types.float32), build
+
+
+@intrinsic
+def quotient(_: Any, value: Any, divisor: Any, least: Any) -> Any:
+    """``quotient(value, divisor, least)``: value / divisor, or 0 where that is not above least."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, divisor, least = args
+        width = signature.return_type.width
+        none = ir.Constant(ir.VectorType(ir.FloatType(), width), [0.0] * width)
+        enough = builder.fcmp_ordered(">", divisor, splat(builder, least, width))
+        return builder.select(enough, builder.fdiv(value, divisor, flags=FAST), none)
+
+    return value(value, divisor, types.float32), build

@@ -19,14 +19,20 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
-from ..engine.simd import add, lerp_add, load, store, sub, zero
+from ..engine.simd import add, fma, load, quotient, store, sub, zero
 from ..geometry import ImageGrid
-from .lookup import LANES, Rise, edge, table_tag
+from .lookup import LANES, Rise, between, edge, falls, table, table_tag
 from .parallel_views import ParallelStream
 
 __all__ = ["TILE", "backproject", "round_tiles", "turns_of"]
 
 TILE = 16
+
+CELLS = 1024
+
+# what `_see` finds of the rays to a row of pixels, one after the other, TILE pixels each
+SAMPLE, SHARE, UP, DOWN, STEP, CELL, HIGHEST = range(0, 7 * TILE, TILE)
+ALONG, LENGTH, SPOT = UP, DOWN, STEP  # on the way there
 
 f32 = nb.float32
 i64 = nb.int64
@@ -63,14 +69,37 @@ class DetectorRows(NamedTuple):
     running: np.ndarray  # (table,) running sum of the rows' weights
 
 
-class Voxels(NamedTuple):
-    """Places of the voxels to add to, in mm, and the squares of pixels that are walked over."""
+class Heights(NamedTuple):
+    """Heights of the slices, in cells of equal width that tell where to begin."""
 
-    x: np.ndarray  # (cols,)
-    y: np.ndarray  # (rows,)
-    z: np.ndarray  # (slices,), a multiple of 16, growing
+    heights: np.ndarray  # (slices + more,) growing; one slice more, then infinity [mm]
+    contiguous: bool  # whether each slice begins where the one before it ends
+    lowest: np.float32  # where the first cell begins [mm]
+    cells_per_mm: np.float32
+    first: np.ndarray  # (cells + 1,) first slice that is not below the cell
+
+
+class Pixels(NamedTuple):
+    """Places of the pixels, and the squares of them that are walked over."""
+
+    x: np.ndarray  # (cols + 16,) [mm]
+    y: np.ndarray  # (rows,) [mm]
     radius2: np.float32  # square of the radius of the field of view [mm²]
     tiles: np.ndarray  # (tiles, 2) first row and column of each
+
+
+def heights_of(z: np.ndarray, thickness: float, room: int) -> Heights:
+    """Return growing heights in cells, with room for more [mm]."""
+    width = (z[-1] - z[0]) / CELLS
+    # a little below the cell, since a ray's own heights are rounded
+    begin = z[0] + (np.arange(CELLS) - 0.01) * width
+    return Heights(
+        heights=np.append([*z, z[-1] + thickness], np.full(room - len(z), np.inf)).astype("f4"),
+        contiguous=bool(np.allclose(np.diff(z), thickness, rtol=1e-4, atol=0.0)),
+        lowest=f32(z[0]),
+        cells_per_mm=f32(1 / width if width > 0 else 0.0),
+        first=np.append(np.searchsorted(z, begin), len(z) + 1),
+    )
 
 
 def round_tiles(grid: ImageGrid, radius: float) -> np.ndarray:
@@ -109,15 +138,15 @@ def backproject(
         Holds the angles ``first`` … ``stop - 1``.
     grid : ImageGrid
     z : np.ndarray, shape (slices,)
-        Heights in growing order, a multiple of 16 of them [mm].
+        Heights in growing order [mm].
     thickness : float
         Slice thickness [mm].
     first, stop : int
         Parallel angles that see the slices.
     angles : range
         Angles modulo 180° to add, 0 … half - 1.
-    out : np.ndarray, shape (rows, cols, slices), float32
-        Added to [1/mm].
+    out : np.ndarray, shape (rows, cols, a multiple of 16), float32
+        Added to [1/mm]; behind the slices are values that mean nothing.
     """
     plan = stream.plan
     g = plan.geometry
@@ -137,13 +166,13 @@ def backproject(
         running=plan.running,
     )
     rise = Rise(top=f32(g.n_rows - 1), gain=f32(gain), shift=f32(0.5 - gain / 2))
-    voxels = Voxels(
-        x=grid.x.astype(np.float32),
+    pixels = Pixels(
+        x=np.append(grid.x, np.zeros(TILE)).astype(np.float32),
         y=grid.y.astype(np.float32),
-        z=z.astype(np.float32),
         radius2=f32(plan.radius**2),
         tiles=round_tiles(grid, plan.radius),
     )
+    heights = heights_of(z, thickness, out.shape[2] + 16)
     for j in angles:  # parallel angles modulo 180°
         numbers, sign = turns_of(j, first, stop, plan.half)
         if len(numbers) == 0:
@@ -158,72 +187,109 @@ def backproject(
             sine=np.sin(theta).astype(np.float32),
             step=f32(plan.theta_step),
         )
-        _backproject(LANES, table_tag(g.n_rows), turns, fan, detector, rise, voxels, out)
+        _backproject(LANES, table_tag(g.n_rows), turns, fan, detector, rise, pixels, heights, out)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _see(x, y, sign, cosine, sine, centre, foot, length, source_z, fan, detector, rise, z, rays):
+    """Where one half turn sees the pixels at ``x`` of the row at ``y``: fill ``rays`` (7·TILE,).
+
+    The first and the last of the loops fill vector registers, of a pixel a lane; looking up does not.
+    """
+    last = f32(len(foot) - 2)
+    for p in range(TILE):  # pixels: t across the rays, and the place along them from the axis [mm]
+        m = (sign * (x[p] * cosine - y * sine) - fan.first) * fan.per_mm
+        n = np.floor(min(max(m, f32(0.0)), last))
+        rays[SAMPLE + p] = n  # between fine samples n and n + 1, at the fraction w
+        rays[SHARE + p] = m - n
+        rays[ALONG + p] = sign * (x[p] * sine + y * cosine)
+    for p in range(TILE):  # pixels
+        n, w = i64(rays[SAMPLE + p]), rays[SHARE + p]
+        # from the spot to the voxel and to the detector, in the plane, and the spot's height [mm]
+        rays[ALONG + p] += foot[n] + w * (foot[n + 1] - foot[n])
+        rays[LENGTH + p] = length[n] + w * (length[n + 1] - length[n])
+        rays[SPOT + p] = source_z[n] + w * (source_z[n + 1] - source_z[n])
+    for p in range(TILE):  # pixels
+        scale = rays[LENGTH + p] * detector.per_mm / rays[ALONG + p]  # rows per mm of z
+        # a voxel at z lies at start - scale·z, the slice takes wide to either side
+        start = centre + rays[SPOT + p] * scale
+        wide = max(detector.half_slice * scale, detector.least)
+        mm = f32(1.0) / scale
+        cell = ((start - rise.top - wide) * mm - z.lowest) * z.cells_per_mm
+        rays[UP + p] = start + wide
+        rays[DOWN + p] = start - wide
+        rays[STEP + p] = -scale
+        rays[CELL + p] = min(max(cell, f32(0.0)), f32(len(z.first) - 1))
+        rays[HIGHEST + p] = (start + wide) * mm  # of the heights that the detector sees [mm]
 
 
 @nb.njit(parallel=True, cache=True, error_model="numpy")
-def _backproject(tag, registers, turns, fan, detector, rise, voxels, out):
+def _backproject(tag, registers, turns, fan, detector, rise, pixels, z, out):
     """Add one angle modulo 180° to ``out`` (rows, cols, slices)."""
-    x, y, z = voxels.x, voxels.y, voxels.z
-    table = i64(len(registers) * 16)  # running sums of one ray, over the detector rows
-    blocks = len(z) // 16
+    x, y = pixels.x, pixels.y
+    rows, cols, slices = out.shape
+    images = out.reshape(rows * cols * slices)
     states, fine = fan.foot.shape
-    for task in nb.prange(len(voxels.tiles)):  # squares of pixels
-        sums = np.empty(table, np.float32)
-        total = np.empty(16 * blocks, np.float32)
-        weight = np.empty(16 * blocks, np.float32)
-        i0, j0 = voxels.tiles[task, 0], voxels.tiles[task, 1]
-        for i in range(i0, min(i0 + TILE, len(y))):  # rows of pixels
-            for j in range(j0, min(j0 + TILE, len(x))):  # pixels of the row
-                if x[j] * x[j] + y[i] * y[i] > voxels.radius2:
-                    continue
-                for b in range(16 * blocks):  # slices
-                    total[b] = f32(0.0)
-                    weight[b] = f32(0.0)
-                for s in range(states):  # focal-spot states
-                    # in the plane: t across the rays, and the place along them from the axis [mm]
-                    t = x[j] * turns.cosine[s] - y[i] * turns.sine[s]
-                    along = x[j] * turns.sine[s] + y[i] * turns.cosine[s]
-                    for k in range(len(turns.slots)):  # half turns that see the slices
-                        slot, sign = turns.slots[k], turns.signs[k]
-                        # between fine samples n and n + 1, at the fraction w
-                        m = (sign * t - fan.first) * fan.per_mm
-                        n = min(max(i64(m), i64(0)), fine - 2)
-                        w = m - f32(n)
-                        # ell: from the spot to the voxel in the plane [mm]; scale: rows per mm of z
-                        ell = fan.foot[s, n] + w * (fan.foot[s, n + 1] - fan.foot[s, n])
-                        ell += sign * along
-                        scale = fan.length[s, n] + w * (fan.length[s, n + 1] - fan.length[s, n])
-                        scale *= detector.per_mm / ell
-                        spot = turns.source_z[slot, s, n]
-                        spot += w * (turns.source_z[slot, s, n + 1] - spot)
-                        # a voxel at z lies at start - scale·z, the slice takes wide to either side
-                        start = detector.centre[s] + spot * scale
-                        wide = max(detector.half_slice * scale, detector.least)
-                        low = (start - rise.top - wide) / scale  # heights that the detector sees
-                        high = (start + wide) / scale
-                        if z[0] > high or z[16 * blocks - 1] < low:
+    room = slices + 16  # of a pixel: a ray's slices may begin anywhere, and come 16 at a time
+    for task in nb.prange(len(pixels.tiles)):  # squares of pixels
+        running = table(registers, detector.running, 0)
+        length = 16 * len(registers)  # of the running sums of one ray, over the detector rows
+        rays = np.empty(7 * TILE, np.float32)
+        total = np.empty(TILE * room, np.float32)
+        weight = np.empty(TILE * room, np.float32)
+        i0, j0 = pixels.tiles[task, 0], pixels.tiles[task, 1]
+        for i in range(i0, min(i0 + TILE, rows)):  # rows of pixels
+            left, right = j0, min(j0 + TILE, cols)
+            while left < right and x[left] * x[left] + y[i] * y[i] > pixels.radius2:
+                left += 1
+            while left < right and x[right - 1] * x[right - 1] + y[i] * y[i] > pixels.radius2:
+                right -= 1
+            if left == right:
+                continue
+            for b in range(0, TILE * room, 16):
+                store(total, b, zero(tag))
+                store(weight, b, zero(tag))
+            for s in range(states):  # focal-spot states
+                for k in range(len(turns.slots)):  # half turns that see the slices
+                    slot = turns.slots[k]
+                    _see(
+                        x[left : left + TILE], y[i], turns.signs[k], turns.cosine[s],
+                        turns.sine[s], detector.centre[s], fan.foot[s], fan.length[s],
+                        turns.source_z[slot, s], fan, detector, rise, z, rays,
+                    )  # fmt: skip
+                    # a pixel after the other within one half turn, not the half turns of one pixel:
+                    # what is added to is long written when it is read again from another place
+                    for p in range(right - left):  # pixels
+                        b = i64(z.first[i64(rays[CELL + p])])
+                        highest = rays[HIGHEST + p]
+                        if z.heights[b] > highest:
                             continue
-                        at = ((slot * states + s) * fine + n) * table
-                        for r in range(0, table, 16):  # detector rows, 16 a time
-                            left = load(tag, turns.rows, at + r)
-                            right = load(tag, turns.rows, at + table + r)
-                            store(sums, r, lerp_add(zero(tag), left, right, w))
-                        up, down, step = start + wide, start - wide, -scale
-                        for b in range(0, 16 * blocks, 16):  # slices, 16 a time
-                            if z[b] > high or z[b + 15] < low:
-                                continue
-                            heights = load(tag, z, b)
-                            ray = sub(
-                                edge(registers, sums, heights, up, step, rise),
-                                edge(registers, sums, heights, down, step, rise),
-                            )
-                            store(total, b, add(load(tag, total, b), ray))
-                            seen = sub(
-                                edge(registers, detector.running, heights, up, step, rise),
-                                edge(registers, detector.running, heights, down, step, rise),
-                            )
-                            store(weight, b, add(load(tag, weight, b), seen))
-                for b in range(16 * blocks):  # slices
-                    if weight[b] > f32(1e-6):
-                        out[i, j, b] += turns.step * total[b] / weight[b]
+                        step = rays[STEP + p]
+                        up, down = rays[UP + p], rays[DOWN + p]
+                        at = ((slot * states + s) * fine + i64(rays[SAMPLE + p])) * length
+                        sums = between(
+                            table(registers, turns.rows, at),
+                            table(registers, turns.rows, at + length),
+                            rays[SHARE + p],
+                        )
+                        shared = z.contiguous and -step * detector.half_slice >= detector.least
+                        while z.heights[b] <= highest:  # slices, 16 or 15 a time
+                            heights = load(tag, z.heights, b)
+                            ray = edge(sums, heights, up, step, rise)
+                            seen = edge(running, heights, up, step, rise)
+                            if shared:  # the upper edge of a slice is the lower one of the next
+                                ray, seen = falls(ray), falls(seen)
+                            else:
+                                ray = sub(ray, edge(sums, heights, down, step, rise))
+                                seen = sub(seen, edge(running, heights, down, step, rise))
+                            q = p * room + b
+                            store(total, q, add(load(tag, total, q), ray))
+                            store(weight, q, add(load(tag, weight, q), seen))
+                            b += 15 if shared else 16
+            for p in range(right - left):  # pixels
+                at = (i * cols + left + p) * slices
+                for b in range(0, slices, 16):  # slices, 16 a time
+                    mean = quotient(
+                        load(tag, total, p * room + b), load(tag, weight, p * room + b), f32(1e-6)
+                    )
+                    store(images, at + b, fma(load(tag, images, at + b), mean, turns.step))

@@ -75,7 +75,6 @@ def reconstruct_slabs(
             stream.start(first)
             stream.advance(last)
             heights = z[part]
-            padded = np.pad(heights, (0, -len(heights) % _BLOCK), mode="edge")
             shares = [range(j, min(j + _ANGLES, plan.half)) for j in range(0, plan.half, _ANGLES)]
             if device is not None:
                 slab = TorchSlab(stream, grid, heights, thickness, device)
@@ -84,8 +83,8 @@ def reconstruct_slabs(
                     bar.update(len(angles))
                 yield part, slab.images()
                 continue
-            out = np.zeros((*grid.shape, len(padded)), np.float32)
+            out = np.zeros((*grid.shape, -(-len(heights) // _BLOCK) * _BLOCK), np.float32)
             for angles in shares:  # parallel angles
-                backproject(stream, grid, padded, thickness, first, last, angles, out)
+                backproject(stream, grid, heights, thickness, first, last, angles, out)
                 bar.update(len(angles))
             yield part, np.ascontiguousarray(out[..., : len(heights)].transpose(2, 0, 1))
