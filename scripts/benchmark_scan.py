@@ -7,7 +7,7 @@
 
 The job: a Flash scan (736 × 64, z-flying focal spot, pitch 1, 1152 views a turn) of a water
 cylinder is written to files first, which is not timed. Then it is read, brought to a quarter of its
-dose, rebinned and filtered, backprojected to slices that span the whole scan, and written as a
+dose, rebinned, filtered and backprojected to slices that span the whole scan, and written as a
 DICOM series. Files that were just written lie in the memory of the system: a disk may be slower.
 Where LEAP can be imported, its cone backprojection is timed afterwards.
 """
@@ -136,6 +136,7 @@ def measure(folder: Path, out: Path, slices: int, device: str = "cpu") -> dict[s
         low = at_dose(scan.changed(line_integrals=files), dose_fraction=0.25, seed=1)
         noisy = Timed(low.line_integrals)
         stream, back = timed(slabs.ParallelStream, "advance"), timed(slabs, "backproject")
+        filtered = timed(slabs.ParallelStream, "filtered")
         z = np.linspace(*covered(scan.geometry, GRID), slices)
         thickness = float(z[1] - z[0])
         with reconstructed:
@@ -152,8 +153,9 @@ def measure(folder: Path, out: Path, slices: int, device: str = "cpu") -> dict[s
         "open": opened,
         "read": files.timer,
         "dose": noisy.timer - files.timer,
-        "rebin and filter": stream - noisy.timer,
-        "backproject": back,
+        "rebin": stream - noisy.timer,
+        "filter": filtered,
+        "backproject": back - filtered,
         "rest": reconstructed - stream - back,
         "write DICOM": written,
         "all": whole,
@@ -169,8 +171,8 @@ def measure(folder: Path, out: Path, slices: int, device: str = "cpu") -> dict[s
         "core seconds": {name: timer.cores for name, timer in stages.items()},
         "read, GB/s": 2e-9 * float(np.prod(g.shape)) / files.timer.clock,
         "voxel updates": updates,
-        "voxel updates/s": updates / back.clock,
-        "voxel updates/s of a core": updates / back.cores,
+        "voxel updates/s": updates / stages["backproject"].clock,
+        "voxel updates/s of a core": updates / stages["backproject"].cores,
         "peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         "cores": os.cpu_count() or 1,
         "load average": os.getloadavg()[0],

@@ -68,7 +68,7 @@ class PixelWatch:
     def look(self, view: int, stored: np.ndarray, p: np.ndarray) -> None:
         """Keep what a view is like: its stored numbers, and its line integrals (rows, cols).
 
-        Called by the threads that read.
+        Called by whatever thread reads it.
         """
         parts = _parts(p)
         self._means[view] = parts.ravel()

@@ -52,27 +52,35 @@ class ViewFiles(LazyViews):
     def make(self, start: int, stop: int) -> np.ndarray:
         """Read the views from ``start`` up to ``stop``."""
         out = np.empty((stop - start, *self.frame), dtype=np.float32)
+        views = range(start, stop)
+        # threads wait for the disk; what is computed of a view is too little to share
         with ThreadPoolExecutor(min(_THREADS, stop - start)) as pool:
-            list(pool.map(self._read, range(start, stop), out))
+            for view, content, p in zip(views, pool.map(self._content, views), out):
+                self._convert(view, content, p)
         self.watch.judge(start, stop)
         return out
 
-    def _read(self, view: int, out: np.ndarray) -> None:
-        rows, cols = self.frame
+    def _content(self, view: int) -> bytes:
+        """The pixels of a view, as they are stored."""
+        size = 2 * self.frame[0] * self.frame[1]
         path = self.paths[view]
         try:
             with open(path, "rb", buffering=0) as handle:
                 handle.seek(int(self.offsets[view]))
-                content = handle.read(2 * rows * cols)
+                content = handle.read(size)
         except OSError as error:
             raise DataError("file cannot be read", where=path, got=error.strerror) from None
-        if len(content) != 2 * rows * cols:
+        if len(content) != size:
             raise DataError(
                 "file was shortened since its header was read",
                 where=f"{path}, PixelData (7FE0,0010)",
-                expected=f"{2 * rows * cols} bytes",
+                expected=f"{size} bytes",
                 got=f"{len(content)} bytes",
             )
+        return content
+
+    def _convert(self, view: int, content: bytes, out: np.ndarray) -> None:
+        rows, cols = self.frame
         stored = np.frombuffer(content, dtype="<u2")
         pixels = stored.reshape(cols, rows).T if self.transposed else stored.reshape(rows, cols)
         # in float64: the product needs more digits than a float32 has

@@ -41,9 +41,8 @@ i64 = nb.int64
 class Turns(NamedTuple):
     """The parallel views that see a voxel under one angle modulo 180°, of every half turn."""
 
-    rows: np.ndarray  # (angles at hand · states · fine · table,) running sums of the detector rows
-    source_z: np.ndarray  # (angles at hand, states, fine) height of the spot of each ray [mm]
-    slots: np.ndarray  # (turns,) which of the angles at hand are added
+    rows: np.ndarray  # (turns · states · fine · table,) running sums of the detector rows
+    source_z: np.ndarray  # (turns, states, fine) height of the spot of each ray [mm]
     signs: np.ndarray  # (turns,) 1, or -1 where t runs the other way: seen from the opposite side
     cosine: np.ndarray  # (states,) of the first of the angles, in each focal-spot state
     sine: np.ndarray
@@ -178,16 +177,23 @@ def backproject(
         if len(numbers) == 0:
             continue
         theta = np.stack([plan.theta(numbers[0], s) for s in range(len(plan.states))])
+        rows, source_z = stream.filtered(numbers)
         turns = Turns(
-            rows=stream.rows.reshape(-1),
-            source_z=stream.source_z,
-            slots=numbers % stream.room,
+            rows=rows.reshape(-1),
+            source_z=source_z,
             signs=sign,
             cosine=np.cos(theta).astype(np.float32),
             sine=np.sin(theta).astype(np.float32),
             step=f32(plan.theta_step),
         )
         _backproject(LANES, table_tag(g.n_rows), turns, fan, detector, rise, pixels, heights, out)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _between(values, n, w):
+    """The values at n and n + 1, interpolated."""
+    low = values[n]
+    return low + w * (values[n + 1] - low)
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -206,9 +212,9 @@ def _see(x, y, sign, cosine, sine, centre, foot, length, source_z, fan, detector
     for p in range(TILE):  # pixels
         n, w = i64(rays[SAMPLE + p]), rays[SHARE + p]
         # from the spot to the voxel and to the detector, in the plane, and the spot's height [mm]
-        rays[ALONG + p] += foot[n] + w * (foot[n + 1] - foot[n])
-        rays[LENGTH + p] = length[n] + w * (length[n + 1] - length[n])
-        rays[SPOT + p] = source_z[n] + w * (source_z[n + 1] - source_z[n])
+        rays[ALONG + p] += _between(foot, n, w)
+        rays[LENGTH + p] = _between(length, n, w)
+        rays[SPOT + p] = _between(source_z, n, w)
     for p in range(TILE):  # pixels
         scale = rays[LENGTH + p] * detector.per_mm / rays[ALONG + p]  # rows per mm of z
         # a voxel at z lies at start - scale·z, the slice takes wide to either side
@@ -250,12 +256,11 @@ def _backproject(tag, registers, turns, fan, detector, rise, pixels, z, out):
                 store(total, b, zero(tag))
                 store(weight, b, zero(tag))
             for s in range(states):  # focal-spot states
-                for k in range(len(turns.slots)):  # half turns that see the slices
-                    slot = turns.slots[k]
+                for k in range(len(turns.signs)):  # half turns that see the slices
                     _see(
                         x[left : left + TILE], y[i], turns.signs[k], turns.cosine[s],
                         turns.sine[s], detector.centre[s], fan.foot[s], fan.length[s],
-                        turns.source_z[slot, s], fan, detector, rise, z, rays,
+                        turns.source_z[k, s], fan, detector, rise, z, rays,
                     )  # fmt: skip
                     # a pixel after the other within one half turn, not the half turns of one pixel:
                     # what is added to is long written when it is read again from another place
@@ -266,7 +271,7 @@ def _backproject(tag, registers, turns, fan, detector, rise, pixels, z, out):
                             continue
                         step = rays[STEP + p]
                         up, down = rays[UP + p], rays[DOWN + p]
-                        at = ((slot * states + s) * fine + i64(rays[SAMPLE + p])) * length
+                        at = ((k * states + s) * fine + i64(rays[SAMPLE + p])) * length
                         sums = between(
                             table(registers, turns.rows, at),
                             table(registers, turns.rows, at + length),

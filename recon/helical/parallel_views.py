@@ -3,8 +3,10 @@
 Views enter a ring once, in the order of growing angle. Each parallel view of each focal-spot state
 takes its rays from them by interpolation along the views (a windowed sinc, for a state has only
 its own views) and along the columns (cubic), all detector rows at once; they are weighted by the
-cosine of the cone angle, ramp-filtered along t (:mod:`recon.fbp.plan`), weighted by row and summed
-up over the rows. The running sums stay in a second ring for as long as slices need them.
+cosine of the cone angle, and stay in a second ring for as long as slices need them. When an angle
+is backprojected, its views are ramp-filtered along t (:mod:`recon.fbp.plan`), weighted by row and
+summed up over the rows: that doubles the samples, and filtering the views again for the next slab
+of slices costs less than the passes through the voxels that the memory would cost.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import NamedTuple
 
 import numba as nb
 import numpy as np
+import torch
 
 from ..backends.ramp_filter import Samples, filter_tables, filter_views
 from ..errors import DataError
@@ -47,7 +50,7 @@ def sinc_weights(fraction: np.ndarray) -> np.ndarray:
 
 
 class ParallelStream:
-    """Filtered parallel views of a scan, of which the last ``room`` angles are at hand.
+    """Parallel views of a scan, of which the last ``room`` angles are at hand.
 
     Parameters
     ----------
@@ -58,12 +61,7 @@ class ParallelStream:
     room : int
         Parallel angles that are kept.
 
-    Attributes
-    ----------
-    rows : np.ndarray, shape (room, states, fine, table), float32
-        Running sums over the weighted detector rows; angle J lies at ``J % room``.
-    source_z : np.ndarray, shape (room, states, fine), float32
-        Height of the focal spot that measured each ray [mm].
+    Angle J lies at ``J % room`` of the ring.
     """
 
     def __init__(
@@ -74,9 +72,13 @@ class ParallelStream:
         self._source = line_integrals
         self._tables = filter_tables(plan.filter, window)
         self._taps = sinc_weights(np.linspace(0.0, 1.0, _FRACTIONS + 1)).astype(np.float32)
-        states, fine = len(plan.states), plan.filter.n_fine
-        self.rows = np.zeros((room, states, fine, plan.table), np.float32)
-        self.source_z = np.zeros((room, states, fine), np.float32)
+        states, ramp = len(plan.states), plan.filter
+        self._rays = np.zeros((room, states, plan.table // 16, ramp.n_t, 16), np.float32)
+        self._source_z = np.zeros((room, states, ramp.n_fine), np.float32)
+        turns = -(-room // plan.half) * states
+        # torch's memory begins at a cache line, as the kernel's registers should
+        self._filtered = _aligned(turns, plan.table // 16, ramp.n_fine, 16)
+        self._rows = _aligned(turns, ramp.n_fine, plan.table)
         self.next = 0  # first angle that is not made yet
         off, angles = np.concatenate([s.off for s in plan.states]), plan.states[0].angles
         view_step = float(angles[-1] - angles[0]) / (len(angles) - 1)
@@ -85,9 +87,6 @@ class ParallelStream:
         cols = plan.geometry.n_cols
         self._ring = np.zeros((self._kept, cols, plan.table), np.float32)
         self._read = 0  # views in the order of growing angle that were read so far
-        shape = (_AT_ONCE * plan.table // 16, plan.filter.n_t, 16)
-        self._parallel = np.empty(shape, np.float32)
-        self._filtered = np.empty((shape[0], fine, 16), np.float32)
 
     def start(self, first: int) -> None:
         """Leave out all angles before ``first``, if they are not made yet."""
@@ -119,25 +118,39 @@ class ParallelStream:
 
     def _make(self, numbers: np.ndarray, s: int, first: np.ndarray, fraction: np.ndarray) -> None:
         plan, state = self.plan, self.plan.states[s]
-        registers = plan.table // 16
-        blocks = len(numbers) * registers
+        slots = numbers % self.room
         along_views = _AlongViews(first, fraction, self._taps, len(plan.states), s)
         along_columns = _AlongColumns(state.col_first, state.col_weight, state.cone)
-        _rebin(self._ring, along_views, along_columns, self._parallel[:blocks])
-        ramp = plan.filter
+        _rebin(self._ring, along_views, along_columns, slots, self._rays)
+        angles = plan.theta(numbers, s)[:, None] - state.fine_off
+        self._source_z[slots, s] = np.interp(angles, state.angles, state.source_z)
+
+    def filtered(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Filter parallel angles that are at hand, at most as many as there are half turns.
+
+        Returns
+        -------
+        rows : np.ndarray, shape (n, states, fine, table), float32
+            Running sums over the weighted detector rows [1/mm]; the next call overwrites them.
+        source_z : np.ndarray, shape (n, states, fine), float32
+            Height of the focal spot that measured each ray [mm].
+        """
+        plan, ramp = self.plan, self.plan.filter
+        states, registers = len(plan.states), plan.table // 16
+        rays = self._rays[numbers % self.room]
+        views = len(numbers) * states
         filter_views(
             LANES,
-            -(-blocks // 2),
-            self._parallel[:blocks].reshape(-1),
-            Samples(blocks, ramp.n_t, ramp.fine_first, ramp.n_fine),
+            -(-views * registers // 2),
+            rays.reshape(-1),
+            Samples(views * registers, ramp.n_t, ramp.fine_first, ramp.n_fine),
             self._tables,
-            self._filtered[:blocks].reshape(-1),
+            self._filtered[:views].reshape(-1),
             room=4 * ramp.n_fft * len(LANES),
         )
-        slots = numbers % self.room
-        _sum_rows(self._filtered[:blocks], plan.weights, slots, s, self.rows)
-        angles = plan.theta(numbers, s)[:, None] - state.fine_off
-        self.source_z[slots, s] = np.interp(angles, state.angles, state.source_z)
+        _sum_rows(self._filtered[:views], plan.weights, self._rows)
+        rows = self._rows[:views].reshape(len(numbers), states, ramp.n_fine, plan.table)
+        return rows, self._source_z[numbers % self.room]
 
     def _load(self, low: int, high: int) -> None:
         """Read views up to ``high``, in the order of growing angle."""
@@ -157,6 +170,11 @@ class ParallelStream:
                 )
             _transpose(views, self._read, self._ring)
             self._read = stop
+
+
+def _aligned(*shape: int) -> np.ndarray:
+    """An array to be filled that begins at a cache line."""
+    return torch.empty(shape, dtype=torch.float32).numpy()
 
 
 class _AlongViews(NamedTuple):
@@ -190,8 +208,8 @@ def _transpose(views, first, ring):
 
 
 @nb.njit(parallel=True, cache=True, error_model="numpy")
-def _rebin(ring, along_views, along_columns, parallel):
-    """Parallel views (angles·registers, t, 16) of one state, all rows of a ray at once."""
+def _rebin(ring, along_views, along_columns, slots, rays):
+    """Parallel views (registers, t, 16) of one state to its slots, all rows of a ray at once."""
     first, fraction, taps, stride, state = along_views
     col_first, col_weight, cone = along_columns
     room, cols, table = ring.shape
@@ -217,19 +235,16 @@ def _rebin(ring, along_views, along_columns, parallel):
                     r = 16 * b + lane
                     value = w0 * fan[c, r] + w1 * fan[c + 1, r]
                     value += w2 * fan[c + 2, r] + w3 * fan[c + 3, r]
-                    parallel[j * registers + b, m, lane] = value * cone[m, r]
+                    rays[slots[j], state, b, m, lane] = value * cone[m, r]
 
 
 @nb.njit(parallel=True, cache=True)
-def _sum_rows(filtered, weights, slots, state, rows):
-    """Running sums over the weighted rows of each fine sample."""
-    table = len(weights)
-    registers = table // 16
-    fine = filtered.shape[1]
-    for j in nb.prange(len(slots)):  # parallel angles
-        out = rows[slots[j], state]
+def _sum_rows(filtered, weights, rows):
+    """Running sums (views, fine, table) over the weighted rows of (views, registers, fine, 16)."""
+    fine = filtered.shape[2]
+    for j in nb.prange(len(filtered)):  # parallel views
         for f in range(fine):  # fine samples along t
             total = np.float32(0.0)
-            for r in range(table):  # detector rows; entry r is the sum of those before it
-                out[f, r] = total
-                total += weights[r] * filtered[j * registers + r // 16, f, r % 16]
+            for r in range(len(weights)):  # detector rows; entry r is the sum of those before it
+                rows[j, f, r] = total
+                total += weights[r] * filtered[j, r // 16, f, r % 16]

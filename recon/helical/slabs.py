@@ -19,7 +19,7 @@ from .torch_backprojection import TorchSlab
 
 __all__ = ["reconstruct_slabs", "slabs"]
 
-_ROOM = 1.2e9  # bytes of parallel views that are held at once, if a single block fits
+_ROOM = 1.4e9  # bytes of parallel views that are held at once, if a single block fits
 _BLOCK = 16  # slices that the kernel takes at once
 _MOST = 64
 _ANGLES = 16  # between two steps of the progress bar
@@ -27,7 +27,7 @@ _ANGLES = 16  # between two steps of the progress bar
 
 def slabs(plan: HelicalPlan, z: np.ndarray, thickness: float, room: float = _ROOM) -> list[slice]:
     """Cut slices in growing order into slabs whose parallel views fit into ``room`` [bytes]."""
-    angle = len(plan.states) * plan.filter.n_fine * plan.table * 4
+    angle = len(plan.states) * plan.filter.n_t * plan.table * 4
     parts = []
     start = 0
     while start < len(z):  # slices in growing order, slab by slab

@@ -80,9 +80,7 @@ class TorchSlab:
             numbers, sign = turns_of(j, first, stop, plan.half)
             if len(numbers) == 0:
                 continue
-            slots = numbers % self.stream.room
-            rows = self._tensor(self.stream.rows[slots])
-            spots = self._tensor(self.stream.source_z[slots])
+            rows, spots = map(self._tensor, self.stream.filtered(numbers))
             theta = [float(plan.theta(numbers[:1], s)[0]) for s in range(len(plan.states))]
             for start in range(0, len(self._x), self._chunk):  # voxel columns, some at once
                 part = slice(start, start + self._chunk)

@@ -159,14 +159,24 @@ def test_slabs_grids_and_order_of_slices_do_not_matter(water, images) -> None:
     assert np.abs(found - expected).max() < TOLERANCES["float32 [HU]"]
 
 
-def test_torch_backprojection_agrees(water) -> None:
+@pytest.mark.parametrize(
+    ("z", "thickness"),
+    [
+        pytest.param(Z[4:7], 1.5, id="overlapping"),
+        pytest.param(np.arange(-9, 9) * 1.1 + 0.2, 1.1, id="adjoining"),
+        # near the detector the rows' own width decides, elsewhere the slice's
+        pytest.param(np.arange(-20, 20) * 0.45, 0.45, id="adjoining-thin"),
+        pytest.param(np.array([-11.0, -10.9, -2.0, 5.0, 13.0]), 0.8, id="anywhere"),
+    ],
+)
+def test_torch_backprojection_agrees(water, z: np.ndarray, thickness: float) -> None:
     grid = ImageGrid(shape=(24, 28), spacing=(10.0, 8.0), centre=(7.0, -3.0))
     plan = plan_helical(water.geometry, grid)
-    z = Z[4:7]
     (_, kernel), (_, tensors) = (
-        next(reconstruct_slabs(water, plan, grid, z, 1.5, "hann", device=device))
+        next(reconstruct_slabs(water, plan, grid, z, thickness, "hann", device=device))
         for device in (None, torch.device("cpu"))
     )
+    assert len(kernel) == len(tensors) == len(z)
     inside = np.hypot(grid.x[None, :], grid.y[:, None]) <= plan.radius
     difference = mu_to_hu(kernel, MU) - mu_to_hu(tensors, MU)
     assert np.abs(difference[:, inside]).max() < TOLERANCES["float32 [HU]"]
