@@ -27,6 +27,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numba as nb
 import numpy as np
 from benchmark_peers import cone_updates
 
@@ -40,7 +41,9 @@ from recon import (
     reconstruct,
     simulate_scan,
 )
+from recon.engine.simd import add, load, store
 from recon.helical import slabs
+from recon.helical.lookup import LANES, Rise, between, edge, falls, table, table_tag
 from recon.phantom import Ellipsoid, EllipsoidPhantom
 
 MU = 0.0192
@@ -116,6 +119,37 @@ def timed(owner: Any, name: str) -> Timer:
     return timer
 
 
+@nb.njit(error_model="numpy")
+def _look_up(tag, registers, rise, rows, sums, count):  # type: ignore[no-untyped-def]
+    """What the backprojection does of a ray to 15 adjoining slices, from the nearest cache."""
+    running = table(registers, rows, 0)
+    length = 16 * len(registers)
+    for k in range(count):
+        at, b = (k % 8) * length, (k % 16) * 16
+        ray = between(table(registers, rows, at), table(registers, rows, at + length), rise.gain)
+        heights = load(tag, rows, b)
+        seen = falls(edge(running, heights, rows[b], rows[b + 1], rise))
+        total = falls(edge(ray, heights, rows[b], rows[b + 1], rise))
+        store(sums, b, add(load(tag, sums, b), total))
+        store(sums, 256 + b, add(load(tag, sums, 256 + b), seen))
+
+
+def floor(rows: int, rays: float, slices_a_ray: float) -> float:
+    """Seconds of a core that the look-ups of all rays take by themselves."""
+    registers = table_tag(rows)
+    rise = Rise(np.float32(rows - 1), np.float32(2.0), np.float32(-0.5))
+    numbers = np.random.default_rng(0).uniform(1, 4, 9 * 16 * len(registers) + 512)
+    arrays = numbers.astype(np.float32), np.zeros(512, np.float32)
+    count = 2_000_000
+    _look_up(LANES, registers, rise, *arrays, 16)
+    taken = []
+    for _ in range(5):
+        began = time.perf_counter()
+        _look_up(LANES, registers, rise, *arrays, count)
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken)) / count * rays * np.ceil(slices_a_ray / 15)
+
+
 def make_files(folder: Path, rotations: float) -> None:
     """Write the scan."""
     geometry = flash_helical(length=rotations * 38.4)
@@ -164,6 +198,7 @@ def measure(folder: Path, out: Path, slices: int, device: str = "cpu") -> dict[s
     inside = np.hypot(GRID.x[None, :], GRID.y[:, None]) <= 250.0
     # each voxel is seen for collimation / feed turns
     updates = float(inside.sum()) * slices * g.views_per_rotation / g.pitch
+    rays = float(inside.sum()) * len(scan)
     return {
         "views": len(scan),
         "slices": slices,
@@ -173,6 +208,8 @@ def measure(folder: Path, out: Path, slices: int, device: str = "cpu") -> dict[s
         "voxel updates": updates,
         "voxel updates/s": updates / stages["backproject"].clock,
         "voxel updates/s of a core": updates / stages["backproject"].cores,
+        "backproject, over its floor": stages["backproject"].cores
+        / floor(g.n_rows, rays, updates / rays),
         "peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         "cores": os.cpu_count() or 1,
         "load average": os.getloadavg()[0],
@@ -206,6 +243,7 @@ def main() -> None:
         print(f"  {name:<18}{seconds:8.1f} s {result['core seconds'][name]:12.1f} s")
     print(f"  read {result['read, GB/s']:.2f} GB/s as uint16")
     print(f"  {result['voxel updates/s of a core'] / 1e6:.0f}e6 voxel updates/s of a core")
+    print(f"  {result['backproject, over its floor']:.2f} times the look-ups alone")
     if (leap := result["LEAP, voxel updates/s of a core"]) is not None:
         print(f"  {leap / 1e6:.0f}e6 by LEAP, a cone on a circle")
     print(f"  peak memory {result['peak memory, GB']:.2f} GB")

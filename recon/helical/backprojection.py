@@ -200,7 +200,7 @@ def _between(values, n, w):
 def _see(x, y, sign, cosine, sine, centre, foot, length, source_z, fan, detector, rise, z, rays):
     """Where one half turn sees the pixels at ``x`` of the row at ``y``: fill ``rays`` (7·TILE,).
 
-    The first and the last of the loops fill vector registers, of a pixel a lane; looking up does not.
+    The first and the last of the loops fill vector registers, a lane a pixel; looking up does not.
     """
     last = f32(len(foot) - 2)
     for p in range(TILE):  # pixels: t across the rays, and the place along them from the axis [mm]
