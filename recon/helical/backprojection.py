@@ -196,37 +196,46 @@ def _between(values, n, w):
     return low + w * (values[n + 1] - low)
 
 
-@nb.njit(cache=True, error_model="numpy")
-def _see(x, y, sign, cosine, sine, centre, foot, length, source_z, fan, detector, rise, z, rays):
-    """Where one half turn sees the pixels at ``x`` of the row at ``y``: fill ``rays`` (7·TILE,).
+@nb.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _see(x, y, s, turns, fan, detector, rise, z, rays):
+    """Where the half turns of state s see the pixels at ``x`` of the row at ``y``.
 
-    The first and the last of the loops fill vector registers, a lane a pixel; looking up does not.
+    Fills ``rays`` (turns, 7·TILE). The first and the last of the loops over pixels fill vector
+    registers, a lane a pixel; looking up does not. What it writes piece by piece is read as vectors
+    only after all half turns, when it has long been written.
     """
+    cosine, sine, centre = turns.cosine[s], turns.sine[s], detector.centre[s]
+    foot, length = fan.foot[s], fan.length[s]
     last = f32(len(foot) - 2)
-    for p in range(TILE):  # pixels: t across the rays, and the place along them from the axis [mm]
-        m = (sign * (x[p] * cosine - y * sine) - fan.first) * fan.per_mm
-        n = np.floor(min(max(m, f32(0.0)), last))
-        rays[SAMPLE + p] = n  # between fine samples n and n + 1, at the fraction w
-        rays[SHARE + p] = m - n
-        rays[ALONG + p] = sign * (x[p] * sine + y * cosine)
-    for p in range(TILE):  # pixels
-        n, w = i64(rays[SAMPLE + p]), rays[SHARE + p]
-        # from the spot to the voxel and to the detector, in the plane, and the spot's height [mm]
-        rays[ALONG + p] += _between(foot, n, w)
-        rays[LENGTH + p] = _between(length, n, w)
-        rays[SPOT + p] = _between(source_z, n, w)
-    for p in range(TILE):  # pixels
-        scale = rays[LENGTH + p] * detector.per_mm / rays[ALONG + p]  # rows per mm of z
-        # a voxel at z lies at start - scale·z, the slice takes wide to either side
-        start = centre + rays[SPOT + p] * scale
-        wide = max(detector.half_slice * scale, detector.least)
-        mm = f32(1.0) / scale
-        cell = ((start - rise.top - wide) * mm - z.lowest) * z.cells_per_mm
-        rays[UP + p] = start + wide
-        rays[DOWN + p] = start - wide
-        rays[STEP + p] = -scale
-        rays[CELL + p] = min(max(cell, f32(0.0)), f32(len(z.first) - 1))
-        rays[HIGHEST + p] = (start + wide) * mm  # of the heights that the detector sees [mm]
+    cells = f32(len(z.first) - 1)
+    for k in range(len(turns.signs)):  # half turns that see the slices
+        sign, source_z, ray = turns.signs[k], turns.source_z[k, s], rays[k]
+        for p in range(TILE):  # pixels: t across the rays, and the place along them [mm]
+            m = (sign * (x[p] * cosine - y * sine) - fan.first) * fan.per_mm
+            n = np.floor(min(max(m, f32(0.0)), last))
+            ray[SAMPLE + p] = n  # between fine samples n and n + 1, at the fraction w
+            ray[SHARE + p] = m - n
+            ray[ALONG + p] = sign * (x[p] * sine + y * cosine)
+        for p in range(TILE):  # pixels
+            n, w = i64(ray[SAMPLE + p]), ray[SHARE + p]
+            # from the spot to the voxel and the detector in the plane, and the spot's height [mm]
+            ray[ALONG + p] += _between(foot, n, w)
+            ray[LENGTH + p] = _between(length, n, w)
+            ray[SPOT + p] = _between(source_z, n, w)
+    for k in range(len(turns.signs)):  # half turns
+        ray = rays[k]
+        for p in range(TILE):  # pixels
+            scale = ray[LENGTH + p] * detector.per_mm / ray[ALONG + p]  # rows per mm of z
+            # a voxel at z lies at start - scale·z, the slice takes wide to either side
+            start = centre + ray[SPOT + p] * scale
+            wide = max(detector.half_slice * scale, detector.least)
+            mm = f32(1.0) / scale
+            cell = ((start - rise.top - wide) * mm - z.lowest) * z.cells_per_mm
+            ray[UP + p] = start + wide
+            ray[DOWN + p] = start - wide
+            ray[STEP + p] = -scale
+            ray[CELL + p] = min(max(cell, f32(0.0)), cells)
+            ray[HIGHEST + p] = (start + wide) * mm  # of the heights that the detector sees [mm]
 
 
 @nb.njit(parallel=True, cache=True, error_model="numpy")
@@ -240,7 +249,7 @@ def _backproject(tag, registers, turns, fan, detector, rise, pixels, z, out):
     for task in nb.prange(len(pixels.tiles)):  # squares of pixels
         running = table(registers, detector.running, 0)
         length = 16 * len(registers)  # of the running sums of one ray, over the detector rows
-        rays = np.empty(7 * TILE, np.float32)
+        rays = np.empty((len(turns.signs), 7 * TILE), np.float32)
         total = np.empty(TILE * room, np.float32)
         weight = np.empty(TILE * room, np.float32)
         i0, j0 = pixels.tiles[task, 0], pixels.tiles[task, 1]
@@ -256,39 +265,36 @@ def _backproject(tag, registers, turns, fan, detector, rise, pixels, z, out):
                 store(total, b, zero(tag))
                 store(weight, b, zero(tag))
             for s in range(states):  # focal-spot states
+                _see(x[left : left + TILE], y[i], s, turns, fan, detector, rise, z, rays)
                 for k in range(len(turns.signs)):  # half turns that see the slices
-                    _see(
-                        x[left : left + TILE], y[i], turns.signs[k], turns.cosine[s],
-                        turns.sine[s], detector.centre[s], fan.foot[s], fan.length[s],
-                        turns.source_z[k, s], fan, detector, rise, z, rays,
-                    )  # fmt: skip
+                    ray = rays[k]
                     # a pixel after the other within one half turn, not the half turns of one pixel:
                     # what is added to is long written when it is read again from another place
                     for p in range(right - left):  # pixels
-                        b = i64(z.first[i64(rays[CELL + p])])
-                        highest = rays[HIGHEST + p]
+                        b = i64(z.first[i64(ray[CELL + p])])
+                        highest = ray[HIGHEST + p]
                         if z.heights[b] > highest:
                             continue
-                        step = rays[STEP + p]
-                        up, down = rays[UP + p], rays[DOWN + p]
-                        at = ((k * states + s) * fine + i64(rays[SAMPLE + p])) * length
+                        step = ray[STEP + p]
+                        up, down = ray[UP + p], ray[DOWN + p]
+                        at = ((k * states + s) * fine + i64(ray[SAMPLE + p])) * length
                         sums = between(
                             table(registers, turns.rows, at),
                             table(registers, turns.rows, at + length),
-                            rays[SHARE + p],
+                            ray[SHARE + p],
                         )
                         shared = z.contiguous and -step * detector.half_slice >= detector.least
                         while z.heights[b] <= highest:  # slices, 16 or 15 a time
                             heights = load(tag, z.heights, b)
-                            ray = edge(sums, heights, up, step, rise)
+                            value = edge(sums, heights, up, step, rise)
                             seen = edge(running, heights, up, step, rise)
                             if shared:  # the upper edge of a slice is the lower one of the next
-                                ray, seen = falls(ray), falls(seen)
+                                value, seen = falls(value), falls(seen)
                             else:
-                                ray = sub(ray, edge(sums, heights, down, step, rise))
+                                value = sub(value, edge(sums, heights, down, step, rise))
                                 seen = sub(seen, edge(running, heights, down, step, rise))
                             q = p * room + b
-                            store(total, q, add(load(tag, total, q), ray))
+                            store(total, q, add(load(tag, total, q), value))
                             store(weight, q, add(load(tag, weight, q), seen))
                             b += 15 if shared else 16
             for p in range(right - left):  # pixels
