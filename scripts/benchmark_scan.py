@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# mypy: disable-error-code="call-arg, var-annotated"
 """Time the whole way from the files of a scan to a DICOM series at a lower dose, stage by stage.
 
     python scripts/benchmark_scan.py                   30 rotations, 300 slices of 512²

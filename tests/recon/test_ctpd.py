@@ -220,7 +220,7 @@ def test_opening_reads_headers_only(tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr(recon.ctpd.view_files.ViewFiles, "_read", refuse)
+    monkeypatch.setattr(recon.ctpd.view_files.ViewFiles, "_content", refuse)
     start = time.process_time()
     scan = read_scan(folder)
     assert time.process_time() - start < 120 * CTPD["opening a view [s]"]
