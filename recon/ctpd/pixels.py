@@ -60,6 +60,7 @@ class PixelWatch:
         self._constant = np.zeros(n, bool)
         self._full = np.zeros(n, np.float32)  # part of the rays at the largest value
         self._seen: dict[int, int] = {}  # checksum → view
+        self._noise_free: set[int] = set()  # checksums of such views as are alike by right
         self._faults: list[tuple[int, DataError]] = []
         self._next_look = min(n, _FIRST_LOOK)
         self._told: set[str] = set()
@@ -89,11 +90,14 @@ class PixelWatch:
                     )
             elif (
                 other != view
+                and checksum not in self._noise_free
                 and np.array_equal(self._means[other], self._means[view])
-                and _is_noisy(p, self._photons[view])
             ):
-                self._fault(view, "two views hold the same pixels", "noise of its own",
-                            f"the pixels of {self._paths[other]}")  # fmt: skip
+                if _is_noisy(p, self._photons[view]):
+                    self._fault(view, "two views hold the same pixels", "noise of its own",
+                                f"the pixels of {self._paths[other]}")  # fmt: skip
+                else:
+                    self._noise_free.add(checksum)
 
     def judge(self, start: int, stop: int) -> None:
         """Compare the views from ``start`` up to ``stop``, just read, with those beside them.
