@@ -23,6 +23,8 @@ PAST_THE_FACE = {
     ("benchmark.py", "recon.engine.simd"): "writes that bare loop with the vectors of the kernels",
     ("gpu_check.py", "recon.backends.rays"): "lists the rays, to time the projector per ray",
     ("benchmark_scan.py", "recon.helical"): "times the two steps of a slab inside `slabs`",
+    ("benchmark_scan.py", "recon.helical.lookup"): "times the look-ups of a slab by themselves",
+    ("benchmark_scan.py", "recon.engine.simd"): "writes those look-ups with the kernels' vectors",
 }
 """Scripts that look behind a face, what they take from there, and why."""
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..engine.memory import aligned_empty, aligned_zeros
 from ..engine.simd import WIDTHS, lanes, width_for
 from ..fbp.plan import FbpPlan, interleaves, plan_fbp
 from ..fbp.windows import Window
@@ -120,8 +121,8 @@ class NumbaBackend:
         rows, cols = self.grid.shape
         border = 2 * PAD + 1
         return joseph.Copies(
-            make((rows, cols + border, width), np.float32),
-            make((cols, rows + border, width), np.float32),
+            make((rows, cols + border, width)),
+            make((cols, rows + border, width)),
         )
 
     def _project(self, images: np.ndarray, out: np.ndarray) -> None:
@@ -135,7 +136,7 @@ class NumbaBackend:
                 out[:, part] = parts[q * len(images) : (q + 1) * len(images)]
             return
         tag = lanes(width_for(len(images)))
-        copies = self._image_room(len(tag), np.empty)
+        copies = self._image_room(len(tag), aligned_empty)
         joseph.pack_image(tag, len(copies.along_rows), images, copies.along_rows)
         joseph.pack_cols(tag, len(copies.along_cols), copies)
         groups = -(-len(self._runs.views) // joseph.GROUP)
@@ -154,9 +155,9 @@ class NumbaBackend:
                 out += self._turn(turned[q * count : (q + 1) * count], -q)
             return
         tag = lanes(width_for(len(sinograms)))
-        packed = np.empty((len(self._rays.start), len(tag)), np.float32)
+        packed = aligned_empty((len(self._rays.start), len(tag)))
         joseph.pack_rays(tag, len(self._runs.views), sinograms, self._runs, self._rays, packed)
-        copies = self._image_room(len(tag), np.zeros)
+        copies = self._image_room(len(tag), aligned_zeros)
         bands = sum(-(-len(lines) // joseph.BAND) for lines in copies)
         joseph.back_project(tag, bands, packed, self._runs, self._rays, copies)
         joseph.fold_image(tag, len(copies.along_rows), copies, out)
@@ -200,16 +201,16 @@ class NumbaBackend:
         views, cols = plan.geometry.shape
         if fbp.weights is not None:
             sinograms = sinograms * fbp.weights
-        parallel = np.empty((views + plan.spare, cols, len(tag)), np.float32)
+        parallel = aligned_empty((views + plan.spare, cols, len(tag)))
         parallel_fbp.pack(tag, views, sinograms, parallel[:views])
         parallel[views:] = 0.0
         if fbp.rebinning is not None:
             fan = parallel.reshape(-1)
-            parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
+            parallel = aligned_empty((count, plan.n_t, len(tag)))
             parallel_fbp.rebin(
                 tag, count, fan, fbp.rebinning, parallel.reshape(-1), room=cols * len(tag)
             )
-        filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
+        filtered = aligned_empty(count * plan.n_fine * len(tag))
         ramp_filter.filter_views(
             tag, -(-count // 2), parallel.reshape(-1), fbp.samples, tables, filtered,
             room=4 * plan.n_fft * len(tag),
@@ -223,20 +224,20 @@ class NumbaBackend:
     ) -> None:
         plan, count = fbp.plan, len(fbp.plan.theta)
         tag = lanes(width_for(len(images)))
-        packed = np.empty((*images.shape[1:], len(tag)), np.float32)
+        packed = aligned_empty((*images.shape[1:], len(tag)))
         parallel_fbp.pack(tag, len(packed), images, packed)
-        filtered = np.empty(count * plan.n_fine * len(tag), np.float32)
+        filtered = aligned_empty(count * plan.n_fine * len(tag))
         blocks = -(-count // parallel_fbp.VIEWS)
         parallel_fbp.back_project_transpose(tag, blocks, packed, fbp.lines, filtered)
-        parallel = np.empty((count, plan.n_t, len(tag)), np.float32)
+        parallel = aligned_empty((count, plan.n_t, len(tag)))
         ramp_filter.filter_transpose(
             tag, -(-count // 2), filtered, fbp.samples, tables, parallel.reshape(-1),
             room=4 * plan.n_fft * len(tag),
         )  # fmt: skip
         views, cols = self.geometry.shape
         if fbp.rebinning is not None:
-            fan = np.empty((fbp.rebinning.views, cols, len(tag)), np.float32)
-            shifted = np.empty(fan.size, np.float32)
+            fan = aligned_empty((fbp.rebinning.views, cols, len(tag)))
+            shifted = aligned_empty(fan.size)
             parallel_fbp.rebin_transpose(tag, count, parallel.reshape(-1), fbp.rebinning, shifted)
             parallel_fbp.shift_views(tag, len(fan), shifted, fbp.rebinning, fan.reshape(-1))
             parallel = fan[:views]

@@ -28,6 +28,7 @@ from numba.core import types
 from numba.core.dispatcher import Dispatcher
 
 from ..storage import write_atomic
+from .memory import aligned_empty
 from .threads import share
 
 __all__ = ["Kernel", "kernel"]
@@ -148,7 +149,7 @@ class Kernel:
         call = self._calls.get(len(tag)) or self._loaded(len(tag))
 
         def work(first: int, last: int) -> None:
-            space = np.empty(room, np.float32)
+            space = aligned_empty(room)
             if isinstance(call, Dispatcher):
                 call(tag, space, first, last, *arguments)
                 return

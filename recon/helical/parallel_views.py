@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numba as nb
 import numpy as np
-import torch
 
 from ..backends.ramp_filter import Samples, filter_tables, filter_views
+from ..engine.memory import aligned_empty, aligned_zeros
 from ..errors import DataError
 from ..fbp.windows import Window
 from ..scan.scan import VIEWS_AT_ONCE, LineIntegrals
@@ -73,12 +73,11 @@ class ParallelStream:
         self._tables = filter_tables(plan.filter, window)
         self._taps = sinc_weights(np.linspace(0.0, 1.0, _FRACTIONS + 1)).astype(np.float32)
         states, ramp = len(plan.states), plan.filter
-        self._rays = np.zeros((room, states, plan.table // 16, ramp.n_t, 16), np.float32)
+        self._rays = aligned_zeros((room, states, plan.table // 16, ramp.n_t, 16))
         self._source_z = np.zeros((room, states, ramp.n_fine), np.float32)
         turns = -(-room // plan.half) * states
-        # torch's memory begins at a cache line, as the kernel's registers should
-        self._filtered = _aligned(turns, plan.table // 16, ramp.n_fine, 16)
-        self._rows = _aligned(turns, ramp.n_fine, plan.table)
+        self._filtered = aligned_empty((turns, plan.table // 16, ramp.n_fine, 16))
+        self._rows = aligned_empty((turns, ramp.n_fine, plan.table))
         self.next = 0  # first angle that is not made yet
         off, angles = np.concatenate([s.off for s in plan.states]), plan.states[0].angles
         view_step = float(angles[-1] - angles[0]) / (len(angles) - 1)
@@ -170,11 +169,6 @@ class ParallelStream:
                 )
             _transpose(views, self._read, self._ring)
             self._read = stop
-
-
-def _aligned(*shape: int) -> np.ndarray:
-    """An array to be filled that begins at a cache line."""
-    return torch.empty(shape, dtype=torch.float32).numpy()
 
 
 class _AlongViews(NamedTuple):
