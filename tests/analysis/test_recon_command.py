@@ -230,18 +230,18 @@ def test_a_scan_that_breaks_on_the_way_leaves_nothing(tmp_path, capsys):
     out = tmp_path / "out"
     from recon.ctpd import view_files
 
-    kept = view_files.ViewFiles._read
+    kept = view_files.ViewFiles._content
 
-    def broken(self, view, out):
+    def broken(self, view):
         if view == 150:
             Path(self.paths[view]).write_bytes(b"")
-        return kept(self, view, out)
+        return kept(self, view)
 
-    view_files.ViewFiles._read = broken
+    view_files.ViewFiles._content = broken
     try:
         assert main(["recon", str(folder), "--out", str(out), *SMALL]) == 2
     finally:
-        view_files.ViewFiles._read = kept
+        view_files.ViewFiles._content = kept
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ctxai:")]
     error = [line for line in said if "note:" not in line]
     assert len(error) == 1 and "shortened" in error[0]
