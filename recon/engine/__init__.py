@@ -4,8 +4,8 @@ What is asked of the kernels of this package:
 
 1. *As fast as the arithmetic.* The images of a stack are the innermost axis and fill the lanes of
    one vector (:mod:`.simd`), so that the geometry of a ray, or of a pixel, is computed once for 16
-   images; arrays begin where a vector does (:mod:`.memory`). One source serves one image and 16: the number of lanes is the length of a tuple, the
-   *tag*, which is a kernel's first argument.
+   images; arrays begin where a vector does (:mod:`.memory`). One source serves one image and 16:
+   the number of lanes is the length of a tuple, the *tag*, which is a kernel's first argument.
 2. *Ready at once.* Compiling R, Rᵀ and R⁻¹ takes some seconds, loading numba 0.4 s, and most
    problems take less than either. So a kernel is compiled once on a machine and runs without numba
    afterwards (:mod:`.machine_code`).

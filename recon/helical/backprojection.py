@@ -27,8 +27,10 @@ from .parallel_views import ParallelStream
 __all__ = ["TILE", "backproject", "round_tiles", "turns_of"]
 
 TILE = 16
+"""Side of the squares of pixels that are walked over; rays to a row of one are found together."""
 
 CELLS = 1024
+"""Cells of the heights of a slab, in each of which it is known where to begin."""
 
 # what `_see` finds of the rays to a row of pixels, one after the other, TILE pixels each
 SAMPLE, SHARE, UP, DOWN, STEP, CELL, HIGHEST = range(0, 7 * TILE, TILE)
@@ -71,11 +73,11 @@ class DetectorRows(NamedTuple):
 class Heights(NamedTuple):
     """Heights of the slices, in cells of equal width that tell where to begin."""
 
-    heights: np.ndarray  # (slices + more,) growing; one slice more, then infinity [mm]
+    heights: np.ndarray  # (slices + more,) growing; one slice behind the last, then infinity
     contiguous: bool  # whether each slice begins where the one before it ends
     lowest: np.float32  # where the first cell begins [mm]
     cells_per_mm: np.float32
-    first: np.ndarray  # (cells + 1,) first slice that is not below the cell
+    first: np.ndarray  # (cells + 1,) first slice that is not below the cell; none above the last
 
 
 class Pixels(NamedTuple):
