@@ -4,6 +4,7 @@ python .ci/skipped.py RESULTS.xml      what `pytest --junitxml=RESULTS.xml` wrot
 """
 
 import re
+import shutil
 import sys
 from collections import Counter
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ REASONS = {  # a pattern of the reason, and whether it holds here
     "no real data": not DATA.is_dir(),
     "no Chromium": not CHROMIUM,
     "SimpleITK is not installed": find_spec("SimpleITK") is None,
+    "dciodvfy is not installed": shutil.which("dciodvfy") is None,
     "needs the extra onnx": find_spec("onnxruntime") is None or find_spec("onnx") is None,
 }
 
