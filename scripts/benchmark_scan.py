@@ -44,7 +44,7 @@ from recon import (
 )
 from recon.engine.simd import add, load, store
 from recon.helical import slabs
-from recon.helical.lookup import LANES, Rise, between, edge, falls, table, table_tag
+from recon.helical.lookup import LANES, Rise, blend, edge, falls, table, table_tag
 from recon.phantom import Ellipsoid, EllipsoidPhantom
 
 MU = 0.0192
@@ -127,7 +127,8 @@ def _look_up(tag, registers, rise, rows, sums, count):  # type: ignore[no-untype
     length = 16 * len(registers)
     for k in range(count):
         at, b = (k % 8) * length, (k % 16) * 16
-        ray = between(table(registers, rows, at), table(registers, rows, at + length), rise.gain)
+        one, other = table(registers, rows, at), table(registers, rows, at + length)
+        ray = blend(one, other, np.float32(0.3))
         heights = load(tag, rows, b)
         seen = falls(edge(running, heights, rows[b], rows[b + 1], rise))
         total = falls(edge(ray, heights, rows[b], rows[b + 1], rise))

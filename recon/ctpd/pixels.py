@@ -35,7 +35,6 @@ _SATURATED = 0.05  # of a view's rays
 _FIRST_LOOK = 192  # views after which the scan as a whole is looked at first
 _AIR = 0.05, 1.5  # line integrals beside the body that are told, and those that may be a body's
 _LEVEL = 0.1  # of the air's level: how far it may vary, from view to view and to the next part
-_TELLING = 4096  # rays that tell whether a view has noise
 _COUNTED = 1.4826 * 0.5**0.5  # median of |a - b| → standard deviation of a and of b
 
 
@@ -220,10 +219,8 @@ def _parts(p: np.ndarray) -> np.ndarray:
 
 
 def _is_noisy(p: np.ndarray, photons: np.ndarray) -> bool:
-    """Whether a view has noise of the order of its quanta's; some thousand rays tell."""
+    """Whether a view has noise of the order of its quanta's."""
     if p.shape[0] > 1:
-        some = slice(None, None, max(p.size // _TELLING, 1))
-        p, photons = p[:, some], photons[some]
         found = float(np.median(np.abs(np.diff(p, axis=0)))) * _COUNTED
     else:
         found = float(np.median(np.abs(np.diff(p, axis=1)))) * _COUNTED

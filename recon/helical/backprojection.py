@@ -21,7 +21,7 @@ import numpy as np
 
 from ..engine.simd import add, fma, load, quotient, store, sub, zero
 from ..geometry import ImageGrid
-from .lookup import LANES, Rise, between, edge, falls, table, table_tag
+from .lookup import LANES, Rise, blend, edge, falls, table, table_tag
 from .parallel_views import ParallelStream
 
 __all__ = ["TILE", "backproject", "round_tiles", "turns_of"]
@@ -280,7 +280,7 @@ def _backproject(tag, registers, turns, fan, detector, rise, pixels, z, out):
                         step = ray[STEP + p]
                         up, down = ray[UP + p], ray[DOWN + p]
                         at = ((k * states + s) * fine + i64(ray[SAMPLE + p])) * length
-                        sums = between(
+                        sums = blend(
                             table(registers, turns.rows, at),
                             table(registers, turns.rows, at + length),
                             ray[SHARE + p],

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from ..engine.simd import FAST, Vector, lanes, splat
 
-__all__ = ["LANES", "Rise", "between", "edge", "falls", "table", "table_tag", "table_width"]
+__all__ = ["LANES", "Rise", "blend", "edge", "falls", "table", "table_tag", "table_width"]
 
 LANES = lanes(16)
 """Tag of the kernels: 16 slices at once."""
@@ -101,8 +101,8 @@ def table(_: Any, registers: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def between(_: Any, one: Any, other: Any, share: Any) -> Any:
-    """``between(one, other, share)``: the table one + share · (other - one)."""
+def blend(_: Any, one: Any, other: Any, share: Any) -> Any:
+    """``blend(one, other, share)``: the table one + share · (other - one)."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weight = splat(builder, args[2], 16)

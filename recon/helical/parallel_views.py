@@ -136,12 +136,11 @@ class ParallelStream:
         """
         plan, ramp = self.plan, self.plan.filter
         states, registers = len(plan.states), plan.table // 16
-        rays = self._rays[numbers % self.room]
-        views = len(numbers) * states
+        slots, views = numbers % self.room, len(numbers) * states
         filter_views(
             LANES,
             -(-views * registers // 2),
-            rays.reshape(-1),
+            self._rays[slots].reshape(-1),
             Samples(views * registers, ramp.n_t, ramp.fine_first, ramp.n_fine),
             self._tables,
             self._filtered[:views].reshape(-1),
@@ -149,7 +148,7 @@ class ParallelStream:
         )
         _sum_rows(self._filtered[:views], plan.weights, self._rows)
         rows = self._rows[:views].reshape(len(numbers), states, ramp.n_fine, plan.table)
-        return rows, self._source_z[numbers % self.room]
+        return rows, self._source_z[slots]
 
     def _load(self, low: int, high: int) -> None:
         """Read views up to ``high``, in the order of growing angle."""
