@@ -132,6 +132,62 @@ class Operator:
             lambda b: (partial(b.fbp, window=window), partial(b.fbp_transpose, window=window)),
         )  # fmt: skip
 
+    def fbp_covariance(
+        self,
+        variance: torch.Tensor | np.ndarray,
+        window: Window = "ram-lak",
+        *,
+        progress: bool = False,
+    ) -> torch.Tensor:
+        """Covariance of the noise of an FBP, ``B diag(σ²) Bᵀ`` with B that of :meth:`fbp`.
+
+        It is computed on the CPU, and not column by column; :mod:`recon.backends.image_noise` has
+        the method.
+
+        Parameters
+        ----------
+        variance : tensor or array, shape (views, cols)
+            σ², of independent rays.
+        window : str, Kernel or callable
+            As for :meth:`fbp`.
+        progress : bool
+            A bar on stderr.
+
+        Returns
+        -------
+        tensor, shape (pixels, pixels)
+            [1/mm²], for the pixels in the order of the rows; 4 bytes each.
+
+        Raises
+        ------
+        DataError
+            If the shape is not the geometry's, or a variance is below 0 or not finite; and as for
+            :meth:`fbp`.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from recon import ImageGrid, flash_axial
+        >>> A = operator(flash_axial(views=96), ImageGrid(shape=(4, 6), spacing=(2.0, 2.0)))
+        >>> noise = A.fbp_covariance(torch.full((96, 736), 1e-4))
+        >>> noise.shape, bool(noise[0, 1] < 0 < noise[0, 0])  # neighbours differ by the ramp
+        (torch.Size([24, 24]), True)
+        """
+        from .backends.image_noise import image_covariance
+
+        check_window(window)
+        rays = np.asarray(torch.as_tensor(variance).cpu(), np.float64)
+        if rays.shape != self.geometry.shape:
+            raise DataError(
+                "the variance has the wrong shape", expected=self.geometry.shape, got=rays.shape
+            )
+        if not (np.isfinite(rays) & (rays >= 0.0)).all():
+            raise DataError(
+                "a variance is negative or not finite", expected="0 or more",
+                got=f"{np.nanmin(rays):.3g} to {np.nanmax(rays):.3g}",
+            )  # fmt: skip
+        return image_covariance(self.geometry, self.grid, rays, window, progress=progress)
+
     def _use(self, name: str) -> None:
         if not isinstance(name, str) or name not in self._made:
             self._made[name] = make_backend(name, self.geometry, self.grid)

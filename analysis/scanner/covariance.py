@@ -14,15 +14,13 @@ those 32 columns around them, matter: the ramp filter's response has fallen by (
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy.linalg.blas import ssymv
 from torch import Tensor
-from tqdm import tqdm
 
-from recon import ImageGrid, Operator, operator
+from recon import Operator, operator
 
 from .columns import with_columns
 from .slice_scanner import SliceScanner
@@ -30,7 +28,6 @@ from .slice_scanner import SliceScanner
 __all__ = ["ImageCovariance", "ray_variance", "variance_across"]
 
 _CHUNK = 16
-_BAND = 8  # rows
 _LARGEST = 6561  # pixels of a patch and its surroundings whose two matrices are kept: 172 MB each
 
 Product = Callable[[Tensor], Tensor]
@@ -123,7 +120,7 @@ class ImageCovariance:
         self.window = window
         self.hu = 1000.0 / mu_water
         self.parts = (quantum, electronic)
-        self._traced: dict[int, Product] = {}
+        self._traced: dict[int, tuple[Tensor, Tensor]] = {}
         self._sums: dict[float, Tensor] = {}  # of the last exposure
         self.matrices = self._matrices(progress) if kept and self.fits else None
 
@@ -168,7 +165,7 @@ class ImageCovariance:
         """The product ``v ↦ Σ v`` at an exposure [mAs], for images (n, H, W) [HU]."""
         if self.matrices is None:
             variance = self._rays(mas)
-            return lambda v: self._through(v, [variance])[0].to(v.dtype)
+            return lambda v: self._through(v, variance).to(v.dtype)
         sigma = self.matrix(mas)
 
         def product(v: Tensor) -> Tensor:
@@ -222,72 +219,31 @@ class ImageCovariance:
         """Variance of the rays at an exposure [mAs]."""
         return (self.parts[0] / mas + self.parts[1] / mas**2).float()
 
-    def _through(self, images: Tensor, variances: list[Tensor]) -> list[Tensor]:
-        """``B diag(σ²) Bᵀ`` of images (n, H, W), for several variances of the rays."""
-        out: list[list[Tensor]] = [[] for _ in variances]
+    def _through(self, images: Tensor, variance: Tensor) -> Tensor:
+        """``B diag(σ²) Bᵀ`` of images (n, H, W)."""
+        out = []
         for part in images.float().split(_CHUNK):
             spread = self._transpose(part) * self.hu
-            for images_out, variance in zip(out, variances):
-                noise = self.operator.fbp(spread * variance, window=self.window)
-                images_out.append(noise * self.hu)
-        return [torch.cat(parts) for parts in out]
+            out.append(self.operator.fbp(spread * variance, window=self.window) * self.hu)
+        return torch.cat(out)
 
     def _transpose(self, images: Tensor) -> Tensor:
-        """Bᵀ of images (n, H, W), which is traced once for each n."""
+        """Bᵀ of images (n, H, W), the gradient of an FBP, which is traced once for each n."""
         if len(images) not in self._traced:
-            self._traced[len(images)] = _transpose(self.operator, self.window, len(images))
-        return self._traced[len(images)](images)
+            rays = torch.zeros(len(images), *self.operator.geometry.shape, requires_grad=True)
+            with torch.enable_grad():
+                self._traced[len(images)] = rays, self.operator.fbp(rays, window=self.window)
+        rays, image = self._traced[len(images)]
+        return torch.autograd.grad(image, rays, images, retain_graph=True)[0]
 
     def _matrices(self, progress: bool) -> tuple[Tensor, Tensor]:
-        """Both matrices column by column: Σ of images that are one pixel each.
-
-        They are symmetric: for the pixels of a band of rows, the image from that band on is enough.
-        Bᵀ, too, is taken of the band alone, for all other pixels are zero.
-        """
-        rows, cols = self.grid.shape
-        matrices = torch.zeros(2, rows * cols, rows * cols)
-        # quanta and electronics differ by orders of magnitude: each is scaled to about 1
-        scales = [float(part.mean()) or 1.0 for part in self.parts]
-        variances = [(part / scale).float() for part, scale in zip(self.parts, scales, strict=True)]
-        room = torch.empty(_CHUNK, *self.operator.geometry.shape)
-        bar = tqdm(total=rows * cols, desc="noise covariance", disable=not progress, leave=False)
-        for first in range(0, rows, _BAND):
-            end = min(first + _BAND, rows)
-            onto_band, onto_rest = (
-                operator(self.operator.geometry, _rows_of(self.grid, first, last))
-                for last in (end, rows)
-            )
-            back: dict[int, Product] = {}
-            units = torch.eye((end - first) * cols).reshape(-1, end - first, cols)
-            for at, part in zip(torch.arange(len(units)).split(_CHUNK), units.split(_CHUNK)):
-                if len(part) not in back:
-                    back[len(part)] = _transpose(onto_band, self.window, len(part))
-                spread = back[len(part)](part)
-                for matrix, scale, variance in zip(matrices, scales, variances, strict=True):
-                    rays = torch.mul(spread, variance, out=room[: len(part)])
-                    noise = onto_rest.fbp(rays, window=self.window).flatten(1)
-                    matrix[first * cols + at, first * cols :] = noise * (scale * self.hu**2)
-                bar.update(len(part))
-            own = slice(first * cols, end * cols)
-            matrices[:, own, own] *= 0.5  # these alone are in both triangles
-        bar.close()
-        for matrix in matrices:
-            matrix += matrix.T.clone()
-        return matrices[0], matrices[1]
-
-
-def _transpose(B: Operator, window: str, count: int) -> Product:
-    """Bᵀ of so many images: the gradient of an FBP."""
-    rays = torch.zeros(count, *B.geometry.shape, requires_grad=True)
-    with torch.enable_grad():
-        image = B.fbp(rays, window=window)
-    return lambda images: torch.autograd.grad(image, rays, images, retain_graph=True)[0]
-
-
-def _rows_of(grid: ImageGrid, first: int, end: int) -> ImageGrid:
-    """The rows of a grid from one to another, that one excluded."""
-    middle = 0.5 * float(grid.y[first] + grid.y[end - 1])
-    return replace(grid, shape=(end - first, grid.shape[1]), centre=(grid.centre[0], middle))
+        """Both matrices of all pixels."""
+        scale = self.hu**2
+        quantum, electronic = (
+            self.operator.fbp_covariance(part, window=self.window, progress=progress).mul_(scale)
+            for part in self.parts
+        )
+        return quantum, electronic
 
 
 def _fit(shape: tuple[int, ...]) -> bool:

@@ -152,7 +152,7 @@ def shift_views(
 
 
 @nb.njit
-def _place(lines, k, i, j):
+def place(lines, k, i, j):
     """Where view k sees pixel (i, j): the fine sample before it, and the weight of the next one."""
     t = lines.a[k] * f32(j) + (lines.b[k] * f32(i) + lines.c[k])
     n = i64(i32(t))  # floor, since t ≥ 0
@@ -163,7 +163,7 @@ def _place(lines, k, i, j):
 def _add_sample(tag, total, filtered, lines, k, i, j):
     """Add to ``total`` what view k has for pixel (i, j), one value in each lane."""
     width = i64(len(tag))
-    n, w = _place(lines, k, i, j)
+    n, w = place(lines, k, i, j)
     p = (k * lines.n_fine + n) * width
     return lerp_add(total, load(tag, filtered, p), load(tag, filtered, p + width), w)
 
@@ -223,7 +223,7 @@ def back_project_transpose(
             for k in range(k0, k1):  # views of the block
                 for j in range(cols):  # pixels of the row
                     value = scale(load(tag, packed, (i * cols + j) * width), lines.share)
-                    n, w = _place(lines, k, i, j)
+                    n, w = place(lines, k, i, j)
                     p = (k * n_fine + n) * width
                     store(filtered, p, fma(load(tag, filtered, p), value, f32(1.0) - w))
                     store(filtered, p + width, fma(load(tag, filtered, p + width), value, w))

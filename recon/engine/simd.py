@@ -27,6 +27,7 @@ __all__ = [
     "splat",
     "store",
     "sub",
+    "transpose",
     "width_for",
     "zero",
 ]
@@ -185,3 +186,44 @@ def quotient(_: Any, value: Any, divisor: Any, least: Any) -> Any:
         return builder.select(enough, builder.fdiv(value, divisor, flags=FAST), none)
 
     return value(value, divisor, types.float32), build
+
+
+@intrinsic
+def transpose(_: Any, tag: Any, rows: Any, first: Any, stride: Any, cols: Any, at: Any,
+              step: Any) -> Any:  # fmt: skip
+    """``transpose(tag, rows, first, stride, cols, at, step)``: a square, as wide as a vector.
+
+    ``cols[at + step·j + i] = rows[first + stride·i + j]``, both flat float32. Rows i and i + h
+    exchange halves of every 2h numbers, for h from half the width to 1.
+    """
+    width = len(tag)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, source, first, stride, target, at, step = args
+        order = ir.VectorType(ir.IntType(32), width)
+
+        def pointer(kind: Any, array: Any, start: Any, apart: Any, i: int) -> Any:
+            place = builder.add(start, builder.mul(apart, ir.Constant(ir.IntType(64), i)))
+            return _pointer(context, builder, kind, array, place, width)
+
+        lines = []
+        for i in range(width):
+            line = builder.load(pointer(signature.args[1], source, first, stride, i))
+            line.align = 4
+            lines.append(line)
+        half = width // 2
+        while half:
+            for i in (i for i in range(width) if not i & half):
+                one, other = lines[i], lines[i + half]
+                low = [j - half + width if j & half else j for j in range(width)]
+                high = [j + width if j & half else j + half for j in range(width)]
+                lines[i] = builder.shuffle_vector(one, other, ir.Constant(order, low))
+                lines[i + half] = builder.shuffle_vector(one, other, ir.Constant(order, high))
+            half //= 2
+        for j, line in enumerate(lines):
+            written = builder.store(line, pointer(signature.args[4], target, at, step, j))
+            written.align = 4
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.none(tag, rows, index, index, cols, index, index), build
