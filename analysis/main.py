@@ -80,15 +80,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed for the next array: new pages were a tenth of a study's time.
+    """Have glibc keep what is freed for the next array: new pages were a fifth of a study's time.
 
     By default it returns arrays of some megabytes to the system, which has to clear them again.
     """
     mmap_threshold, trim_threshold = -3, -1  # numbers of mallopt (3)
     with contextlib.suppress(AttributeError, OSError, TypeError):  # there is none elsewhere
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_threshold, 32 << 20)  # the most that it takes
-        mallopt(trim_threshold, 512 << 20)
+        if not mallopt(mmap_threshold, 1 << 30):
+            mallopt(mmap_threshold, 32 << 20)  # the most that older ones take
+        mallopt(trim_threshold, 1 << 30)
 
 
 def _run(words: list[str]) -> int:

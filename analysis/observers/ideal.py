@@ -4,9 +4,8 @@ r"""Detectability of a signal in correlated noise to a reader with finite precis
 
 with the signal s, the covariance A of the noise, and the tolerance τ [HU] of a reader or display
 that adds white noise of its own (Barrett and Myers, Foundations of Image Science, 2004, section
-13.2). Where A is at hand as a matrix, Cholesky's factors solve the system for each τ. Where A is
-known only as a product, the Lanczos process started at s turns it into a small tridiagonal matrix T
-that bounds d'_τ for *all* τ at once,
+13.2). Where A is known only as a product, the Lanczos process started at s turns it into a small
+tridiagonal matrix T that bounds d'_τ for *all* τ at once,
 
 .. math:: d'_τ² ≥ ‖s‖² e_1ᵀ (T + τ² I)^{-1} e_1,
 
@@ -16,8 +15,10 @@ Quadrature, 2010, chapters 6 and 7). The process ends when both agree. The relat
 underlying system, which is the conjugate-gradient method with every shift, is of the order of the
 square root of their difference; where the solution itself is asked for, it decides.
 
-For one τ alone, a matrix like A, of the factors L Lᵀ with τ² I, leaves of some hundred steps some
-twenty: d'_τ is that of the signal L^{-1} s in the noise L^{-1} (A + τ² I) L^{-T}.
+Where A is at hand as a matrix, Cholesky's factors solve the system for the smallest τ, and leave
+few steps for the others. Where it is not, a matrix like A, of the factors L Lᵀ with τ² I, leaves of
+some hundred steps some twenty for one τ alone: d'_τ is that of the signal L^{-1} s in the noise
+L^{-1} (A + τ² I) L^{-T}.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh_tridiagonal, solveh_banded
+from scipy.linalg import LinAlgError, cho_factor, eigh_tridiagonal, solveh_banded
 from torch import Tensor
 
 from recon import DataError
@@ -275,7 +276,7 @@ def detectability(
     if isinstance(noise, Tensor):
         matrix = noise
         with suppress(LinAlgError):  # A is not positive to within its rounding: so may T be
-            return np.stack([_factorised(matrix, signals, t) for t in tolerances], axis=1)
+            return _factorised(matrix, signals, tolerances)
         return detectability(
             lambda v: (v.flatten(1).to(matrix) @ matrix).reshape(v.shape),
             signals, tolerances=tolerances, steps=steps,
@@ -284,28 +285,49 @@ def detectability(
         with suppress(torch.linalg.LinAlgError):  # nor need what is like A be positive
             noise, signals, least = _preconditioned(noise, like, signals, least)
             tolerances = [least]
-    found = lanczos(noise, signals, tolerance=least, steps=steps)
-    worst = max(item.apart(least) for item in found)
+    found = _solved_within(noise, signals, least, steps)
+    return np.array([[item.detectability(t) for t in tolerances] for item in found])
+
+
+def _factorised(matrix: Tensor, signals: Tensor, tolerances: Sequence[float]) -> np.ndarray:
+    """d'_τ of each signal in noise whose covariance is a matrix, by Cholesky's factors for one τ.
+
+    With L Lᵀ = A + t² I for the smallest, t, any other is that of the signal ``L⁻¹ s`` in noise of
+    the covariance ``L⁻¹ L⁻ᵀ`` for a tolerance of ``1/√(τ² - t²)``, times that.
+    """
+    least = min(tolerances)
+    shifted = matrix.to(torch.float64, copy=True)
+    shifted.diagonal().add_(least**2)
+    # the transpose is in Fortran's order, and so factorised in its place
+    factor = cho_factor(shifted.numpy().T, overwrite_a=True, check_finite=False)[0]
+    lower = torch.from_numpy(factor).T
+
+    def product(v: Tensor) -> Tensor:
+        return _solved(lower, _solved(lower, v, transposed=True))
+
+    white = _solved(lower, signals)
+    others = {t: 1.0 / math.sqrt(t**2 - least**2) for t in tolerances if t > least}
+    found: list[Krylov] = []
+    if others:
+        found = _solved_within(product, white, min(others.values()), _STEPS)
+    d = {t: [scaled * item.detectability(scaled) for item in found] for t, scaled in others.items()}
+    d[least] = white.flatten(1).norm(dim=1).tolist()
+    return np.array([d[t] for t in tolerances]).T
+
+
+def _solved_within(noise: Product, signals: Tensor, tolerance: float, steps: int) -> list[Krylov]:
+    """The Lanczos process for several signals, or an error if their bounds stay apart."""
+    found = lanczos(noise, signals, tolerance=tolerance, steps=steps)
+    worst = max(item.apart(tolerance) for item in found)
     if worst > WITHIN:
         raise DataError(
             "d' was not solved to its accuracy",
-            where=f"tolerance of {least:g} HU",
+            where=f"tolerance of {tolerance:g} HU",
             expected=f"bounds of d'² within {WITHIN:g} of each other",
             got=f"{worst:.2g} after {steps} steps",
             remedy="ask for a larger tolerance",
         )
-    return np.array([[item.detectability(t) for t in tolerances] for item in found])
-
-
-def _factorised(matrix: Tensor, signals: Tensor, tolerance: float) -> np.ndarray:
-    """d'_τ of each signal in noise whose covariance is a matrix, by its Cholesky factors."""
-    shifted = matrix.double().numpy().copy(order="K")
-    shifted[np.diag_indices(len(shifted))] += tolerance**2
-    flat = signals.double().flatten(1).numpy().T
-    # the transpose is in Fortran's order, and so factorised in its place
-    factors = cho_factor(shifted.T, overwrite_a=True, check_finite=False)
-    solved = cho_solve(factors, flat, check_finite=False)
-    return np.sqrt(np.einsum("ij,ij->j", flat, solved))
+    return found
 
 
 def _preconditioned(
@@ -318,17 +340,19 @@ def _preconditioned(
     """
     near = 0.5 * (like + like.T).double()
     near.diagonal().add_(tolerance**2)
-    factor = torch.linalg.cholesky(near)
+    lower = torch.linalg.cholesky(near)
     least = tolerance**2 / float(near.abs().sum(1).max())
 
-    def solved(images: Tensor, *, transposed: bool) -> Tensor:
-        of = factor.T if transposed else factor
-        flat = images.double().flatten(1).T
-        return torch.linalg.solve_triangular(of, flat, upper=transposed).T.reshape(images.shape)
-
     def product(v: Tensor) -> Tensor:
-        u = solved(v, transposed=True)
+        u = _solved(lower, v, transposed=True)
         through = noise(u.to(signals)).double() + tolerance**2 * u
-        return solved(through, transposed=False) - least * v
+        return _solved(lower, through) - least * v
 
-    return product, solved(signals, transposed=False), math.sqrt(least)
+    return product, _solved(lower, signals), math.sqrt(least)
+
+
+def _solved(lower: Tensor, images: Tensor, *, transposed: bool = False) -> Tensor:
+    """``L⁻¹ v`` of images (n, H, W) in 64 bits, or ``L⁻ᵀ v``."""
+    factor = lower.T if transposed else lower
+    flat = images.double().flatten(1).T
+    return torch.linalg.solve_triangular(factor, flat, upper=transposed).T.reshape(images.shape)

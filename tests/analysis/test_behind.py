@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.observers.ideal import detectability
+from analysis.observers.ideal import WITHIN, detectability
 from analysis.projection_domain.behind import Behind
 from ctxai import InPlace, Window
 from recon import DataError
@@ -82,6 +82,22 @@ def test_a_matrix_gives_the_d_of_its_products():
     np.testing.assert_allclose(
         detectability(A, signals, tolerances=[0.1, 2.0]), products, rtol=1e-4
     )
+
+
+def test_the_factors_for_one_tolerance_give_all_others():
+    """In any order, with noise of five decades, for signals in the strongest and in the weakest."""
+    generator = torch.Generator().manual_seed(6)
+    directions = torch.linalg.qr(torch.randn(400, 400, generator=generator).double())[0]
+    A = (directions * torch.logspace(-2, 3, 400).double()) @ directions.T
+    weights = torch.logspace(0, -3, 400).double()
+    signals = torch.stack([directions @ weights, directions @ weights.flip(0), directions[:, 200]])
+    tolerances = [3.0, 0.1, 30.0, 0.5, 0.1]
+    expected = [
+        [float(s @ torch.linalg.solve(A + t**2 * torch.eye(400).double(), s)) for t in tolerances]
+        for s in signals
+    ]
+    found = detectability(A, signals.reshape(3, 20, 20), tolerances=tolerances)
+    np.testing.assert_allclose(found**2, expected, rtol=WITHIN)
 
 
 def test_a_matrix_that_is_not_positive_is_refused_with_the_tolerance_that_it_allows():
