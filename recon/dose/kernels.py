@@ -32,6 +32,9 @@ QUANTA = 3
 MISSING = 1
 """Purpose of the words that make the noise which a lower exposure adds."""
 
+SMALLEST = 1e-290
+"""Chance that adds nothing to a sum, above those that take a processor long."""
+
 MOST = 200  # P(count > 200) < 1e-50 for a mean of 50: ends the sum's rounding tail
 
 
@@ -74,15 +77,22 @@ def sample(p, out, exposure, stream):  # type: ignore[no-untyped-def]
         row_words(stream.first_ray, stream.first_view + v, QUANTA, key, words)
         z, electronic = np.empty(rays), np.empty(rays)
         n0, mean, y = np.empty(rays), np.empty(rays), np.empty(rays)
+        place, few_mean, drawn = np.empty(rays, np.int64), np.empty(rays), np.empty(rays)
         normals(words[0], words[1], z, electronic)
         for r in range(rays):  # quanta that set out, and the exponent of the transmission
             n0[r] = fraction * quanta[i * per_image + v * per_view + r * per_ray]
             y[r] = max(-float(p[i, v, r]), -700.0)
         exponential(y, mean)
         many_quanta(n0, z, mean, y)
-        for r in range(rays):  # rays with few quanta: drawn again, exactly
+        few = 0
+        for r in range(rays):  # rays with few quanta: side by side, to be drawn again, exactly
             if mean[r] < EXACT_BELOW:
-                y[r] = few_quanta(mean[r], words[2, r], words[3, r])
+                place[few], few_mean[few] = r, mean[r]
+                words[2, few], words[3, few] = words[2, r], words[3, r]
+                few += 1
+        few_quanta(few_mean[:few], words[2], words[3], drawn)
+        for k in range(few):  # and back to their places
+            y[place[k]] = drawn[k]
         reading(n0, sigma, electronic, y)
         logarithm(y, mean)
         for r in range(rays):  # from shares of N0 to line integrals
@@ -111,16 +121,30 @@ def reading(n0, sigma, electronic, y):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def few_quanta(mean: float, high: int, low: int) -> float:
-    """A Poisson number by inversion of the distribution function at a 52-bit uniform number."""
-    uniform = (float((high << 20) | (low >> 12)) + 0.5) * 2.0**-52
-    term = total = math.exp(-mean)
-    count = 0
-    while uniform > total and count < MOST:  # counts, until their chances add up to the number
-        count += 1
-        term *= mean / count
-        total += term
-    return float(count)
+def few_quanta(mean, high, low, count):  # type: ignore[no-untyped-def]
+    """Poisson numbers by inversion of the distribution function, each at a 52-bit uniform number.
+
+    All rays take as many steps as the one with the most quanta, so that they fill SIMD lanes: a
+    step more finds that the sum is above the uniform number still.
+    """
+    n = len(mean)
+    uniform, term, total = np.empty(n), np.empty(n), np.empty(n)
+    for r in range(n):  # rays
+        uniform[r] = (float((high[r] << 20) | (low[r] >> 12)) + 0.5) * 2.0**-52
+        term[r], count[r] = -mean[r], 0.0
+    exponential(term, total)
+    for r in range(n):  # the chance of no quanta
+        term[r] = total[r]
+    for k in range(1, MOST + 1):  # counts, until their chances add up to each number
+        above, share = 0, 1.0 / k
+        for r in range(n):  # rays
+            more = uniform[r] > total[r]
+            above += more
+            count[r] += more
+            term[r] = max(term[r] * (mean[r] * share), SMALLEST)
+            total[r] += term[r]
+        if above == 0:
+            break
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

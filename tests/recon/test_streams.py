@@ -22,8 +22,7 @@ def _poissons(mean, count):
     normals(words[0], words[1], z, other)
     many_quanta(np.ones(count), z, means, out)
     if mean < EXACT_BELOW:
-        for ray in range(count):
-            out[ray] = few_quanta(mean, words[2, ray], words[3, ray])
+        few_quanta(np.full(count, mean), words[2], words[3], out)
     return out
 
 
