@@ -15,7 +15,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from ctxai import InPlace
+from ctxai import InPlace, in_parts
 from recon import DataError
 
 __all__ = [
@@ -35,7 +35,7 @@ Outcome = Literal["met", "missed", "undecided"]
 """What becomes of a number that should be something."""
 
 _ERRORS = 2.0  # standard errors by which a number may be off: 95 %
-_CHUNK = 64
+_CHUNK = 16  # images that a network takes at once: more leave the cache
 _FEW = 0.05  # of the latent: with fewer dimensions in use, samples are nearly all the same
 
 
@@ -58,8 +58,8 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     tensor(1.)
     """
     flat = images.reshape(-1, 1, *images.shape[-2:])
-    parts = []
-    for part in flat.split(_CHUNK):
+
+    def some(part: Tensor) -> Tensor:
         out = f(part)
         sides = f.window.shape if isinstance(f, InPlace) else part.shape[-2:]
         if tuple(out.shape) != (*part.shape[:2], *sides):
@@ -68,8 +68,9 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
                 expected=(*part.shape[:2], *sides),
                 got=tuple(out.shape),
             )
-        parts.append(out)
-    out = torch.cat(parts)
+        return out
+
+    out = in_parts(some, flat, _CHUNK)
     if not bool(torch.isfinite(out).all()):
         raise DataError("the denoiser returns values that are not finite")
     return out.reshape(*images.shape[:-2], *out.shape[-2:])
@@ -135,7 +136,12 @@ def coverage(samples: Tensor, truth: Tensor, band: tuple[float, float] = (0.05, 
     --------
     ideal_coverage : what exact samples would give.
     """
-    low, high = np.quantile(samples.cpu().numpy(), band, axis=0)
+    ordered = np.sort(samples.cpu().numpy(), axis=0)  # several times faster than np.quantile
+    last = len(ordered) - 1
+    low, high = (
+        ordered[int(at)] + (at % 1.0) * (ordered[min(int(at) + 1, last)] - ordered[int(at)])
+        for at in (share * last for share in band)
+    )
     value = truth.cpu().numpy()
     return float(((value >= low) & (value <= high)).mean())
 

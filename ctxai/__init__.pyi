@@ -12,6 +12,7 @@ from .eulig2024.vae import EuligVAE as EuligVAE
 from .files.modules import load_module as load_module
 from .files.modules import save_module as save_module
 from .files.tensors import digest_tensors as digest_tensors
+from .parts import in_parts as in_parts
 from .precision import sixteen_bits as sixteen_bits
 from .representation.cinn import ConditionalINN as ConditionalINN
 from .representation.convolutional_cinn import ConvolutionalINN as ConvolutionalINN

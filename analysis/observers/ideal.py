@@ -282,7 +282,7 @@ def detectability(
             signals, tolerances=tolerances, steps=steps,
         )  # fmt: skip
     if like is not None and len(tolerances) == 1:
-        with suppress(torch.linalg.LinAlgError):  # nor need what is like A be positive
+        with suppress(LinAlgError):  # nor need what is like A be positive
             noise, signals, least = _preconditioned(noise, like, signals, least)
             tolerances = [least]
     found = _solved_within(noise, signals, least, steps)
@@ -296,11 +296,7 @@ def _factorised(matrix: Tensor, signals: Tensor, tolerances: Sequence[float]) ->
     the covariance ``L⁻¹ L⁻ᵀ`` for a tolerance of ``1/√(τ² - t²)``, times that.
     """
     least = min(tolerances)
-    shifted = matrix.to(torch.float64, copy=True)
-    shifted.diagonal().add_(least**2)
-    # the transpose is in Fortran's order, and so factorised in its place
-    factor = cho_factor(shifted.numpy().T, overwrite_a=True, check_finite=False)[0]
-    lower = torch.from_numpy(factor).T
+    lower = _factor(matrix, least)
 
     def product(v: Tensor) -> Tensor:
         return _solved(lower, _solved(lower, v, transposed=True))
@@ -338,10 +334,8 @@ def _preconditioned(
     None of the eigenvalues of ``L⁻¹ (A + τ² I) L⁻ᵀ`` lies below ``τ²/‖LLᵀ‖``, which takes the place
     of τ² in the bounds.
     """
-    near = 0.5 * (like + like.T).double()
-    near.diagonal().add_(tolerance**2)
-    lower = torch.linalg.cholesky(near)
-    least = tolerance**2 / float(near.abs().sum(1).max())
+    lower = _factor(like, tolerance)
+    least = tolerance**2 / (float(like.abs().sum(1).max()) + tolerance**2)
 
     def product(v: Tensor) -> Tensor:
         u = _solved(lower, v, transposed=True)
@@ -349,6 +343,15 @@ def _preconditioned(
         return _solved(lower, through) - least * v
 
     return product, _solved(lower, signals), math.sqrt(least)
+
+
+def _factor(matrix: Tensor, tolerance: float) -> Tensor:
+    """L of A + τ² I = L Lᵀ in 64 bits; what lies above its diagonal is of no meaning."""
+    shifted = matrix.to(torch.float64, copy=True)
+    shifted.diagonal().add_(tolerance**2)
+    # the transpose is in Fortran's order, and so factorised in its place
+    factor = cho_factor(shifted.numpy().T, overwrite_a=True, check_finite=False)[0]
+    return torch.from_numpy(factor).T
 
 
 def _solved(lower: Tensor, images: Tensor, *, transposed: bool = False) -> Tensor:

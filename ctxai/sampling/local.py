@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..parts import in_parts
 from .jacobian import Linearisation
 
 __all__ = ["LocalJacobian"]
@@ -55,6 +56,7 @@ class LocalJacobian:
     blocks: Tensor
 
     @classmethod
+    @torch.no_grad()
     def of(cls, at: Linearisation, image: tuple[int, ...]) -> LocalJacobian | None:
         """The matrix of a linearisation around one image with one channel (rows, cols).
 
@@ -70,7 +72,7 @@ class LocalJacobian:
         (rows, cols), (height, width) = image, at.value.shape[2:]
         kind = wide * (torch.arange(rows) % high)[:, None] + torch.arange(cols) % wide
         ones = torch.eye(high * wide)[kind].movedim(-1, 0)[:, None].to(at.value)
-        seen = torch.cat([at.times_j(part).flatten(1) for part in ones.split(_CHUNK)])
+        seen = in_parts(at.times_j, ones, _CHUNK).flatten(1)
         tiles = list(itertools.product(range(0, height, _TILE), range(0, width, _TILE)))
         outputs = torch.zeros(len(tiles), _TILE**2, dtype=torch.long)
         inputs = torch.zeros(len(tiles), (_TILE + high - 1) * (_TILE + wide - 1), dtype=torch.long)
@@ -84,7 +86,7 @@ class LocalJacobian:
             down, across = near_row - row[:, None], near_col - col[:, None]
             sees = (down >= top) & (down <= bottom) & (across >= left) & (across <= right)
             outputs[number, : len(own)], inputs[number, : len(near)] = own, near
-            entries = seen[kind.flatten()[near]][:, own].T
+            entries = seen[kind.flatten()[near], own[:, None]]
             blocks[number, : len(own), : len(near)] = entries * sees
         outputs, inputs = outputs.to(seen.device), inputs.to(seen.device)
         return cls((rows, cols), (height, width), outputs, inputs, blocks)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
-import torch
 from torch import Tensor
 from torch.distributions import Normal
 
 from recon.errors import DataError
 
 from ..data import pick_domain
+from ..parts import in_parts
 from ..representation.autoencoder import Autoencoder, MakesImages
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
@@ -215,7 +215,7 @@ class InvarianceModel(_Trained):
         latent, given = self.cinn.inverse(v, z, *self.told), self.condition(z)
         if given is None:
             return self.vae.decode(latent)
-        return torch.cat([self.vae.decode(some, given) for some in latent.split(_CHUNK)])
+        return in_parts(lambda some: self.vae.decode(some, given), latent, _CHUNK)
 
 
 @dataclass

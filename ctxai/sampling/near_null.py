@@ -220,8 +220,7 @@ def _lanczos(
     back.
     """
     n, steps = len(starts), min(steps, x[0].numel())
-    at: LocalJacobian | Linearisation
-    at = phi if isinstance(phi, LocalJacobian) else linearise(phi, x.expand(n, *x.shape[1:]))
+    at = _around(phi, x, n)
     basis = torch.zeros(n, steps, x[0].numel()).to(x)
     diagonal = torch.zeros(n, steps, dtype=torch.float64)
     beside = torch.zeros(n, steps, dtype=torch.float64)
@@ -247,6 +246,15 @@ def _lanczos(
     matrix += torch.diag_embed(between, 1) + torch.diag_embed(between, -1)
     nodes, vectors = torch.linalg.eigh(matrix)
     return nodes, vectors, basis, beside[:, -1] == 0
+
+
+def _around(phi: Layer, x: Tensor, n: int) -> LocalJacobian | Linearisation:
+    """Φ's Jacobian around one image, for products with n at a time."""
+    if isinstance(phi, LocalJacobian):
+        return phi
+    at = linearise(phi, x)
+    # a recorded chain takes any number of images, and reads the masks of one
+    return at if at.recorded else linearise(phi, x.expand(n, *x.shape[1:]))
 
 
 def _below(sigma: Tensor, weights: Tensor, whole: Tensor, limit: Tensor) -> Tensor:

@@ -186,6 +186,8 @@ class WeightSet:
 
     def load(self, name: str) -> tuple[Any, dict[str, Any]]:
         """One network, in evaluation mode and without gradients, and the facts saved with it."""
+        import torch
+
         from ..files.modules import load_module
 
         digests = self.manifest["sha256"]
@@ -196,7 +198,10 @@ class WeightSet:
                 expected=f"one of {', '.join(sorted(digests))}",
                 got=name,
             )
+        module: Any
         module, facts = load_module(self.folder / f"{name}.safetensors", digest=digests[name])
+        # convolutions are up to a fifth faster on a CPU with channels innermost
+        module = module.to(memory_format=torch.channels_last)
         return module.eval().requires_grad_(False), facts
 
     def best_sampler(self, denoiser: str, layer: str, domain: str) -> str | None:
