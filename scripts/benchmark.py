@@ -22,6 +22,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,30 @@ def machine() -> dict[str, Any]:
     }
 
 
+def covariance(repeats: int) -> list[float]:
+    """Covariance of an FBP's noise on 78² pixels: ours, and column by column, seconds each.
+
+    A column is B σ² Bᵀ of an image that is one pixel; the second time is that of 16 such images,
+    times the number of pixels over 16.
+    """
+    side = 78
+    geometry = replace(scanner("arc"), n_cols=256)  # those that see the pixels
+    A = operator(geometry, ImageGrid(shape=(side, side), spacing=GRID.spacing))
+    variance, pixels = torch.rand(geometry.shape) + 0.5, torch.eye(side**2)[:STACK]
+    rays = torch.zeros(STACK, *geometry.shape, requires_grad=True)
+    image = A.fbp(rays)
+    units = pixels.reshape(STACK, side, side)
+
+    def columns() -> None:
+        back = torch.autograd.grad(image, rays, units, retain_graph=True)[0]
+        A.fbp(back.mul_(variance))
+
+    jobs = (partial(A.fbp_covariance, variance), columns)
+    taken = [[seconds(job) for job in jobs] for _ in range(1 + repeats)][1:]  # the first warms up
+    ours, others = (statistics.median(column) for column in zip(*taken))
+    return [ours, others * side**2 / STACK]
+
+
 def tables(report: dict[str, Any]) -> str:
     """The report as two tables in Markdown."""
     lines = [", ".join(f"{name}: {value}" for name, value in report["machine"].items()), ""]
@@ -244,6 +269,9 @@ def tables(report: dict[str, Any]) -> str:
         lines.append(f"| {row['job']} | {middle:.1f} ({least:.1f} to {most:.1f}) | {ratio} |")
     for job, value in report["floors"].items():
         lines.append(f"| floor of the {job} | {1000 * value:.1f} | |")
+    ours, columns = (1000 * value for value in report["covariance"])
+    lines.append(f"| covariance of the noise of 78² pixels, ms | {ours:.0f} | |")
+    lines.append(f"| the same, column by column | {columns:.0f} | |")
     if report["peers"]["rows"]:
         lines += [
             "",
@@ -275,6 +303,8 @@ def main() -> None:
     report: dict[str, Any] = {"machine": machine(), "speed": time_all(repeats, image)}
     say("the floors")
     report["floors"] = floors()
+    say("covariance")
+    report["covariance"] = covariance(repeats)
     report["peers"] = compare(image, scanner("arc"), GRID, min(repeats, 2), say)
     say("accuracy")
     report["accuracy"] = accuracy(image)

@@ -110,3 +110,11 @@ def test_no_blocks_where_they_do_not_pay_or_are_none():
     assert LocalJacobian.of(many, image) is None
     small = linearise(nn.Conv2d(1, 1, 5, padding=2).requires_grad_(False), torch.zeros(1, 1, 4, 6))
     assert LocalJacobian.of(small, (4, 6)) is None  # 25 products for 24 outputs
+
+
+def test_a_network_in_training_leaves_no_graph_behind():
+    """Its weights want gradients: each product would keep what the network made for it."""
+    conv = torch.nn.Conv2d(1, 1, 3, padding=1)
+    assert conv.weight.requires_grad
+    local = LocalJacobian.of(linearise(conv, torch.zeros(1, 1, 12, 12)), (12, 12))
+    assert not local.blocks.requires_grad
