@@ -12,7 +12,6 @@ from .eulig2024.vae import EuligVAE as EuligVAE
 from .files.modules import load_module as load_module
 from .files.modules import save_module as save_module
 from .files.tensors import digest_tensors as digest_tensors
-from .parts import in_parts as in_parts
 from .precision import sixteen_bits as sixteen_bits
 from .representation.cinn import ConditionalINN as ConditionalINN
 from .representation.convolutional_cinn import ConvolutionalINN as ConvolutionalINN
@@ -38,6 +37,7 @@ from .sampling.model import Redraw as Redraw
 from .sampling.near_null import NearNull as NearNull
 from .sampling.near_null import near_null as near_null
 from .sampling.near_null import unseen_part as unseen_part
+from .sampling.parts import in_parts as in_parts
 from .sampling.placed import PlacedModel as PlacedModel
 from .training.cinn import INNTask as INNTask
 from .training.critic import Critic as Critic

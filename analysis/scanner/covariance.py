@@ -20,7 +20,6 @@ import torch
 from scipy.linalg.blas import ssymv
 from torch import Tensor
 
-from ctxai import in_parts
 from recon import Operator, operator
 
 from .columns import with_columns
@@ -222,12 +221,11 @@ class ImageCovariance:
 
     def _through(self, images: Tensor, variance: Tensor) -> Tensor:
         """``B diag(σ²) Bᵀ`` of images (n, H, W)."""
-
-        def some(part: Tensor) -> Tensor:
+        out = []
+        for part in images.float().split(_CHUNK):
             spread = self._transpose(part) * self.hu
-            return self.operator.fbp(spread * variance, window=self.window) * self.hu
-
-        return in_parts(some, images.float(), _CHUNK)
+            out.append(self.operator.fbp(spread * variance, window=self.window) * self.hu)
+        return torch.cat(out)
 
     def _transpose(self, images: Tensor) -> Tensor:
         """Bᵀ of images (n, H, W), the gradient of an FBP, which is traced once for each n."""

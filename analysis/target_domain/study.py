@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctxai import REDRAWS, InPlace, Model, PlacedModel, in_parts
+from ctxai import REDRAWS, InPlace, Model, PlacedModel
 from recon import DataError
 
 from ..fidelity.calibration import coverage_error, miss_and_error
@@ -126,7 +126,7 @@ def sample_targets(model: Model, scanner: SliceScanner, *, mas: float, n: int, s
         own = derived_seed(seed, purpose) if purpose else seed
         v = torch.randn(count, model.latent, generator=torch.Generator().manual_seed(own))
         placed = PlacedModel(told, place, weight)
-        images = in_parts(placed.propose, v.to(scanner.y), _BLOCK)[:, 0]
+        images = torch.cat([placed.propose(some)[:, 0] for some in v.to(scanner.y).split(_BLOCK)])
         ybar = scanner.y + weight * (images - scanner.y)
         own = derived_seed(seed, f"update {purpose}")
         scans = scanner.rescan(ybar, mas, draws=draws, seed=own)

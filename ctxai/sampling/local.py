@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..parts import in_parts
 from .jacobian import Linearisation
+from .parts import in_parts
 
 __all__ = ["LocalJacobian"]
 

@@ -18,7 +18,6 @@ from torch.distributions import Normal
 from recon.errors import DataError
 
 from ..data import pick_domain
-from ..parts import in_parts
 from ..representation.autoencoder import Autoencoder, MakesImages
 from ..representation.cinn import ConditionalINN
 from ..representation.convolutional_cinn import ConvolutionalINN
@@ -26,6 +25,7 @@ from ..representation.flow import FlowMatching
 from ..representation.noise_told import describe_noise
 from ..wiretap.in_place import AnyWiretap
 from ..wiretap.wiretap import Wiretap
+from .parts import in_parts
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw", "Sampler"]
 

@@ -30,7 +30,7 @@ def in_parts(f: Callable[[Tensor], Tensor], images: Tensor, at_once: int) -> Ten
     Examples
     --------
     >>> import torch
-    >>> from ctxai.parts import in_parts
+    >>> from ctxai import in_parts
     >>> in_parts(lambda x: x.sum(1), torch.ones(5, 3), 2)
     tensor([3., 3., 3., 3., 3.])
     """
