@@ -86,7 +86,7 @@ class ImageCovariance:
     """Covariance Σ of the noise of a patch [HU²] at any exposure.
 
     Its two matrices are computed once, where they fit (up to 81² pixels) and pay: in the time they
-    take, about two thousand products are made by filtering and backprojecting.
+    take, some four hundred products are made by filtering and backprojecting.
 
     Parameters
     ----------
