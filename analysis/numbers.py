@@ -15,7 +15,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from ctxai import InPlace, in_parts
+from ctxai import InPlace
 from recon import DataError
 
 __all__ = [
@@ -58,8 +58,8 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     tensor(1.)
     """
     flat = images.reshape(-1, 1, *images.shape[-2:])
-
-    def some(part: Tensor) -> Tensor:
+    parts = []
+    for part in flat.split(_CHUNK):
         out = f(part)
         sides = f.window.shape if isinstance(f, InPlace) else part.shape[-2:]
         if tuple(out.shape) != (*part.shape[:2], *sides):
@@ -68,9 +68,8 @@ def apply(f: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
                 expected=(*part.shape[:2], *sides),
                 got=tuple(out.shape),
             )
-        return out
-
-    out = in_parts(some, flat, _CHUNK)
+        parts.append(out)
+    out = torch.cat(parts)
     if not bool(torch.isfinite(out).all()):
         raise DataError("the denoiser returns values that are not finite")
     return out.reshape(*images.shape[:-2], *out.shape[-2:])

@@ -37,7 +37,6 @@ from .sampling.model import Redraw as Redraw
 from .sampling.near_null import NearNull as NearNull
 from .sampling.near_null import near_null as near_null
 from .sampling.near_null import unseen_part as unseen_part
-from .sampling.parts import in_parts as in_parts
 from .sampling.placed import PlacedModel as PlacedModel
 from .training.cinn import INNTask as INNTask
 from .training.critic import Critic as Critic

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctxai import REDRAWS, Model, PlacedModel, draw, in_parts
+from ctxai import REDRAWS, Model, PlacedModel, draw
 from recon import DataError
 
 from ..fidelity.calibration import coverage_error
@@ -240,14 +240,14 @@ class _Work:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "v"))
         v = torch.randn(n, model.latent, generator=generator)
         bound = {"tolerance_hu" if _at_output(model) else "tolerance": tolerance}
-        images, pulled = self.scanned.x.new_empty(n, *self.scanned.x.shape), 0
+        images, pulled = [], 0
         with tqdm(total=n, desc=label, disable=label is None, unit="sample", leave=False) as bar:
-            for first, part in zip(range(0, n, _CHUNK), v.split(_CHUNK)):
+            for part in v.split(_CHUNK):
                 samples = draw(known, self.scanned.x, n=len(part), v=part, seed=self.seed, **bound)
-                images[first : first + len(part)] = samples.images
+                images.append(samples.images)
                 pulled += samples.n_pulled
                 bar.update(len(part))
-        return images, pulled
+        return torch.cat(images), pulled
 
 
 def _at_output(model: PlacedModel) -> bool:
@@ -258,9 +258,8 @@ def _at_output(model: PlacedModel) -> bool:
 def rms_features(model: PlacedModel, images: Tensor, x: Tensor) -> Tensor:
     """‖Φ(image) - Φ(x)‖ of (n, H, W) images: the rms over the entries of z, (n,)."""
     z = model.represent(x[None, None])
-    return in_parts(
-        lambda part: rms((model.represent(part) - z).flatten(1), dims=1), images[:, None], _CHUNK
-    )
+    parts = images[:, None].split(_CHUNK)
+    return torch.cat([rms((model.represent(part) - z).flatten(1), dims=1) for part in parts])
 
 
 def _first(redrawn: Tensor, count: int) -> Tensor:

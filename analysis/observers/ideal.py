@@ -270,7 +270,7 @@ def detectability(
     >>> detectability(lambda v: 24.0 * v, signal, tolerances=[1.0]).round(6).tolist()
     [[1.0]]
     """
-    least = min(tolerances)
+    least = asked = min(tolerances)
     if not least > 0.0:
         raise DataError("tolerance is not positive", where="tolerances", expected="> 0", got=least)
     if isinstance(noise, Tensor):
@@ -285,7 +285,7 @@ def detectability(
         with suppress(LinAlgError):  # nor need what is like A be positive
             noise, signals, least = _preconditioned(noise, like, signals, least)
             tolerances = [least]
-    found = _solved_within(noise, signals, least, steps)
+    found = _solved_within(noise, signals, least, steps, asked=asked)
     return np.array([[item.detectability(t) for t in tolerances] for item in found])
 
 
@@ -302,23 +302,28 @@ def _factorised(matrix: Tensor, signals: Tensor, tolerances: Sequence[float]) ->
         return _solved(lower, _solved(lower, v, transposed=True))
 
     white = _solved(lower, signals)
-    others = {t: 1.0 / math.sqrt(t**2 - least**2) for t in tolerances if t > least}
-    found: list[Krylov] = []
+    d = dict.fromkeys(tolerances, white.flatten(1).norm(dim=1).tolist())
+    others = {t: 1.0 / math.sqrt(t**2 - least**2) for t in d if t**2 > least**2}
     if others:
-        found = _solved_within(product, white, min(others.values()), _STEPS)
-    d = {t: [scaled * item.detectability(scaled) for item in found] for t, scaled in others.items()}
-    d[least] = white.flatten(1).norm(dim=1).tolist()
+        most = max(others)  # the farthest from t takes the most steps
+        found = _solved_within(product, white, others[most], _STEPS, asked=most)
+        d |= {t: [of * item.detectability(of) for item in found] for t, of in others.items()}
     return np.array([d[t] for t in tolerances]).T
 
 
-def _solved_within(noise: Product, signals: Tensor, tolerance: float, steps: int) -> list[Krylov]:
-    """The Lanczos process for several signals, or an error if their bounds stay apart."""
+def _solved_within(
+    noise: Product, signals: Tensor, tolerance: float, steps: int, *, asked: float
+) -> list[Krylov]:
+    """The Lanczos process for several signals, or an error if their bounds stay apart.
+
+    The tolerance may stand for the one that was ``asked`` for [HU].
+    """
     found = lanczos(noise, signals, tolerance=tolerance, steps=steps)
     worst = max(item.apart(tolerance) for item in found)
     if worst > WITHIN:
         raise DataError(
             "d' was not solved to its accuracy",
-            where=f"tolerance of {tolerance:g} HU",
+            where=f"tolerance of {asked:g} HU",
             expected=f"bounds of d'² within {WITHIN:g} of each other",
             got=f"{worst:.2g} after {steps} steps",
             remedy="ask for a larger tolerance",

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from .jacobian import Linearisation
-from .parts import in_parts
 
 __all__ = ["LocalJacobian"]
 
@@ -72,7 +71,7 @@ class LocalJacobian:
         (rows, cols), (height, width) = image, at.value.shape[2:]
         kind = wide * (torch.arange(rows) % high)[:, None] + torch.arange(cols) % wide
         ones = torch.eye(high * wide)[kind].movedim(-1, 0)[:, None].to(at.value)
-        seen = in_parts(at.times_j, ones, _CHUNK).flatten(1)
+        seen = torch.cat([at.times_j(part).flatten(1) for part in ones.split(_CHUNK)])
         tiles = list(itertools.product(range(0, height, _TILE), range(0, width, _TILE)))
         outputs = torch.zeros(len(tiles), _TILE**2, dtype=torch.long)
         inputs = torch.zeros(len(tiles), (_TILE + high - 1) * (_TILE + wide - 1), dtype=torch.long)

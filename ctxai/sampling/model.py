@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
+import torch
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -25,7 +26,6 @@ from ..representation.flow import FlowMatching
 from ..representation.noise_told import describe_noise
 from ..wiretap.in_place import AnyWiretap
 from ..wiretap.wiretap import Wiretap
-from .parts import in_parts
 
 __all__ = ["FlowModel", "InvarianceModel", "Model", "Redraw", "Sampler"]
 
@@ -215,7 +215,7 @@ class InvarianceModel(_Trained):
         latent, given = self.cinn.inverse(v, z, *self.told), self.condition(z)
         if given is None:
             return self.vae.decode(latent)
-        return in_parts(lambda some: self.vae.decode(some, given), latent, _CHUNK)
+        return torch.cat([self.vae.decode(some, given) for some in latent.split(_CHUNK)])
 
 
 @dataclass

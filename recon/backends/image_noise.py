@@ -23,12 +23,13 @@ from tqdm import tqdm
 
 from ..engine.machine_code import kernel
 from ..engine.memory import aligned_empty
-from ..engine.simd import WIDTHS, add, fma, lanes, load, scale, store, transpose, zero
+from ..engine.simd import WIDTHS, add, fma, lanes, lerp_add, load, store, transpose, zero
 from ..fbp.plan import interleaves, plan_fbp
 from ..fbp.view_noise import view_noise
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
 from .parallel_fbp import PixelLines, place
+from .torch_fbp import filtered
 
 __all__ = ["image_covariance"]
 
@@ -124,15 +125,13 @@ def spread(
                     m, w = place(lines, view, j // pixels.cols, j % pixels.cols)
                     p = ((k * later + d) * size + m) * size
                     q = b * size
-                    if d == 0:
-                        for s in range(0, size, width):  # samples of the view
-                            total = scale(load(tag, shared, p + s), f32(1.0) - w)
-                            store(room, q + s, fma(total, load(tag, shared, p + size + s), w))
-                    else:
-                        for s in range(0, size, width):
+                    for s in range(0, size, width):  # samples of the view
+                        if d == 0:
+                            total = zero(tag)
+                        else:
                             total = load(tag, room, q + s)
-                            total = fma(total, load(tag, shared, p + s), f32(1.0) - w)
-                            store(room, q + s, fma(total, load(tag, shared, p + size + s), w))
+                        left, right = load(tag, shared, p + s), load(tag, shared, p + size + s)
+                        store(room, q + s, lerp_add(total, left, right, w))
             at = ((j0 // GROUP * part.count + k) * size) * GROUP
             for s in range(0, size, width):  # from samples to pixels side by side
                 for lane in range(0, GROUP, width):
@@ -157,22 +156,19 @@ def gather(
                             at = (i * pixels.cols + j) * across + group * GROUP
                             m, w = place(lines, part.first + k, i, j)
                             p = (p0 + m) * GROUP
+                            q, v = p, w
                             if two:
                                 m, v = place(lines, part.first + k + 1, i, j)
                                 q = (p0 + part.n + m) * GROUP
-                                for lane in range(0, GROUP, width):
-                                    one = load(tag, matrix, at + lane)
-                                    one = fma(one, load(tag, seen, p + lane), f32(1.0) - w)
-                                    one = fma(one, load(tag, seen, p + GROUP + lane), w)
-                                    other = scale(load(tag, seen, q + lane), f32(1.0) - v)
-                                    other = fma(other, load(tag, seen, q + GROUP + lane), v)
-                                    store(matrix, at + lane, add(one, other))
-                            else:
-                                for lane in range(0, GROUP, width):
-                                    one = load(tag, matrix, at + lane)
-                                    one = fma(one, load(tag, seen, p + lane), f32(1.0) - w)
-                                    one = fma(one, load(tag, seen, p + GROUP + lane), w)
-                                    store(matrix, at + lane, one)
+                            for lane in range(0, GROUP, width):
+                                left = load(tag, seen, p + lane)
+                                right = load(tag, seen, p + GROUP + lane)
+                                total = lerp_add(load(tag, matrix, at + lane), left, right, w)
+                                if two:
+                                    left = load(tag, seen, q + lane)
+                                    right = load(tag, seen, q + GROUP + lane)
+                                    total = add(total, lerp_add(zero(tag), left, right, v))
+                                store(matrix, at + lane, total)
 
 
 def image_covariance(
@@ -180,15 +176,14 @@ def image_covariance(
 ) -> Tensor:
     """Covariance (pixels, pixels) of the FBP of independent rays of a variance (views, cols)."""
     plan = plan_fbp(geometry, grid, interleave=interleaves(geometry, window))
-    noise = view_noise(plan, window, variance)
     tag = lanes(WIDTHS[-1])
     n = -(-plan.n_fine // len(tag)) * len(tag)
-    spare = n - plan.n_fine  # samples that no pixel reads
-    filters = torch.from_numpy(noise.filters * np.float32(plan.share**2))
-    filters = torch.nn.functional.pad(filters, (0, 0, 0, spare))
-    filtered = np.pad(noise.filtered, ((0, 0), (0, 0), (0, spare)))
+    filters = filtered(torch.eye(plan.n_t, dtype=torch.float64), plan, window).T
+    filters = torch.nn.functional.pad(filters, (0, 0, 0, n - plan.n_fine))  # read by no pixel
+    noise = view_noise(plan, filters.numpy(), variance)
+    filters = (filters * plan.share**2).float()
     later, _, cols = noise.rows.shape
-    columns = Columns(cols, len(filtered), noise.rows, noise.first, noise.weights)
+    columns = Columns(cols, len(noise.first), noise.rows, noise.first, noise.weights)
     places = [part.astype(np.float32) for part in plan.pixel_lines(grid)]
     lines = PixelLines(plan.n_fine, plan.share, *places)
     pixels = Pixels(*grid.shape)
@@ -205,7 +200,7 @@ def image_covariance(
         part = Part(first, min(count, views - first), later, views, n)
         size = part.count * later * n
         some = before[: plan.n_t * size]
-        common(tag, plan.n_t, columns, part, filtered.reshape(-1), some.numpy())
+        common(tag, plan.n_t, columns, part, noise.filtered.reshape(-1), some.numpy())
         shared = torch.mm(some.view(plan.n_t, size).T, filters.T, out=after[:size]).flatten()
         spread(tag, part.count, shared.numpy(), lines, part, pixels, seen, room=GROUP * n)
         gather(tag, groups, seen, lines, part, pixels, across, matrix.numpy().reshape(-1))

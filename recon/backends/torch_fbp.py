@@ -16,7 +16,7 @@ from ..fbp.rebinning import Rebinning
 from ..fbp.windows import Window
 from ..geometry import Geometry, ImageGrid
 
-__all__ = ["TorchFbp", "interpolated_sums"]
+__all__ = ["TorchFbp", "filtered", "interpolated_sums"]
 
 _SAMPLES_AT_ONCE = 2**19
 
@@ -62,6 +62,25 @@ def _on(table: Rebinning, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return view_weight, torch.from_numpy(table.col_first).to(like.device), col_weight
 
 
+def _responses(plan: FbpPlan, window: Window, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    kind = torch.complex128 if like.dtype == torch.float64 else torch.complex64
+    parts = fine_responses(plan, window)
+    return tuple(torch.from_numpy(part).to(like.device, kind) for part in parts)
+
+
+def _fine_index(plan: FbpPlan, like: torch.Tensor) -> torch.Tensor:
+    index = torch.arange(plan.n_fine, device=like.device) + plan.fine_first
+    return index % (2 * plan.n_fft)
+
+
+def filtered(parallel: torch.Tensor, plan: FbpPlan, window: Window) -> torch.Tensor:
+    """The fine samples (..., n_fine) of parallel views (..., n_t) behind the ramp filter."""
+    spectrum = torch.fft.rfft(parallel, plan.n_fft)
+    responses = _responses(plan, window, parallel)
+    fine = torch.stack([torch.fft.irfft(spectrum * h, plan.n_fft) for h in responses], dim=-1)
+    return fine.flatten(-2)[..., _fine_index(plan, fine)]
+
+
 class TorchFbp:
     """Filtered backprojection of stacks (B, views, cols) and its transpose."""
 
@@ -83,20 +102,15 @@ class TorchFbp:
         parallel = self._weighted(sinograms, plan)
         if plan.rebinning is not None:
             parallel = self._rebin(parallel, plan, plan.rebinning)
-        spectrum = torch.fft.rfft(parallel, plan.n_fft)
-        responses = self._responses(plan, window, parallel)
-        fine = torch.stack(
-            [torch.fft.irfft(spectrum * h, plan.n_fft) for h in responses], dim=-1
-        ).flatten(-2)
-        return self._back_project(fine[..., self._fine_index(plan, fine)], plan)
+        return self._back_project(filtered(parallel, plan, window), plan)
 
     def fbp_transpose(self, images: torch.Tensor, window: Window) -> torch.Tensor:
         """Transpose of :meth:`fbp`."""
         plan = self._plan(window)
-        filtered = self._back_project_transpose(images, plan)
-        fine = filtered.new_zeros(*filtered.shape[:2], 2 * plan.n_fft)
-        fine[..., self._fine_index(plan, fine)] = filtered
-        whole, half = self._responses(plan, window, images)
+        views = self._back_project_transpose(images, plan)
+        fine = views.new_zeros(*views.shape[:2], 2 * plan.n_fft)
+        fine[..., _fine_index(plan, fine)] = views
+        whole, half = _responses(plan, window, images)
         spectrum = torch.fft.rfft(fine[..., 0::2]) * whole.conj()
         spectrum = spectrum + torch.fft.rfft(fine[..., 1::2]) * half.conj()
         parallel = torch.fft.irfft(spectrum, plan.n_fft)[..., : plan.n_t]
@@ -108,17 +122,6 @@ class TorchFbp:
         if plan.weights is None:
             return sinograms
         return sinograms * torch.from_numpy(plan.weights).to(sinograms)
-
-    def _responses(
-        self, plan: FbpPlan, window: Window, like: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        kind = torch.complex128 if like.dtype == torch.float64 else torch.complex64
-        parts = fine_responses(plan, window)
-        return tuple(torch.from_numpy(part).to(like.device, kind) for part in parts)
-
-    def _fine_index(self, plan: FbpPlan, like: torch.Tensor) -> torch.Tensor:
-        index = torch.arange(plan.n_fine, device=like.device) + plan.fine_first
-        return index % (2 * plan.n_fft)
 
     def _sides(self, table: Rebinning) -> list[tuple[int, int]]:
         """Pairs (side, first view) of the rows that make up the parallel views."""

@@ -33,7 +33,7 @@ MISSING = 1
 """Purpose of the words that make the noise which a lower exposure adds."""
 
 SMALLEST = 1e-290
-"""Chance that adds nothing to a sum, above those that take a processor long."""
+"""Chance that adds nothing to a sum; denormal numbers, far below, take a processor long."""
 
 MOST = 200  # P(count > 200) < 1e-50 for a mean of 50: ends the sum's rounding tail
 

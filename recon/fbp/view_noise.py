@@ -17,10 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from .plan import FbpPlan, fine_responses
-from .windows import Window
+from .plan import FbpPlan
 
 __all__ = ["ViewNoise", "view_noise"]
 
@@ -40,8 +38,6 @@ class ViewNoise:
         Sample m of a view takes the columns ``first[side, m] + 0…3`` …
     weights : ndarray, (sides, n_t, 4)
         … with these weights: A.
-    filters : ndarray, (n_fine, n_t)
-        F.
     filtered : ndarray, (sides, cols, n_fine)
         ``(F A)ᵀ``: what the filter makes of a column.
     """
@@ -49,12 +45,20 @@ class ViewNoise:
     rows: np.ndarray
     first: np.ndarray
     weights: np.ndarray
-    filters: np.ndarray
     filtered: np.ndarray
 
 
-def view_noise(plan: FbpPlan, window: Window, variance: np.ndarray) -> ViewNoise:
-    """Return the noise of the filtered views of a plan for rays of a variance (views, cols)."""
+def view_noise(plan: FbpPlan, filters: np.ndarray, variance: np.ndarray) -> ViewNoise:
+    """Return the noise that views have in common behind a filter.
+
+    Parameters
+    ----------
+    plan : FbpPlan
+    filters : ndarray, (n_fine, n_t)
+        F.
+    variance : ndarray, (views, cols)
+        Of the rays.
+    """
     rays, table = variance.astype(np.float64), plan.rebinning
     if plan.weights is not None:
         rays = rays * np.square(plan.weights)
@@ -68,7 +72,6 @@ def view_noise(plan: FbpPlan, window: Window, variance: np.ndarray) -> ViewNoise
         first, weights = table.col_first[:sides], table.col_weight[:sides]
         rays = np.pad(rays, ((0, plan.spare), (0, 0)))
         rows = _common(rays, table.view_first, table.view_weight)
-    filters = _filters(plan, window)
     columns = rays.shape[1]
     filtered = np.zeros((len(first), columns, len(filters)))
     for side, (start, weight) in enumerate(zip(first, weights)):
@@ -78,7 +81,6 @@ def view_noise(plan: FbpPlan, window: Window, variance: np.ndarray) -> ViewNoise
         rows.astype(np.float32),
         np.ascontiguousarray(first),
         weights.astype(np.float32),
-        filters.astype(np.float32),
         filtered.astype(np.float32),
     )
 
@@ -98,12 +100,3 @@ def _common(rays: np.ndarray, first: np.ndarray, weight: np.ndarray) -> np.ndarr
             for later in range(_TAPS)
         ]
     )
-
-
-def _filters(plan: FbpPlan, window: Window) -> np.ndarray:
-    """The ramp filter as a matrix, (n_fine, n_t)."""
-    spectrum = torch.fft.rfft(torch.eye(plan.n_t, dtype=torch.float64), plan.n_fft)
-    responses = (torch.from_numpy(part.astype(complex)) for part in fine_responses(plan, window))
-    fine = torch.stack([torch.fft.irfft(spectrum * h, plan.n_fft) for h in responses], dim=-1)
-    index = (torch.arange(plan.n_fine) + plan.fine_first) % (2 * plan.n_fft)
-    return fine.flatten(-2)[:, index].T.numpy()
