@@ -31,7 +31,7 @@ _TIMES = 64  # width of the time embedding
 _SUMMARY = 8  # channels that a representation with more is summarised in
 _GUESS = 5  # side of the filters of the linear guess [pixels]
 _AROUND = 9  # side of the mean that the guess is compared with [pixels]
-_CHUNK = 25
+_CHUNK = 50
 
 
 class Block(nn.Module):

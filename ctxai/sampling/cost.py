@@ -7,7 +7,7 @@ import time
 import torch
 from torch import Tensor
 
-from .fibre import CHUNK, Phi
+from .fibre import Phi, at_once
 from .jacobian import linearise
 
 __all__ = ["projection_seconds"]
@@ -47,7 +47,7 @@ def projection_seconds(phi: Phi, x: Tensor, count: int) -> float:
     >>> 0.0 < seconds < 60.0
     True
     """
-    size = min(count, CHUNK)
+    size = min(count, at_once(x))
     images = x.expand(size, *x.shape[1:]).contiguous()
     linearise(phi, images[:1])  # what is loaded or compiled at the first call is not measured
     start = time.perf_counter()

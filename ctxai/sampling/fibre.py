@@ -24,9 +24,9 @@ from torch import Tensor
 from recon.errors import DataError
 
 from ..precision import sixteen_bits
-from .jacobian import linearise
+from .jacobian import Linearisation, linearise
 
-__all__ = ["CHUNK", "FibreResult", "Phi", "project_to_fibre", "rms"]
+__all__ = ["FibreResult", "Phi", "at_once", "project_to_fibre", "rms"]
 
 _OUTER = 10  # Gauss–Newton steps, at most; most samples need three or four
 _INNER = 8  # conjugate-gradient iterations in each of the first steps, at most
@@ -37,7 +37,7 @@ _BISECTIONS = 14  # the pulled sample ends within 2⁻¹⁴ of the segment's len
 _POWER_ITERATIONS = 12
 _TARGET = 0.9  # of the tolerance, for the linearised residual of a step: no further than needed
 _FORCING = 0.3  # of the residual: a step that goes further trusts the linearisation too much
-CHUNK, _CHUNK_ELSEWHERE = 8, 250  # images at once on a CPU, and on a GPU
+_PIXELS = 25 * 80**2  # of all images that are worked on at once on a CPU
 _TINY = 1e-30
 _MARGIN = 0.999  # aimed at, in units of the tolerance, so that rounding cannot break it
 
@@ -64,6 +64,16 @@ class FibreResult:
     residual: Tensor
     converged: Tensor
     pulled: Tensor
+
+
+def at_once(x: Tensor) -> int:
+    """How many images are worked on at once: 8 to 25 on a CPU, by their size, and 250 elsewhere.
+
+    With fewer a convolution waits for its threads, with more for memory.
+    """
+    if x.device.type != "cpu":
+        return 250
+    return min(25, max(8, _PIXELS // (x.shape[-2] * x.shape[-1])))
 
 
 def rms(values: Tensor) -> Tensor:
@@ -104,13 +114,13 @@ def _gauss_newton_step(
     target: Tensor,
     damping: float,
     iterations: int,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Solve ``(JᵀJ + damping) δ = Jᵀ residual`` by conjugate gradients for least squares.
 
     Björck, "Numerical methods for least squares problems", 1996, algorithm 7.4.1. The residual of
     the linearised problem falls with every iteration, and δ stays in the row space of J. A sample
     whose linearised residual is below ``target`` (rms) is left alone from then on: a longer step
-    would move it further than the tolerance asks for.
+    would move it further than the tolerance asks for. Returns δ and the rms of what it leaves.
     """
     left = residual  # r - Jδ
     gradient = times_jt(left)
@@ -134,7 +144,7 @@ def _gauss_newton_step(
         ratio = torch.where(going, fresh / energy.clamp_min(_TINY), 0.0)
         direction = gradient + _like(ratio, gradient) * direction
         energy = fresh
-    return delta
+    return delta, rms(left)
 
 
 def _descend(
@@ -144,6 +154,7 @@ def _descend(
     x = x.clone()
     first = linearise(phi, x)
     residual = rms(z - first.value)
+    at: Linearisation | None = first
     active = residual > tolerance
     gain = (_largest_gain(phi, x) if gain is None else gain).expand(len(x))
     for count in range(_OUTER):
@@ -152,11 +163,12 @@ def _descend(
             break
         late = max(0, count + 1 - _PATIENCE)
         start, goal = x[index], z[index]
-        at = first if count == 0 and len(index) == len(x) else linearise(phi, start)
+        if at is None or len(at.value) != len(index):
+            at = linearise(phi, start)
         sigma = gain[index]  # divided by it, J has norm 1 and residuals are in units of x
         # a step removes some of the residual, which is then measured: half the digits will do
         with nullcontext() if late else sixteen_bits(residual):
-            step = _gauss_newton_step(
+            step, left = _gauss_newton_step(
                 partial(_scaled, at.times_j, sigma),
                 partial(_scaled, at.times_jt, sigma),
                 (goal - at.value) / _like(sigma, goal),
@@ -164,10 +176,14 @@ def _descend(
                 damping / 10**late,
                 min(_INNER * 2**late, _INNER_AT_MOST),
             )
+        # where all are to need another step, the check of this one is the next one's linearisation
+        followed = bool((left * sigma > tolerance[index]).all())
+        at = linearise(phi, start + step) if followed else None
         waiting = torch.arange(len(index), device=x.device)
         for halving in range(_HALVINGS + 1):
             moved = start[waiting] + 0.5**halving * step[waiting]
-            reached = rms(goal[waiting] - phi(moved))
+            value = at.value if halving == 0 and at is not None else phi(moved)
+            reached = rms(goal[waiting] - value)
             better = reached < 0.999 * residual[index[waiting]]
             accepted = index[waiting[better]]
             x[accepted] = moved[better]
@@ -175,6 +191,7 @@ def _descend(
             waiting = waiting[~better]
             if len(waiting) == 0:
                 break
+            at = None  # some of them are elsewhere
         active[index[waiting]] = False  # no step along this direction helps any more
         active &= residual > tolerance
     return x, residual
@@ -221,8 +238,7 @@ def project_to_fibre(
     damping : float
         λ in units of σ_max²(J), so that the layer may have any scale.
     chunk : int, optional
-        Images worked on at once, which bounds the memory: 8 by default on a CPU, whose caches hold
-        about as many, and 250 elsewhere.
+        Images worked on at once, which bounds the memory: `at_once` by default.
 
     Returns
     -------
@@ -247,7 +263,7 @@ def project_to_fibre(
     if not bool((limit > 0).all()):
         raise DataError("tolerance is not positive", where="tolerance", got=tolerance)
     if chunk is None:
-        chunk = CHUNK if x.device.type == "cpu" else _CHUNK_ELSEWHERE
+        chunk = at_once(x)
     if damping <= 0 or chunk < 1:
         raise DataError(
             "damping and chunk are positive", where="damping, chunk", got=f"{damping}, {chunk}"

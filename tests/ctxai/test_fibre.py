@@ -52,12 +52,14 @@ def test_damped_step_is_the_closed_form():
 
     residual = images(2, 4, seed=3, dtype=torch.float64)[:, :, :2]
     for damping in (0.03, 1e-12):
-        step = _gauss_newton_step(times, times, residual, torch.zeros(2), damping, 8)
+        step, left = _gauss_newton_step(times, times, residual, torch.zeros(2), damping, 8)
         expected = gain * residual / (gain**2 + damping)
         assert (step - expected).abs().max() < FIBRE["damped step [HU]"] * 1e3
+        assert (left - rms(residual - times(step))).abs().max() < FIBRE["damped step [HU]"] * 1e3
     enough = 0.7 * rms(residual)
-    early = _gauss_newton_step(times, times, residual, enough, 0.03, 8)
+    early, left = _gauss_newton_step(times, times, residual, enough, 0.03, 8)
     assert (rms(residual - times(early)) <= enough).all()
+    assert torch.allclose(rms(residual - times(early)), left)
     assert (rms(early) < rms(gain * residual / (gain**2 + 0.03))).all()
 
 

@@ -28,6 +28,12 @@ class Residual(nn.Module):
         return x - 50.0 * self.last(h)[..., 1:, 1:].clone() if self.training else x + 3.0 * h[:, :1]
 
 
+def two_layers(x):
+    """Of what one rectifier gives."""
+    h, back = F.relu(F.conv2d(x, KERNELS, padding=1)), KERNELS.transpose(0, 1)
+    return F.relu(F.conv2d(h, back, padding=1) + F.conv2d(h, back.flip(2), padding=1))
+
+
 def skip(x):
     noise = F.conv2d(F.relu(F.conv2d(x, KERNELS, padding=1)), KERNELS.transpose(0, 1), padding=1)
     return x - noise / 7.0
@@ -41,6 +47,14 @@ def shortcut_in_place(x):
     out = F.conv2d(kept, KERNELS.transpose(0, 1), padding=1)
     out += x
     return F.relu(out)
+
+
+def read_twice(x):
+    """What a convolution gives is read beside its rectifier, and this by two convolutions."""
+    before = F.conv2d(x, KERNELS, padding=1)
+    after = F.relu(before)
+    back = KERNELS.transpose(0, 1)
+    return F.conv2d(after, back, padding=1) - 2.0 * F.conv2d(after + before, back, padding=1)
 
 
 def rectified_twice(x):
@@ -111,6 +125,8 @@ CASES = {
     "transposed, padded": lambda: lambda x: F.conv_transpose2d(x, KERNELS[:1], padding=1),
     "shortcut in place": lambda: shortcut_in_place,
     "skip connection": lambda: skip,
+    "read twice": lambda: read_twice,
+    "two layers of one": lambda: two_layers,
     "identity": lambda: lambda x: x,
     "affine": lambda: lambda x: 3.0 - x * torch.arange(15.0) / 2.0,
     "views": lambda: seeded(Residual),
@@ -173,6 +189,37 @@ def test_products_in_16_bits_are_those_of_more_to_their_rounding(name):
     for full, half, after in zip(exact, rounded, again):
         assert 1e-4 < float((half - full).norm() / full.norm()) < 2e-2  # 8 bits of a mantissa
         assert torch.equal(after, full)
+
+
+def test_products_leave_what_they_are_given_as_it_is():
+    """Masks write over what a convolution gave, and over nothing else."""
+    phi, x = Wiretap(seeded(Yang), 4).phi, 100.0 * random_like(torch.zeros(2, 1, 9, 8).double(), 5)
+    at = linearise(phi, x)
+    w, u = random_like(x, 6), random_like(at.value, 7)
+    given = w.clone(), u.clone()
+    once = at.times_j(w), at.times_jt(u)
+    assert torch.equal(w, given[0]) and torch.equal(u, given[1])
+    assert torch.equal(at.times_j(w), once[0]) and torch.equal(at.times_jt(u), once[1])
+
+
+def test_one_image_may_have_many_products_and_many_images_one():
+    f, x = seeded(Yang), 100.0 * random_like(torch.zeros(3, 1, 9, 8).double(), 5)
+    w = random_like(x, 6)
+    one = linearise(f, x[:1])
+    each = torch.cat([one.times_j(part) for part in w.split(1)])
+    assert torch.allclose(one.times_j(w), each, rtol=ROUNDING)
+    many = linearise(f, x)
+    same = many.times_j(w[:1].expand_as(w))
+    assert torch.allclose(many.times_j(w[:1]), same, rtol=ROUNDING)
+
+
+def test_a_product_has_gradients_itself():
+    """⟨u, J w⟩ has Jᵀ u as its gradient in w."""
+    f, x = seeded(Chen), 100.0 * random_like(torch.zeros(2, 1, 9, 8).double(), 5)
+    at = linearise(f, x)
+    w, u = random_like(x, 6).requires_grad_(True), random_like(x, 7)
+    (gradient,) = torch.autograd.grad((at.times_j(w) * u).sum(), w)
+    assert torch.allclose(gradient, at.times_jt(u), rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_a_gradient_of_its_own_is_respected():
