@@ -35,6 +35,8 @@ MISSING = 1
 SMALLEST = 1e-290
 """Chance that adds nothing to a sum; denormal numbers, far below, take a processor long."""
 
+BESIDE = 64  # rays that are drawn side by side
+
 MOST = 200  # P(count > 200) < 1e-50 for a mean of 50: ends the sum's rounding tail
 
 
@@ -124,8 +126,8 @@ def reading(n0, sigma, electronic, y):  # type: ignore[no-untyped-def]
 def few_quanta(mean, high, low, count):  # type: ignore[no-untyped-def]
     """Poisson numbers by inversion of the distribution function, each at a 52-bit uniform number.
 
-    All rays take as many steps as the one with the most quanta, so that they fill SIMD lanes: a
-    step more finds that the sum is above the uniform number still.
+    Rays beside each other, which have about as many quanta, fill SIMD lanes and take as many steps
+    as the one with the most: a step more finds that the sum is above the uniform number still.
     """
     n = len(mean)
     uniform, term, total = np.empty(n), np.empty(n), np.empty(n)
@@ -135,14 +137,33 @@ def few_quanta(mean, high, low, count):  # type: ignore[no-untyped-def]
     exponential(term, total)
     for r in range(n):  # the chance of no quanta
         term[r] = total[r]
-    for k in range(1, MOST + 1):  # counts, until their chances add up to each number
-        above, share = 0, 1.0 / k
-        for r in range(n):  # rays
-            more = uniform[r] > total[r]
-            above += more
-            count[r] += more
-            term[r] = max(term[r] * (mean[r] * share), SMALLEST)
-            total[r] += term[r]
+    for first in range(0, n, BESIDE):
+        rays = slice(first, first + BESIDE)
+        add_up(uniform[rays], mean[rays], term[rays], total[rays], count[rays])
+
+
+@njit(cache=True, error_model="numpy")
+def add_up(uniform, mean, term, total, count):  # type: ignore[no-untyped-def]
+    """Count until the chances, term by term, add up to each uniform number."""
+    for k in range(1, MOST, 4):  # four counts without going back to memory
+        above = 0
+        first, second, third, fourth = 1.0 / k, 1.0 / (k + 1), 1.0 / (k + 2), 1.0 / (k + 3)
+        for r in range(len(uniform)):  # rays
+            u, m, chance, below, found = uniform[r], mean[r], term[r], total[r], count[r]
+            found += u > below
+            chance = max(chance * (m * first), SMALLEST)
+            below += chance
+            found += u > below
+            chance = max(chance * (m * second), SMALLEST)
+            below += chance
+            found += u > below
+            chance = max(chance * (m * third), SMALLEST)
+            below += chance
+            found += u > below
+            chance = max(chance * (m * fourth), SMALLEST)
+            below += chance
+            above += u > below
+            term[r], total[r], count[r] = chance, below, found
         if above == 0:
             break
 
