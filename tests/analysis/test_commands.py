@@ -325,19 +325,20 @@ def test_what_projection_costs_is_said_before_it_is_paid(tmp_path, monkeypatch, 
     from analysis.commands.invariances import InvarianceOptions, _note_cost
     from ctxai import InPlace, Window, Wiretap
     from ctxai.sampling import cost
+    from ctxai.sampling.fibre import at_once
 
     now = iter(range(0, 3000, 3))
     monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: float(next(now))))
     asked = {"images": tmp_path, "denoiser": "own.py:make", "out": tmp_path}
     model = SimpleNamespace(wiretap=Wiretap(torch.relu, "output"))
     place = InPlace(torch.relu, Window(0, 0, (16, 16), (16, 16)), torch.ones(16, 16))
-    said = []
-    for n, layers in ((8, ["output"]), (16, ["output"]), (16, ["output", "1"])):
+    said, step = [], at_once(place.surroundings)  # as many samples as one step is measured with
+    for n, layers in ((step, ["output"]), (2 * step, ["output"]), (2 * step, ["output", "1"])):
         options = InvarianceOptions(**asked, n=n)
         _note_cost(options, dict.fromkeys(layers, model), place)
         said.append(re.search(r"projecting (\d+) .* about (\d+) minutes", capsys.readouterr().err))
     counts, minutes = zip(*((int(found[1]), int(found[2])) for found in said))
-    assert counts == (8, 16, 16)
+    assert counts == (step, 2 * step, 2 * step)
     assert minutes[1] == minutes[2] == 2 * minutes[0]  # none are projected after layer 1
 
 
