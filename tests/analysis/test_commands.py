@@ -327,7 +327,7 @@ def test_what_projection_costs_is_said_before_it_is_paid(tmp_path, monkeypatch, 
     from ctxai.sampling import cost
     from ctxai.sampling.fibre import at_once
 
-    now = iter(range(0, 3000, 3))
+    now = iter(range(0, 30000, 30))
     monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: float(next(now))))
     asked = {"images": tmp_path, "denoiser": "own.py:make", "out": tmp_path}
     model = SimpleNamespace(wiretap=Wiretap(torch.relu, "output"))
