@@ -28,7 +28,7 @@ from .jacobian import Linearisation, linearise
 
 __all__ = ["FibreResult", "Phi", "at_once", "project_to_fibre", "rms"]
 
-_OUTER = 10  # Gauss–Newton steps, at most; most samples need three or four
+_OUTER = 10  # Gauss–Newton steps, at most; most samples need one or two
 _INNER = 8  # conjugate-gradient iterations in each of the first steps, at most
 _PATIENCE = 5  # steps at full damping; each later one has a tenth of it and twice the iterations
 _INNER_AT_MOST = 64
@@ -182,7 +182,7 @@ def _descend(
         waiting = torch.arange(len(index), device=x.device)
         for halving in range(_HALVINGS + 1):
             moved = start[waiting] + 0.5**halving * step[waiting]
-            value = at.value if halving == 0 and at is not None else phi(moved)
+            value = phi(moved) if at is None else at.value
             reached = rms(goal[waiting] - value)
             better = reached < 0.999 * residual[index[waiting]]
             accepted = index[waiting[better]]
@@ -238,7 +238,8 @@ def project_to_fibre(
     damping : float
         λ in units of σ_max²(J), so that the layer may have any scale.
     chunk : int, optional
-        Images worked on at once, which bounds the memory: `at_once` by default.
+        Images worked on at once, which bounds the memory: by default 8 to 25 on a CPU, fewer of
+        larger ones, and 250 elsewhere.
 
     Returns
     -------

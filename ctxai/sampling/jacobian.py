@@ -117,7 +117,7 @@ def _write_over(steps: list[_Step]) -> None:
     readers = Counter(source for step in steps for source in step.sources)
     last = {source: step for step in steps for source in step.sources}
     for number, step in enumerate(steps, start=1):
-        (mask,), (source, *_) = step.apply[:1], step.sources
+        mask, source = step.apply[0], step.sources[0]
         if isinstance(mask, Mask):
             given = source > 0 and steps[source - 1].convolves and readers[source] == 1
             taken = readers[number] == 1 and last[number].convolves

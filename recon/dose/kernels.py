@@ -145,23 +145,15 @@ def few_quanta(mean, high, low, count):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def add_up(uniform, mean, term, total, count):  # type: ignore[no-untyped-def]
     """Count until the chances, term by term, add up to each uniform number."""
-    for k in range(1, MOST, 4):  # four counts without going back to memory
+    for k in range(1, MOST, 4):  # counts, four of them without going back to memory
         above = 0
-        first, second, third, fourth = 1.0 / k, 1.0 / (k + 1), 1.0 / (k + 2), 1.0 / (k + 3)
+        shares = 1.0 / k, 1.0 / (k + 1), 1.0 / (k + 2), 1.0 / (k + 3)
         for r in range(len(uniform)):  # rays
             u, m, chance, below, found = uniform[r], mean[r], term[r], total[r], count[r]
-            found += u > below
-            chance = max(chance * (m * first), SMALLEST)
-            below += chance
-            found += u > below
-            chance = max(chance * (m * second), SMALLEST)
-            below += chance
-            found += u > below
-            chance = max(chance * (m * third), SMALLEST)
-            below += chance
-            found += u > below
-            chance = max(chance * (m * fourth), SMALLEST)
-            below += chance
+            for share in shares:
+                found += u > below
+                chance = max(chance * (m * share), SMALLEST)
+                below += chance
             above += u > below
             term[r], total[r], count[r] = chance, below, found
         if above == 0:
