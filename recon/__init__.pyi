@@ -36,6 +36,7 @@ from .scan.audit import geometry_audit as geometry_audit
 from .scan.helix import PATIENT_POSITIONS as PATIENT_POSITIONS
 from .scan.helix import HelicalScan as HelicalScan
 from .scan.lazy_views import LazyViews as LazyViews
+from .scan.lazy_views import ViewsOf as ViewsOf
 from .scan.scan import LineIntegrals as LineIntegrals
 from .scan.scan import Scan as Scan
 from .scan.scan import derived_uid as derived_uid

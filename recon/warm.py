@@ -12,13 +12,20 @@ import time
 import numpy as np
 import torch
 
-from .dose.noise import insert_noise, sample_transmission, starved_rays
-from .geometry import FanBeam, ImageGrid, ParallelBeam
-from .helical import reconstruct
-from .operator import operator
+# as any program does: through the face
+from . import (
+    FanBeam,
+    HelicalScan,
+    ImageGrid,
+    ParallelBeam,
+    insert_noise,
+    operator,
+    reconstruct,
+    sample_transmission,
+    simulate_scan,
+    starved_rays,
+)
 from .phantom import body, random_slice
-from .scan.helix import HelicalScan
-from .scan.simulate import simulate_scan
 
 __all__ = ["warm"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recon import LazyViews
+from recon import ViewsOf
 
 if TYPE_CHECKING:
     from analysis.projections.slices import SlicePlan
@@ -41,7 +41,7 @@ _VIEWS = 48  # of the scan, in which starved rays are counted
 
 
 @dataclass
-class AddedNoise(LazyViews):
+class AddedNoise(ViewsOf):
     """Gaussian rays with the variance that a lower dose adds to those of a scan.
 
     Attributes
@@ -60,20 +60,14 @@ class AddedNoise(LazyViews):
     electronic_noise: float
     seed: int
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Views, rows and columns."""
-        views, rows, cols = self.source.shape
-        return views, rows, cols
-
-    def make(self, start: int, stop: int) -> np.ndarray:
-        """Draw the views from ``start`` up to ``stop``."""
-        quanta = self.photons[start:stop, None, :] * np.exp(-self.source[start:stop])
+    def of(self, views: np.ndarray, first: int) -> np.ndarray:
+        """Draw the noise of views, from number ``first`` on."""
+        quanta = self.photons[first : first + len(views), None, :] * np.exp(-views)
         quanta = np.maximum(quanta, 1.0)
         a, sigma = self.dose_fraction, self.electronic_noise
         variance = (1 - a) / (a * quanta) + (1 - a**2) * (sigma / (a * quanta)) ** 2
         rays = np.sqrt(variance).astype(np.float32)
-        for view, ray in enumerate(rays, start):
+        for view, ray in enumerate(rays, first):
             stream = np.random.Philox(key=[self.seed, view])
             ray *= np.random.Generator(stream).standard_normal(ray.shape, dtype=np.float32)
         return rays

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import DataError
-from ..scan.lazy_views import LazyViews
+from ..scan.lazy_views import LazyViews, ahead
 from .pixels import PixelWatch
 
 __all__ = ["ViewFiles"]
@@ -59,6 +60,10 @@ class ViewFiles(LazyViews):
                 self._convert(view, content, p)
         self.watch.judge(start, stop)
         return out
+
+    def in_turn(self, pieces: Sequence[slice]) -> Iterator[np.ndarray]:
+        """Read one piece of the views after the other, the next one while one is used."""
+        return ahead(super().in_turn(pieces))
 
     def _content(self, view: int) -> bytes:
         """The pixels of a view, as they are stored."""

@@ -1,9 +1,9 @@
-"""The noise model ray by ray, on all cores: what :mod:`recon.dose` runs over a batch of images.
+"""The noise model ray by ray: what :mod:`recon.dose` runs over a batch of images.
 
 Every kernel takes line integrals p and an array ``out`` ``(images, views, rays)``, the
-:class:`Exposure` and what keys the random numbers, the :class:`Stream`. Each view of each image is
-a job of its own; within it, loops over the rays of a row are kept apart, so that they fill SIMD
-lanes. All readings are in quanta.
+:class:`Exposure` and what keys the random numbers, the :class:`Stream`. Its tasks, from ``first``
+up to ``last``, are the views of all images; within a view, loops over the rays are kept apart, so
+that they fill SIMD lanes. All readings are in quanta.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .streams import stream_key
 from .vectors import exponential, logarithm, nearest, normals, row_normals, row_words
@@ -61,8 +61,8 @@ class Stream(NamedTuple):
     first_ray: int = 0
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def sample(p, out, exposure, stream):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, error_model="numpy")
+def sample(first, last, p, out, exposure, stream):  # type: ignore[no-untyped-def]
     """A measurement of each ray: Poisson quanta and electronic noise, from one block of words each.
 
     Two words make the normal numbers of the quanta and of the electronics, two the quanta of a ray
@@ -70,9 +70,9 @@ def sample(p, out, exposure, stream):  # type: ignore[no-untyped-def]
     quantile is the normal one with two corrections, within 0.01 quanta (M. B. Giles, ACM Trans.
     Math. Softw. 42 (2016) 7, equation for Q_N2).
     """
-    images, views, rays = p.shape
+    views, rays = p.shape[1:]
     quanta, per_image, per_view, per_ray, fraction, sigma = exposure
-    for job in prange(images * views):  # a view of an image each
+    for job in range(first, last):  # views
         i, v = job // views, job % views
         key = stream_key(stream.seed, stream.image + i, stream.draw)
         words = np.empty((4, rays), np.int64)
@@ -160,17 +160,17 @@ def add_up(uniform, mean, term, total, count):  # type: ignore[no-untyped-def]
             break
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def thin(p, out, exposure, stream):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, error_model="numpy")
+def thin(first, last, p, out, exposure, stream):  # type: ignore[no-untyped-def]
     """Each measured ray at a fraction of its exposure: the noise that is missing, added.
 
     ``y_a = a·y + N(0, a(1-a)·y + (1-a²)·σe²)``, see :func:`recon.dose.noise.insert_noise`.
     """
-    images, views, rays = p.shape
+    views, rays = p.shape[1:]
     quanta, per_image, per_view, per_ray, fraction, sigma = exposure
     quantum = fraction * (1.0 - fraction)
     electronic = (1.0 - fraction * fraction) * sigma * sigma
-    for job in prange(images * views):  # a view of an image each
+    for job in range(first, last):  # views
         i, v = job // views, job % views
         key = stream_key(stream.seed, stream.image + i, stream.draw)
         z, y, other = np.empty(rays), np.empty(rays), np.empty(rays)
@@ -188,24 +188,24 @@ def thin(p, out, exposure, stream):  # type: ignore[no-untyped-def]
             out[i, v, r] = -other[r]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def starvation(p, out, exposure, stream):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, error_model="numpy")
+def starvation(first, last, p, out, exposure, stream):  # type: ignore[no-untyped-def]
     """Chance of each ray to read no more than the floor."""
-    images, views, rays = p.shape
+    views, rays = p.shape[1:]
     quanta, per_image, per_view, per_ray, fraction, sigma = exposure
-    last = int(FLOOR_QUANTA + 8.0 * sigma)  # beyond 8 σe the electronic noise does not reach back
-    below = np.ones(last + 1)
-    for count in range(last + 1):  # quanta: chance that the electronics read them as the floor
+    most = int(FLOOR_QUANTA + 8.0 * sigma)  # beyond 8 σe the electronic noise does not reach back
+    below = np.ones(most + 1)
+    for count in range(most + 1):  # quanta: chance that the electronics read them as the floor
         if sigma > 0.0:
             below[count] = 0.5 * math.erfc((count - FLOOR_QUANTA) / (sigma * math.sqrt(2.0)))
-    for job in prange(images * views):  # a view of an image each
+    for job in range(first, last):  # views
         i, v = job // views, job % views
         for r in range(rays):  # the Poisson chance of each count, times the electronics' chance
             n0 = fraction * quanta[i * per_image + v * per_view + r * per_ray]
             mean = n0 * math.exp(-p[i, v, r])
             term, total = math.exp(-mean), 0.0
-            if mean < 4.0 * last + 100.0:  # above, P(count ≤ last) < 1e-25
-                for count in range(last + 1):  # quanta up to the floor
+            if mean < 4.0 * most + 100.0:  # above, P(count ≤ most) < 1e-25
+                for count in range(most + 1):  # quanta up to the floor
                     total += term * below[count]
                     term *= mean / (count + 1.0)
             out[i, v, r] = total

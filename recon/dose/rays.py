@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..checks import array, number
+from ..engine.threads import share
 from ..errors import DataError
 from .kernels import Exposure, Stream
 from .on_gpu import sample_on_device
@@ -70,7 +71,10 @@ class Rays:
         p = self.p.detach().cpu().contiguous()
         out = torch.empty_like(p)
         per_image, per_view, per_ray = self.strides
-        kernel(
+        images, views, _ = self.shape
+        share(
+            images * views,
+            kernel,
             p.numpy().reshape(self.shape),
             out.numpy().reshape(self.shape),
             Exposure(self.quanta, per_image, per_view, per_ray, fraction, self.sigma),

@@ -11,7 +11,8 @@ What is asked of the kernels of this package:
    afterwards (:mod:`.machine_code`).
 3. *The same result from any number of threads, in any thread, and in a forked process.* A kernel
    does the tasks ``first ≤ task < last`` of a job, and no two tasks write to the same place; the
-   threads are Python's (:mod:`.threads`), not OpenMP's.
+   threads are Python's (:mod:`.threads`), as many as torch uses, not OpenMP's. Tasks go to
+   whichever thread is free, so that a core that another program has delays the others little.
 4. *Never stale, never damaged.* The name of the machine code holds a digest of the kernel's file,
    of the files of the structures that it takes, of `simd.py`, `machine_code.py`, the processor and
    the versions of numba and LLVM; the file starts with a digest of its content.
@@ -27,7 +28,6 @@ for                 R, Rᵀ and R⁻¹ of `recon.backends`: called by   noise, h
                     every program, on small problems too           seconds of work in any case
 types               stated, float32 alone                          found by numba, also float64
 memory              ``room`` alone                                 may allocate rows of its own
-threads             Python's, as many as torch uses                ``prange``
 kept in             ``*.machine-code``                             ``*.nbi`` and ``*.nbc``
 made anew when      anything of point 4 changes                    the function's *own file* changes
 ==================  =============================================  =================================

@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 
@@ -22,8 +23,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)  # the child has none of the threads
 
 
-def share(tasks: int, work: Callable[[int, int], None]) -> None:
-    """Call ``work(first, last)`` for pieces of ``range(tasks)``, on as many threads as torch uses.
+def share(tasks: int, work: Callable[..., object], *args: Any) -> None:
+    """Call ``work(first, last, *args)`` for pieces of ``range(tasks)``, on the threads of torch.
 
     Examples
     --------
@@ -35,14 +36,14 @@ def share(tasks: int, work: Callable[[int, int], None]) -> None:
     threads = min(torch.get_num_threads(), tasks)
     if threads <= 1:
         if tasks:
-            work(0, tasks)
+            work(0, tasks, *args)
         return
     pieces = min(tasks, threads * _PIECES)
     numbers = itertools.count()
 
     def some() -> None:
         while (piece := next(numbers)) < pieces:
-            work(piece * tasks // pieces, (piece + 1) * tasks // pieces)
+            work(piece * tasks // pieces, (piece + 1) * tasks // pieces, *args)
 
     pool = _pools.get(threads) or _pools.setdefault(threads, ThreadPoolExecutor(threads - 1))
     others = [pool.submit(some) for _ in range(threads - 1)]

@@ -20,6 +20,7 @@ import numba as nb
 import numpy as np
 
 from ..engine.simd import add, fma, load, quotient, store, sub, zero
+from ..engine.threads import share
 from ..geometry import ImageGrid
 from .lookup import LANES, Rise, blend, edge, falls, table, table_tag
 from .parallel_views import ParallelStream
@@ -188,7 +189,10 @@ def backproject(
             sine=np.sin(theta).astype(np.float32),
             step=f32(plan.theta_step),
         )
-        _backproject(LANES, table_tag(g.n_rows), turns, fan, detector, rise, pixels, heights, out)
+        share(
+            len(pixels.tiles), _backproject, (LANES, table_tag(g.n_rows)), turns, fan, detector,
+            rise, pixels, heights, out,
+        )  # fmt: skip
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -240,15 +244,16 @@ def _see(x, y, s, turns, fan, detector, rise, z, rays):
             ray[HIGHEST + p] = (start + wide) * mm  # of the heights that the detector sees [mm]
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy")
-def _backproject(tag, registers, turns, fan, detector, rise, pixels, z, out):
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def _backproject(first, last, tags, turns, fan, detector, rise, pixels, z, out):
     """Add one angle modulo 180° to ``out`` (rows, cols, slices)."""
+    tag, registers = tags  # lanes of a register, and registers of a table of detector rows
     x, y = pixels.x, pixels.y
     rows, cols, slices = out.shape
     images = out.reshape(rows * cols * slices)
     states, fine = fan.foot.shape
     room = slices + 16  # of a pixel: a ray's slices may begin anywhere, and come 16 at a time
-    for task in nb.prange(len(pixels.tiles)):  # squares of pixels
+    for task in range(first, last):  # squares of pixels
         running = table(registers, detector.running, 0)
         length = 16 * len(registers)  # of the running sums of one ray, over the detector rows
         rays = np.empty((len(turns.signs), 7 * TILE), np.float32)

@@ -11,6 +11,8 @@ of slices costs less than the passes through the voxels that the memory would co
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from typing import NamedTuple
 
 import numba as nb
@@ -18,8 +20,10 @@ import numpy as np
 
 from ..backends.ramp_filter import Samples, filter_tables, filter_views
 from ..engine.memory import aligned_empty, aligned_zeros
+from ..engine.threads import share
 from ..errors import DataError
 from ..fbp.windows import Window
+from ..scan.lazy_views import in_turn
 from ..scan.scan import VIEWS_AT_ONCE, LineIntegrals
 from .lookup import LANES
 from .plan import TAPS, HelicalPlan
@@ -82,7 +86,8 @@ class ParallelStream:
         off, angles = np.concatenate([s.off for s in plan.states]), plan.states[0].angles
         view_step = float(angles[-1] - angles[0]) / (len(angles) - 1)
         span = (float(np.ptp(off)) + (_AT_ONCE + 1) * plan.theta_step) / view_step
-        self._kept = (int(span) + 2 * TAPS) * states
+        # a piece of views may reach beyond what the angles made together need
+        self._kept = (int(span) + 2 * TAPS) * states + VIEWS_AT_ONCE
         cols = plan.geometry.n_cols
         self._ring = np.zeros((self._kept, cols, plan.table), np.float32)
         self._read = 0  # views in the order of growing angle that were read so far
@@ -93,34 +98,46 @@ class ParallelStream:
 
     def advance(self, stop: int) -> None:
         """Make all angles before ``stop``."""
-        stride = len(self.plan.states)
-        while self.next < stop:  # parallel angles, some at once
-            numbers = np.arange(self.next, min(self.next + _AT_ONCE, stop))
-            places = [self._places(numbers, s) for s in range(stride)]
-            low = min(int(first.min()) for first, _ in places) * stride
-            high = (max(int(first.max()) for first, _ in places) + TAPS) * stride
-            self._load(low, min(high, self.plan.geometry.shape[0]))
-            for s, (first, fraction) in enumerate(places):  # focal-spot states
-                self._make(numbers, s, first, fraction)
-            self.next += len(numbers)
+        if stop <= self.next:
+            return
+        low, _ = self._needed(self._places(np.array([self.next])))
+        _, end = self._needed(self._places(np.array([stop - 1])))
+        self._read = max(self._read, low)
+        with closing(self._in_order(self._read, end)) as pieces:
+            while self.next < stop:  # parallel angles, some at once
+                numbers = np.arange(self.next, min(self.next + _AT_ONCE, stop))
+                places = self._places(numbers)
+                _, high = self._needed(places)
+                while self._read < high:  # views
+                    self._take(next(pieces))
+                for s, (first, fraction) in enumerate(places):  # focal-spot states
+                    self._make(numbers, s, first, fraction)
+                self.next += len(numbers)
 
-    def _places(self, numbers: np.ndarray, s: int) -> tuple[np.ndarray, np.ndarray]:
-        """First of the state's views that each column takes, and the fraction between two."""
-        state = self.plan.states[s]
-        theta = self.plan.theta(numbers, s)
-        count = len(state.views)
-        place = np.interp(theta[:, None] - state.off, state.angles, np.arange(count, dtype=float))
-        first = np.floor(place).astype(np.int64) - (TAPS // 2 - 1)
-        first = np.clip(first, 0, count - TAPS)
-        way = np.clip(place - first - (TAPS // 2 - 1), 0.0, 1.0)
-        return first, np.rint(way * _FRACTIONS).astype(np.int64)
+    def _take(self, views: np.ndarray) -> None:
+        """Put the next views into the ring."""
+        share(len(views), _transpose, views, self._read, self._ring)
+        self._read += len(views)
+
+    def _places(self, numbers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each state: first view that each column takes, and the fraction between two."""
+        places = []
+        for s, state in enumerate(self.plan.states):
+            theta = self.plan.theta(numbers, s)
+            count = len(state.views)
+            at = np.interp(theta[:, None] - state.off, state.angles, np.arange(count, dtype=float))
+            first = np.floor(at).astype(np.int64) - (TAPS // 2 - 1)
+            first = np.clip(first, 0, count - TAPS)
+            way = np.clip(at - first - (TAPS // 2 - 1), 0.0, 1.0)
+            places.append((first, np.rint(way * _FRACTIONS).astype(np.int64)))
+        return places
 
     def _make(self, numbers: np.ndarray, s: int, first: np.ndarray, fraction: np.ndarray) -> None:
         plan, state = self.plan, self.plan.states[s]
         slots = numbers % self.room
         along_views = _AlongViews(first, fraction, self._taps, len(plan.states), s)
         along_columns = _AlongColumns(state.col_first, state.col_weight, state.cone)
-        _rebin(self._ring, along_views, along_columns, slots, self._rays)
+        share(len(numbers), _rebin, self._ring, along_views, along_columns, slots, self._rays)
         angles = plan.theta(numbers, s)[:, None] - state.fine_off
         self._source_z[slots, s] = np.interp(angles, state.angles, state.source_z)
 
@@ -146,34 +163,40 @@ class ParallelStream:
             self._filtered[:views].reshape(-1),
             room=4 * ramp.n_fft * len(LANES),
         )
-        _sum_rows(self._filtered[:views], plan.weights, self._rows)
+        share(views, _sum_rows, self._filtered[:views], plan.weights, self._rows)
         rows = self._rows[:views].reshape(len(numbers), states, ramp.n_fine, plan.table)
         return rows, self._source_z[slots]
 
-    def _load(self, low: int, high: int) -> None:
-        """Read views up to ``high``, in the order of growing angle."""
-        total = self.plan.geometry.shape[0]
-        backward = self.plan.geometry.angles[0] > self.plan.geometry.angles[-1]
-        self._read = max(self._read, low)
-        while self._read < high:  # views, some at once, in the order of growing angle
-            stop = min(self._read + VIEWS_AT_ONCE, high)
-            if backward:
-                views = self._source[total - stop : total - self._read][::-1]
-            else:
-                views = self._source[self._read : stop]
-            views = np.ascontiguousarray(views, dtype=np.float32)
+    def _needed(self, places: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, int]:
+        """First and last + 1 of the views, in the order of growing angle, that are taken."""
+        states = len(places)
+        low = min(int(first.min()) for first, _ in places) * states
+        high = (max(int(first.max()) for first, _ in places) + TAPS) * states
+        return low, min(high, self.plan.geometry.shape[0])
+
+    def _in_order(self, start: int, stop: int) -> Generator[np.ndarray, None, None]:
+        """Views from ``start`` up to ``stop`` in the order of growing angle, some at once."""
+        total, angles = self.plan.geometry.shape[0], self.plan.geometry.angles
+        backward = angles[0] > angles[-1]
+        pieces = [
+            slice(first, min(first + VIEWS_AT_ONCE, stop))
+            for first in range(start, stop, VIEWS_AT_ONCE)
+        ]
+        if backward:
+            pieces = [slice(total - piece.stop, total - piece.start) for piece in pieces]
+        for piece, views in zip(pieces, in_turn(self._source, pieces)):
+            # a sum is finite where all of its terms are
             if not np.isfinite(views.sum()):
                 raise DataError(
-                    "line integrals are not finite", where=f"views {self._read} to {stop}"
+                    "line integrals are not finite", where=f"views {piece.start} to {piece.stop}"
                 )
-            _transpose(views, self._read, self._ring)
-            self._read = stop
+            yield np.ascontiguousarray(views[::-1] if backward else views, dtype=np.float32)
 
 
 class _AlongViews(NamedTuple):
     """How a parallel ray is interpolated from the views of its focal-spot state."""
 
-    first: np.ndarray  # (angles, cols) first of the state's views that each column takes
+    nearest: np.ndarray  # (angles, cols) first of the state's views that each column takes
     fraction: np.ndarray  # (angles, cols) between two views, as a row of the taps
     taps: np.ndarray  # (fractions, 8) weights
     stride: int  # views from one of the state to the next: the number of states
@@ -188,34 +211,33 @@ class _AlongColumns(NamedTuple):
     cone: np.ndarray  # (t, table) cosine of the cone angle of each detector row
 
 
-@nb.njit(parallel=True, cache=True)
-def _transpose(views, first, ring):
+@nb.njit(nogil=True, cache=True)
+def _transpose(first, last, views, at, ring):
     """Copy views (n, rows, cols) to (cols, rows) each, into a ring."""
-    n, rows, cols = views.shape
+    rows, cols = views.shape[1:]
     room = ring.shape[0]
-    for k in nb.prange(n):  # views, in the order of growing angle
+    for k in range(first, last):  # views, in the order of growing angle
         for c0 in range(0, cols, 16):  # detector columns, 16 a time: a cache line of each row
             for r in range(rows):  # detector rows
                 for c in range(c0, min(c0 + 16, cols)):  # detector columns
-                    ring[(first + k) % room, c, r] = views[k, r, c]
+                    ring[(at + k) % room, c, r] = views[k, r, c]
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy")
-def _rebin(ring, along_views, along_columns, slots, rays):
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def _rebin(first, last, ring, along_views, along_columns, slots, rays):
     """Parallel views (registers, t, 16) of one state to its slots, all rows of a ray at once."""
-    first, fraction, taps, stride, state = along_views
+    nearest, fraction, taps, stride, state = along_views
     col_first, col_weight, cone = along_columns
     room, cols, table = ring.shape
-    count = first.shape[0]
     registers = table // 16
     n_t = len(col_first)
-    for j in nb.prange(count):  # parallel angles
+    for j in range(first, last):  # parallel angles
         fan = np.empty((cols, table), np.float32)
         for c in range(cols):  # detector columns: rays at this angle, not yet at equal distances
             fan[c] = np.float32(0.0)
             for tap in range(taps.shape[1]):  # views of the state
                 weight = taps[fraction[j, c], tap]
-                view = ring[((first[j, c] + tap) * stride + state) % room, c]
+                view = ring[((nearest[j, c] + tap) * stride + state) % room, c]
                 for r in range(table):  # detector rows
                     fan[c, r] += weight * view[r]
         for m in range(n_t):  # samples at equal distances in t
@@ -231,11 +253,11 @@ def _rebin(ring, along_views, along_columns, slots, rays):
                     rays[slots[j], state, b, m, lane] = value * cone[m, r]
 
 
-@nb.njit(parallel=True, cache=True)
-def _sum_rows(filtered, weights, rows):
+@nb.njit(nogil=True, cache=True)
+def _sum_rows(first, last, filtered, weights, rows):
     """Running sums (views, fine, table) over the weighted rows of (views, registers, fine, 16)."""
     fine = filtered.shape[2]
-    for j in nb.prange(len(filtered)):  # parallel views
+    for j in range(first, last):  # parallel views
         for f in range(fine):  # fine samples along t
             total = np.float32(0.0)
             for r in range(len(weights)):  # detector rows; entry r is the sum of those before it

@@ -20,10 +20,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..engine.threads import share
 from ..fbp.windows import Window
 from ..geometry import ImageGrid
 from ..operator import operator
-from ..scan.scan import Scan
+from ..scan.lazy_views import in_turn
+from ..scan.scan import VIEWS_AT_ONCE, Scan
 
 __all__ = ["preview_slabs"]
 
@@ -61,11 +63,13 @@ def preview_slabs(
         near = np.flatnonzero((g.source_z >= low) & (g.source_z <= high))
         sums = np.zeros((part.stop - part.start, turn, g.n_cols), np.float32)
         weights = np.zeros_like(sums)
-        for first in range(int(near[0]), int(near[-1]) + 1, 64):  # views, some at once
-            stop = min(first + min(64, turn), int(near[-1]) + 1)
-            views = np.ascontiguousarray(scan.line_integrals[first:stop], dtype=np.float32)
-            seen = _Views(views, member[first:stop], g.source_z[first:stop], middle[first:stop])
-            _collect(seen, columns, _Slices(z[part], thickness / 2, reach), sums, weights)
+        slices = _Slices(z[part], thickness / 2, reach)
+        begin, end, count = int(near[0]), int(near[-1]) + 1, min(VIEWS_AT_ONCE, turn)
+        pieces = [slice(k, min(k + count, end)) for k in range(begin, end, count)]
+        for piece, rays in zip(pieces, in_turn(scan.line_integrals, pieces)):  # views
+            views = np.ascontiguousarray(rays, dtype=np.float32)
+            seen = _Views(views, member[piece], g.source_z[piece], middle[piece])
+            share(len(views), _collect, seen, columns, slices, sums, weights)
         fans = torch.from_numpy(sums / np.maximum(weights, np.float32(1e-9)))
         yield part, inverse.fbp(fans, window).numpy()
 
@@ -94,12 +98,12 @@ class _Slices(NamedTuple):
     reach: float  # farthest that a slice may lie from the spot [mm]
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy")
-def _collect(views, columns, slices, sums, weights):
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def _collect(first, last, views, columns, slices, sums, weights):
     """Add what views see of the slices to their fans (slices, turn, cols)."""
-    n, rows, cols = views.line_integrals.shape
+    _, rows, cols = views.line_integrals.shape
     z = slices.z
-    for k in nb.prange(n):  # views: within a turn no two have the same place
+    for k in range(first, last):  # views: within a turn no two have the same place
         member = views.member[k]
         running = np.empty(rows + 1)
         for c in range(cols):  # detector columns

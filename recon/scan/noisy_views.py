@@ -14,7 +14,7 @@ from ..dose.kernels import FLOOR_QUANTA
 from ..dose.noise import insert_noise, sample_transmission
 from ..dose.rays import checked_noise
 from ..dose.streams import stream_index
-from .lazy_views import LazyViews
+from .lazy_views import ViewsOf
 from .scan import VIEWS_AT_ONCE, LineIntegrals
 
 __all__ = ["NoisyViews", "value_range"]
@@ -23,7 +23,7 @@ _SIGMAS = 8.0  # beyond which no noise value is expected in a scan
 
 
 @dataclass(kw_only=True)
-class NoisyViews(LazyViews):
+class NoisyViews(ViewsOf):
     """Views of a source with noise: ``[i:j]`` takes those views and adds theirs.
 
     The noise of a ray depends on the seed, the series, the view and the ray alone. A source that is
@@ -43,12 +43,6 @@ class NoisyViews(LazyViews):
         self.seed = stream_index("seed", self.seed, bits=64)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Views, rows and columns."""
-        views, rows, cols = self.source.shape
-        return views, rows, cols
-
-    @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest line integral to be expected."""
         low, _ = value_range(self.source)
@@ -58,24 +52,23 @@ class NoisyViews(LazyViews):
         brighter = bright + _SIGMAS * math.hypot(math.sqrt(bright), self.electronic_noise)
         return -math.log(brighter / n0), max(math.log(most / FLOOR_QUANTA), 0.0)
 
-    def make(self, start: int, stop: int) -> np.ndarray:
-        """Take the views from ``start`` up to ``stop`` and add their noise."""
-        p = np.asarray(self.source[start:stop], dtype=np.float32)
-        one_row = p.shape[1] == 1  # then a view is a plain line of rays
-        photons = self.photons[start:stop]
-        rays = torch.from_numpy(p[:, 0] if one_row else p)
+    def of(self, views: np.ndarray, first: int) -> np.ndarray:
+        """Add the noise of these views to them."""
+        one_row = views.shape[1] == 1  # then a view is a plain line of rays
+        photons = self.photons[first : first + len(views)]
+        rays = torch.from_numpy(views[:, 0] if one_row else views)
         keys: dict[str, Any] = {
             "photons": photons if one_row else photons[:, None, :],
             "electronic_noise": self.electronic_noise,
             "seed": self.seed,
-            "first_view": start,
+            "first_view": first,
             "image": zlib.crc32(self.series.encode()),
         }
         if self.dose_fraction is None:
             noisy = sample_transmission(rays, **keys)
         else:
             noisy = insert_noise(rays, dose_fraction=self.dose_fraction, **keys)
-        return noisy.numpy().reshape(p.shape)
+        return noisy.numpy().reshape(views.shape)
 
 
 def value_range(source: LineIntegrals) -> tuple[float, float]:

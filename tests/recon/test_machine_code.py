@@ -1,22 +1,14 @@
-"""Kernels: what they refuse, how their machine code is kept, and threads and processes."""
+"""Kernels: what they refuse, and how their machine code is kept."""
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
 import numpy as np
 import pytest
-import torch
 
 from recon.engine import machine_code
 from recon.engine.machine_code import kernel
 from recon.engine.simd import lanes
-from recon.engine.threads import share
-from recon.geometry import ImageGrid, flash_axial
-from recon.operator import operator
 
 f32, i64 = numba.float32, numba.int64
 
@@ -155,48 +147,3 @@ def test_a_kernel_is_told_by_its_file_alone():
         @kernel
         def scaled(tag, room: f32[::1], first: i64, last: i64, x: f32[::1]):
             x[0] *= factor
-
-
-def test_an_error_in_any_thread_reaches_the_caller():
-    def work(first, last):
-        if last == 100:
-            raise ValueError("broken")
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        with pytest.raises(ValueError, match="broken"):
-            share(100, work)
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_several_threads_may_use_one_operator():
-    A = operator(flash_axial(views=48), ImageGrid(shape=(48, 48), spacing=(4.0, 4.0)))
-    images = torch.rand(12, 48, 48, generator=torch.Generator().manual_seed(1))
-    expected = [A(image) for image in images]
-    with ThreadPoolExecutor(6) as pool:
-        for found, one in zip(pool.map(A, images), expected):
-            assert torch.equal(found, one)
-
-
-FORKED = """
-import os, torch
-from recon.geometry import ImageGrid, flash_axial
-from recon.operator import operator
-torch.set_num_threads(2)
-A = operator(flash_axial(views=24), ImageGrid(shape=(24, 24), spacing=(8.0, 8.0)))
-before = A.fbp(A(torch.ones(24, 24)))
-child = os.fork()
-if child == 0:
-    os._exit(0 if torch.equal(A.fbp(A(torch.ones(24, 24))), before) else 1)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
-def test_a_forked_process_may_use_an_operator_of_its_parent():
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ...scan.helix import HelicalScan
 
@@ -40,18 +40,18 @@ class Rays(NamedTuple):
         return cls(*places, helical.src_iso, helical.src_det, gamma, height)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def project(table, covering, rays, out):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, error_model="numpy")
+def project(first, last, table, covering, rays, out):  # type: ignore[no-untyped-def]
     """Write the mean of the line integrals of the rays of each element to ``out``.
 
     ``table`` has the rows of `Ellipsoid.row`; with ``covering``, the last of several ellipsoids
     counts where they overlap.
     """
-    views, rows, cols = out.shape
+    _, rows, cols = out.shape
     sources, angles, z, src_iso, src_det, gamma, height = rays
     sub_rows, sub_cols = len(height) // rows, len(gamma) // cols  # rays of an element
     share = 1.0 / (sub_rows * sub_cols)
-    for v in prange(views):
+    for v in range(first, last):  # views
         sx, sy, sz = sources[v]
         cx, cy = -src_iso * math.sin(angles[v]), -src_iso * math.cos(angles[v])
         beam = np.empty(len(table), dtype=np.int64)
@@ -101,16 +101,16 @@ def project(table, covering, rays, out):  # type: ignore[no-untyped-def]
                         if covering:
                             # what no later ellipsoid has covered; the covered stretches are apart
                             low, high, kept = middle - half, middle + half, 0
-                            first, last = low, high
+                            front, back = low, high
                             for m in range(covered):
                                 overlap = min(high, end[m]) - max(low, begin[m])
                                 if overlap > 0.0:
                                     part -= overlap
-                                    first, last = min(first, begin[m]), max(last, end[m])
+                                    front, back = min(front, begin[m]), max(back, end[m])
                                 else:
                                     begin[kept], end[kept] = begin[m], end[m]
                                     kept += 1
-                            begin[kept], end[kept] = first, last
+                            begin[kept], end[kept] = front, back
                             covered = kept + 1
                         sum_of_parts += table[near[n], 8] * part
                     total[i // sub_rows] += sum_of_parts * math.sqrt(dx * dx + dy * dy + dz * dz)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...checks import count, one_of
+from ...engine.threads import share
 from ...errors import DataError
 from ...scan.helix import HelicalScan
 from ..helix_views import PhantomViews, check_room, flat_turn
@@ -149,7 +150,7 @@ class EllipsoidPhantom:
         out = np.empty(helical.shape, dtype=np.float32)
         rays = Rays.of(helical, gamma, height)
         table = np.array([e.row() for e in self.ellipsoids])
-        project(table, self.overlap == "replace", rays, out)
+        share(len(out), project, table, self.overlap == "replace", rays, out)
         return out
 
     def views(self, helical: HelicalScan, subrays: int | tuple[int, int] = 1) -> PhantomViews:

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ...checks import numbers, positive
+from ...engine.threads import share
 from ...errors import DataError
 from ...scan.helix import HelicalScan
 from ...units import AIR_HU, hu_to_mu
@@ -137,7 +138,8 @@ class VoxelPhantom:
         counts = zip(self.centre, (cols, rows, slices), (sx, sy, sz))
         x0, y0, z0 = (c - (n - 1) / 2 * s for c, n, s in counts)
         rays = Rays.of(helical, helical.fan_angles, helical.row_heights)
-        _project(mu, np.array([x0, y0, z0, sx, sy, sz]), rays, out)
+        places = np.array([x0, y0, z0, sx, sy, sz])
+        share(len(out), _project, mu, places, rays, out)
         return out
 
     @property
@@ -163,14 +165,14 @@ class VoxelPhantom:
         return f"VoxelPhantom({shape} voxels of {spacing} mm)"
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _project(mu, places, rays, out):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def _project(first, last, mu, places, rays, out):  # type: ignore[no-untyped-def]
     """Joseph's line integrals through (rows, cols, slices), all detector rows of a ray at once."""
-    views, rows, cols = out.shape
+    _, rows, cols = out.shape
     sources, angles, z, src_iso, src_det, gamma, height = rays
     ny, nx, nz = mu.shape
     x0, y0, z0, sx, sy, sz = places
-    for v in prange(views):
+    for v in range(first, last):  # views
         spot_x, spot_y, spot_z = sources[v]
         cx, cy = -src_iso * math.sin(angles[v]), -src_iso * math.cos(angles[v])
         line = np.empty(nz, dtype=np.float32)
@@ -209,13 +211,13 @@ def _project(mu, places, rays, out):  # type: ignore[no-untyped-def]
                 bottom = top - step * (rows - 1)
                 if bottom >= nz - 1.0 or top <= 0.0:
                     continue
-                first = max(int(bottom), 0)
-                last = min(int(top) + 1, nz - 1)
+                lowest = max(int(bottom), 0)
+                highest = min(int(top) + 1, nz - 1)
                 if along_x:
-                    for s in range(first, last + 1):
+                    for s in range(lowest, highest + 1):
                         line[s] = mu[m, k, s] + w * (mu[m + 1, k, s] - mu[m, k, s])
                 else:
-                    for s in range(first, last + 1):
+                    for s in range(lowest, highest + 1):
                         line[s] = mu[k, m, s] + w * (mu[k, m + 1, s] - mu[k, m, s])
                 top32, step32 = np.float32(top), np.float32(step)
                 if bottom >= 0.01 and top <= nz - 1.01:

@@ -80,8 +80,8 @@ def test_a_dask_scheduler_gets_the_same_cells(fake):
 
 
 def environment():
-    one = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE", **one}
+    one = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), **one}
 
 
 def start(module, *words, **how):
