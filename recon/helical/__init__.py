@@ -192,4 +192,5 @@ def reconstruct(
     for places, mu in parts:  # slabs of slices
         for number, image in zip(order[places], mu):  # slices
             images[number] = np.where(inside, mu_to_hu(image, scan.mu_water), AIR_HU)
+        del mu, image  # before the next slab is made
     return images

@@ -3,7 +3,8 @@
 Views enter a ring once, in the order of growing angle. Each parallel view of each focal-spot state
 takes its rays from them by interpolation along the views (a windowed sinc, for a state has only
 its own views) and along the columns (cubic), all detector rows at once; they are weighted by the
-cosine of the cone angle, and stay in a second ring for as long as slices need them. When an angle
+cosine of the cone angle, and stay in a second ring for as long as slices need them, in 16 bits:
+in 65,535 equal steps from the smallest to the largest value of the rows of a ray. When an angle
 is backprojected, its views are ramp-filtered along t (:mod:`recon.fbp.plan`), weighted by row and
 summed up over the rows: that doubles the samples, and filtering the views again for the next slab
 of slices costs less than the passes through the voxels that the memory would cost.
@@ -33,6 +34,7 @@ __all__ = ["ParallelStream", "sinc_weights"]
 _AT_ONCE = 32  # parallel angles that are made together
 _FRACTIONS = 1024  # of a view
 _KAISER = 4.0
+_STEPS = 65535  # between the smallest and the largest value of a ray
 
 
 def sinc_weights(fraction: np.ndarray) -> np.ndarray:
@@ -77,9 +79,14 @@ class ParallelStream:
         self._tables = filter_tables(plan.filter, window)
         self._taps = sinc_weights(np.linspace(0.0, 1.0, _FRACTIONS + 1)).astype(np.float32)
         states, ramp = len(plan.states), plan.filter
-        self._rays = aligned_zeros((room, states, plan.table // 16, ramp.n_t, 16))
+        self._stored = _Stored(
+            steps=aligned_zeros((room, states, plan.table // 16, ramp.n_t, 8)).view(np.uint16),
+            low=aligned_zeros((room, states, ramp.n_t)),
+            step=aligned_zeros((room, states, ramp.n_t)),
+        )
         self._source_z = np.zeros((room, states, ramp.n_fine), np.float32)
         turns = -(-room // plan.half) * states
+        self._rays = aligned_empty((turns, plan.table // 16, ramp.n_t, 16))
         self._filtered = aligned_empty((turns, plan.table // 16, ramp.n_fine, 16))
         self._rows = aligned_empty((turns, ramp.n_fine, plan.table))
         self.next = 0  # first angle that is not made yet
@@ -89,7 +96,7 @@ class ParallelStream:
         # a piece of views may reach beyond what the angles made together need
         self._kept = (int(span) + 2 * TAPS) * states + VIEWS_AT_ONCE
         cols = plan.geometry.n_cols
-        self._ring = np.zeros((self._kept, cols, plan.table), np.float32)
+        self._ring = aligned_zeros((self._kept, cols, plan.table))
         self._read = 0  # views in the order of growing angle that were read so far
 
     def start(self, first: int) -> None:
@@ -137,7 +144,8 @@ class ParallelStream:
         slots = numbers % self.room
         along_views = _AlongViews(first, fraction, self._taps, len(plan.states), s)
         along_columns = _AlongColumns(state.col_first, state.col_weight, state.cone)
-        share(len(numbers), _rebin, self._ring, along_views, along_columns, slots, self._rays)
+        job = self._ring, plan.geometry.n_rows, along_views, along_columns, slots, self._stored
+        share(len(numbers), _rebin, *job)
         angles = plan.theta(numbers, s)[:, None] - state.fine_off
         self._source_z[slots, s] = np.interp(angles, state.angles, state.source_z)
 
@@ -154,10 +162,11 @@ class ParallelStream:
         plan, ramp = self.plan, self.plan.filter
         states, registers = len(plan.states), plan.table // 16
         slots, views = numbers % self.room, len(numbers) * states
+        share(views, _restore, self._stored, slots, self._rays)
         filter_views(
             LANES,
             -(-views * registers // 2),
-            self._rays[slots].reshape(-1),
+            self._rays[:views].reshape(-1),
             Samples(views * registers, ramp.n_t, ramp.fine_first, ramp.n_fine),
             self._tables,
             self._filtered[:views].reshape(-1),
@@ -211,6 +220,14 @@ class _AlongColumns(NamedTuple):
     cone: np.ndarray  # (t, table) cosine of the cone angle of each detector row
 
 
+class _Stored(NamedTuple):
+    """Parallel views in 16 bits: a value is low + step · steps, with low and step of its ray."""
+
+    steps: np.ndarray  # (room, states, registers, t, 16)
+    low: np.ndarray  # (room, states, t)
+    step: np.ndarray  # (room, states, t)
+
+
 @nb.njit(nogil=True, cache=True)
 def _transpose(first, last, views, at, ring):
     """Copy views (n, rows, cols) to (cols, rows) each, into a ring."""
@@ -223,8 +240,28 @@ def _transpose(first, last, views, at, ring):
                     ring[(at + k) % room, c, r] = views[k, r, c]
 
 
+@nb.njit(cache=True, error_model="numpy")
+def _range(values, lowest, highest):
+    """Smallest and largest of the values, 16 of them beside each other."""
+    registers = len(values) // 16
+    for lane in range(16):
+        low = values[lane]
+        high = low
+        for b in range(1, registers):
+            value = values[16 * b + lane]
+            low = value if value < low else low
+            high = value if value > high else high
+        lowest[lane] = low
+        highest[lane] = high
+    low, high = lowest[0], highest[0]
+    for lane in range(1, 16):
+        low = lowest[lane] if lowest[lane] < low else low
+        high = highest[lane] if highest[lane] > high else high
+    return low, high
+
+
 @nb.njit(nogil=True, cache=True, error_model="numpy")
-def _rebin(first, last, ring, along_views, along_columns, slots, rays):
+def _rebin(first, last, ring, rows, along_views, along_columns, slots, stored):
     """Parallel views (registers, t, 16) of one state to its slots, all rows of a ray at once."""
     nearest, fraction, taps, stride, state = along_views
     col_first, col_weight, cone = along_columns
@@ -233,6 +270,8 @@ def _rebin(first, last, ring, along_views, along_columns, slots, rays):
     n_t = len(col_first)
     for j in range(first, last):  # parallel angles
         fan = np.empty((cols, table), np.float32)
+        ray = np.empty(table, np.float32)
+        lowest, highest = np.empty(16, np.float32), np.empty(16, np.float32)
         for c in range(cols):  # detector columns: rays at this angle, not yet at equal distances
             fan[c] = np.float32(0.0)
             for tap in range(taps.shape[1]):  # views of the state
@@ -245,12 +284,35 @@ def _rebin(first, last, ring, along_views, along_columns, slots, rays):
             w0, w1, w2, w3 = (
                 col_weight[m, 0], col_weight[m, 1], col_weight[m, 2], col_weight[m, 3],
             )  # fmt: skip
+            f0, f1, f2, f3, cosine = fan[c], fan[c + 1], fan[c + 2], fan[c + 3], cone[m]
+            for r in range(table):  # detector rows
+                ray[r] = (w0 * f0[r] + w1 * f1[r] + w2 * f2[r] + w3 * f3[r]) * cosine[r]
+            for r in range(rows, table):  # behind the last row, where values have no weight
+                ray[r] = ray[rows - 1]
+            low, high = _range(ray, lowest, highest)
+            step = (high - low) / np.float32(_STEPS)
+            per_step = np.float32(1.0) / step if step > 0.0 else np.float32(0.0)
+            stored.low[slots[j], state, m] = low
+            stored.step[slots[j], state, m] = step
             for b in range(registers):  # detector rows, 16 in a register
+                counts = stored.steps[slots[j], state, b, m]
                 for lane in range(16):  # detector rows
-                    r = 16 * b + lane
-                    value = w0 * fan[c, r] + w1 * fan[c + 1, r]
-                    value += w2 * fan[c + 2, r] + w3 * fan[c + 3, r]
-                    rays[slots[j], state, b, m, lane] = value * cone[m, r]
+                    count = (ray[16 * b + lane] - low) * per_step + np.float32(0.5)
+                    counts[lane] = np.int32(count)
+
+
+@nb.njit(nogil=True, cache=True)
+def _restore(first, last, stored, slots, rays):
+    """Parallel views of these slots, of all states, to rays (views, registers, t, 16)."""
+    steps, low, step = stored
+    states = steps.shape[1]
+    for k in range(first, last):  # parallel views
+        slot, state = slots[k // states], k % states
+        for b in range(rays.shape[1]):  # detector rows, 16 in a register
+            for m in range(rays.shape[2]):  # samples at equal distances in t
+                begin, width = low[slot, state, m], step[slot, state, m]
+                for lane in range(16):  # detector rows
+                    rays[k, b, m, lane] = begin + width * np.float32(steps[slot, state, b, m, lane])
 
 
 @nb.njit(nogil=True, cache=True)

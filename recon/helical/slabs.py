@@ -19,7 +19,7 @@ from .torch_backprojection import TorchSlab
 
 __all__ = ["reconstruct_slabs", "slabs"]
 
-_ROOM = 1.4e9  # bytes of parallel views that are held at once, if a single block fits
+_ROOM = 0.75e9  # bytes of parallel views that are held at once, if a single block fits
 _BLOCK = 16  # slices that the kernel takes at once
 _MOST = 64
 _ANGLES = 16  # between two steps of the progress bar
@@ -27,7 +27,7 @@ _ANGLES = 16  # between two steps of the progress bar
 
 def slabs(plan: HelicalPlan, z: np.ndarray, thickness: float, room: float = _ROOM) -> list[slice]:
     """Cut slices in growing order into slabs whose parallel views fit into ``room`` [bytes]."""
-    angle = len(plan.states) * plan.filter.n_t * plan.table * 4
+    angle = len(plan.states) * plan.filter.n_t * (2 * plan.table + 8)
     parts = []
     start = 0
     while start < len(z):  # slices in growing order, slab by slab
@@ -74,17 +74,32 @@ def reconstruct_slabs(
         for part, (first, last) in zip(parts, seen):  # slabs of slices
             stream.start(first)
             stream.advance(last)
-            heights = z[part]
-            shares = [range(j, min(j + _ANGLES, plan.half)) for j in range(0, plan.half, _ANGLES)]
-            if device is not None:
-                slab = TorchSlab(stream, grid, heights, thickness, device)
-                for angles in shares:  # parallel angles
-                    slab.add(first, last, angles)
-                    bar.update(len(angles))
-                yield part, slab.images()
-                continue
-            out = np.zeros((*grid.shape, -(-len(heights) // _BLOCK) * _BLOCK), np.float32)
-            for angles in shares:  # parallel angles
-                backproject(stream, grid, heights, thickness, first, last, angles, out)
+            where = (stream, grid, z[part], thickness)
+            slab = _Slab(*where) if device is None else TorchSlab(*where, device)
+            for j in range(0, plan.half, _ANGLES):  # parallel angles
+                angles = range(j, min(j + _ANGLES, plan.half))
+                slab.add(first, last, angles)
                 bar.update(len(angles))
-            yield part, np.ascontiguousarray(out[..., : len(heights)].transpose(2, 0, 1))
+            images = slab.images()
+            del slab  # its memory serves the next one, as that of the images does
+            yield part, images
+            del images
+
+
+class _Slab:
+    """Slices that the compiled kernel adds parallel angles to; as `TorchSlab`."""
+
+    def __init__(
+        self, stream: ParallelStream, grid: ImageGrid, z: np.ndarray, thickness: float
+    ) -> None:
+        self._job = stream, grid, z, thickness
+        self._sums = np.zeros((*grid.shape, -(-len(z) // _BLOCK) * _BLOCK), np.float32)
+
+    def add(self, first: int, stop: int, angles: range) -> None:
+        """Add parallel angles modulo 180°, of those that the stream holds from first to stop."""
+        backproject(*self._job, first, stop, angles, self._sums)
+
+    def images(self) -> np.ndarray:
+        """Attenuation (slices, rows, cols) [1/mm]."""
+        slices = len(self._job[2])
+        return np.ascontiguousarray(self._sums[..., :slices].transpose(2, 0, 1))

@@ -21,7 +21,7 @@ from recon.fbp.windows import Kernel
 from recon.geometry import ImageGrid
 from recon.helical import covered, reconstruct
 from recon.helical.coverage import angles_that_see
-from recon.helical.parallel_views import sinc_weights
+from recon.helical.parallel_views import ParallelStream, _restore, sinc_weights
 from recon.helical.plan import plan_helical, row_weights
 from recon.helical.slabs import reconstruct_slabs
 from recon.phantom.exact.ellipsoids import Ellipsoid, EllipsoidPhantom, water_with_inserts
@@ -238,6 +238,29 @@ def test_outside_the_field_of_view_is_air(water) -> None:
     assert 245.0 < radius < 252.0 and outside.any()
     assert (image[outside] == -1000.0).all()
     assert abs(image[15:17, 15:17].mean()) < 5.0
+
+
+@pytest.mark.parametrize("rows", [16, 24])
+def test_rays_are_kept_in_steps_of_a_65535th_of_their_range(rows) -> None:
+    """Where each row of the detector has one value, every ray of it has that, times the cosine."""
+    helix = small_helix(length=60.0, rows=rows)
+    row = np.arange(rows, dtype=np.float32)[:, None]
+    views = np.broadcast_to(1.0 + 0.1 * row, helix.shape)
+    plan = plan_helical(helix, GRID)
+    stream = ParallelStream(views, plan, "hann", 32)
+    stream.advance(32)
+    slots = np.arange(32)
+    rays = np.empty((64, plan.table // 16, plan.filter.n_t, 16), np.float32)
+    _restore(0, 64, stream._stored, slots, rays)
+    found = rays.transpose(0, 2, 1, 3).reshape(32, 2, plan.filter.n_t, plan.table)[..., :rows]
+    for s, state in enumerate(plan.states):
+        inside = np.abs(state.col_weight.sum(axis=1) - 1) < 1e-6
+        assert inside.sum() > 300
+        expected = (1.0 + 0.1 * row[:, 0]) * state.cone[inside, :rows]
+        step = np.ptp(expected, axis=1, keepdims=True) / 65535
+        error = np.abs(found[:, s, inside] - expected)
+        print((error / step).max())
+        assert (error < 0.5 * step + 1e-6).all()
 
 
 def test_weights_and_ranges() -> None:
