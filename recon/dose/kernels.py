@@ -173,13 +173,15 @@ def thin(first, last, p, out, exposure, stream):  # type: ignore[no-untyped-def]
     for job in range(first, last):  # views
         i, v = job // views, job % views
         key = stream_key(stream.seed, stream.image + i, stream.draw)
+        # without a sign: whether a place is counted from the end would be asked ray by ray
+        place, step = np.uint64(i * per_image + v * per_view), np.uint64(per_ray)
         z, y, other = np.empty(rays), np.empty(rays), np.empty(rays)
         row_normals(stream.first_ray, stream.first_view + v, MISSING, key, z)
         for r in range(rays):  # exponent of the transmission
             y[r] = max(-float(p[i, v, r]), -700.0)
         exponential(y, other)
         for r in range(rays):  # quanta found, and those at the lower exposure as shares of its N0
-            n0 = quanta[i * per_image + v * per_view + r * per_ray]
+            n0 = quanta[place + np.uint64(r) * step]
             found = n0 * other[r]
             found = fraction * found + math.sqrt(quantum * found + electronic) * z[r]
             y[r] = max(found, FLOOR_QUANTA) / (fraction * n0)

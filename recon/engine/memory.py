@@ -6,6 +6,8 @@ that each load of a register touches two: projections take a tenth longer.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -24,7 +26,13 @@ def aligned_empty(shape: int | tuple[int, ...]) -> np.ndarray:
     return empty
 
 
-def aligned_zeros(shape: int | tuple[int, ...]) -> np.ndarray:
-    """An array of float32, of zeros."""
-    zeros: np.ndarray = torch.zeros(shape, dtype=torch.float32).numpy()
+def aligned_zeros(shape: int | tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """An array of zeros, whose memory is there: pages that are asked for one by one are slow.
+
+    Examples
+    --------
+    >>> aligned_zeros(3, np.uint16)
+    array([0, 0, 0], dtype=uint16)
+    """
+    zeros: np.ndarray = torch.zeros(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype).numpy()
     return zeros

@@ -80,7 +80,7 @@ class ParallelStream:
         self._taps = sinc_weights(np.linspace(0.0, 1.0, _FRACTIONS + 1)).astype(np.float32)
         states, ramp = len(plan.states), plan.filter
         self._stored = _Stored(
-            steps=aligned_zeros((room, states, plan.table // 16, ramp.n_t, 8)).view(np.uint16),
+            steps=aligned_zeros((room, states, plan.table // 16, ramp.n_t, 16), np.uint16),
             low=aligned_zeros((room, states, ramp.n_t)),
             step=aligned_zeros((room, states, ramp.n_t)),
         )
@@ -205,7 +205,7 @@ class ParallelStream:
 class _AlongViews(NamedTuple):
     """How a parallel ray is interpolated from the views of its focal-spot state."""
 
-    nearest: np.ndarray  # (angles, cols) first of the state's views that each column takes
+    first: np.ndarray  # (angles, cols) first of the state's views that each column takes
     fraction: np.ndarray  # (angles, cols) between two views, as a row of the taps
     taps: np.ndarray  # (fractions, 8) weights
     stride: int  # views from one of the state to the next: the number of states
@@ -263,7 +263,7 @@ def _range(values, lowest, highest):
 @nb.njit(nogil=True, cache=True, error_model="numpy")
 def _rebin(first, last, ring, rows, along_views, along_columns, slots, stored):
     """Parallel views (registers, t, 16) of one state to its slots, all rows of a ray at once."""
-    nearest, fraction, taps, stride, state = along_views
+    begin, fraction, taps, stride, state = along_views
     col_first, col_weight, cone = along_columns
     room, cols, table = ring.shape
     registers = table // 16
@@ -276,7 +276,7 @@ def _rebin(first, last, ring, rows, along_views, along_columns, slots, stored):
             fan[c] = np.float32(0.0)
             for tap in range(taps.shape[1]):  # views of the state
                 weight = taps[fraction[j, c], tap]
-                view = ring[((nearest[j, c] + tap) * stride + state) % room, c]
+                view = ring[((begin[j, c] + tap) * stride + state) % room, c]
                 for r in range(table):  # detector rows
                     fan[c, r] += weight * view[r]
         for m in range(n_t):  # samples at equal distances in t
