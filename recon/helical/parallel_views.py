@@ -25,7 +25,7 @@ from ..engine.threads import share
 from ..errors import DataError
 from ..fbp.windows import Window
 from ..scan.lazy_views import in_turn
-from ..scan.scan import VIEWS_AT_ONCE, LineIntegrals
+from ..scan.scan import VIEWS_AT_ONCE, LineIntegrals, pieces
 from .lookup import LANES
 from .plan import TAPS, HelicalPlan
 
@@ -110,13 +110,13 @@ class ParallelStream:
         low, _ = self._needed(self._places(np.array([self.next])))
         _, end = self._needed(self._places(np.array([stop - 1])))
         self._read = max(self._read, low)
-        with closing(self._in_order(self._read, end)) as pieces:
+        with closing(self._in_order(self._read, end)) as source:
             while self.next < stop:  # parallel angles, some at once
                 numbers = np.arange(self.next, min(self.next + _AT_ONCE, stop))
                 places = self._places(numbers)
                 _, high = self._needed(places)
                 while self._read < high:  # views
-                    self._take(next(pieces))
+                    self._take(next(source))
                 for s, (first, fraction) in enumerate(places):  # focal-spot states
                     self._make(numbers, s, first, fraction)
                 self.next += len(numbers)
@@ -187,13 +187,10 @@ class ParallelStream:
         """Views from ``start`` up to ``stop`` in the order of growing angle, some at once."""
         total, angles = self.plan.geometry.shape[0], self.plan.geometry.angles
         backward = angles[0] > angles[-1]
-        pieces = [
-            slice(first, min(first + VIEWS_AT_ONCE, stop))
-            for first in range(start, stop, VIEWS_AT_ONCE)
-        ]
+        some = pieces(start, stop)
         if backward:
-            pieces = [slice(total - piece.stop, total - piece.start) for piece in pieces]
-        for piece, views in zip(pieces, in_turn(self._source, pieces)):
+            some = [slice(total - piece.stop, total - piece.start) for piece in some]
+        for piece, views in zip(some, in_turn(self._source, some)):
             # a sum is finite where all of its terms are
             if not np.isfinite(views.sum()):
                 raise DataError(

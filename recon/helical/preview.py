@@ -25,7 +25,7 @@ from ..fbp.windows import Window
 from ..geometry import ImageGrid
 from ..operator import operator
 from ..scan.lazy_views import in_turn
-from ..scan.scan import VIEWS_AT_ONCE, Scan
+from ..scan.scan import VIEWS_AT_ONCE, Scan, pieces
 
 __all__ = ["preview_slabs"]
 
@@ -64,9 +64,8 @@ def preview_slabs(
         sums = np.zeros((part.stop - part.start, turn, g.n_cols), np.float32)
         weights = np.zeros_like(sums)
         slices = _Slices(z[part], thickness / 2, reach)
-        begin, end, count = int(near[0]), int(near[-1]) + 1, min(VIEWS_AT_ONCE, turn)
-        pieces = [slice(k, min(k + count, end)) for k in range(begin, end, count)]
-        for piece, rays in zip(pieces, in_turn(scan.line_integrals, pieces)):  # views
+        some = pieces(int(near[0]), int(near[-1]) + 1, min(VIEWS_AT_ONCE, turn))
+        for piece, rays in zip(some, in_turn(scan.line_integrals, some)):  # views
             views = np.ascontiguousarray(rays, dtype=np.float32)
             seen = _Views(views, member[piece], g.source_z[piece], middle[piece])
             share(len(views), _collect, seen, columns, slices, sums, weights)

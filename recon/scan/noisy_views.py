@@ -14,8 +14,8 @@ from ..dose.kernels import FLOOR_QUANTA
 from ..dose.noise import insert_noise, sample_transmission
 from ..dose.rays import checked_noise
 from ..dose.streams import stream_index
-from .lazy_views import ViewsOf
-from .scan import VIEWS_AT_ONCE, LineIntegrals
+from .lazy_views import ViewsOf, in_turn
+from .scan import LineIntegrals, pieces
 
 __all__ = ["NoisyViews", "value_range"]
 
@@ -77,7 +77,6 @@ def value_range(source: LineIntegrals) -> tuple[float, float]:
     if stated is not None:
         return stated
     low, high = math.inf, -math.inf
-    for i in range(0, source.shape[0], VIEWS_AT_ONCE):
-        chunk = source[i : i + VIEWS_AT_ONCE]
+    for chunk in in_turn(source, pieces(0, source.shape[0])):
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
     return low, high

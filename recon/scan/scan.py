@@ -26,6 +26,7 @@ __all__ = [
     "Scan",
     "derived_uid",
     "own_uid",
+    "pieces",
     "quanta_from_tube",
 ]
 
@@ -37,6 +38,17 @@ CORRECTIONS = ("beam_hardening", "gain", "dark_field", "flat_field", "bad_pixel"
 
 VIEWS_AT_ONCE = 64
 """Views that are held at once when a whole scan is passed through."""
+
+
+def pieces(start: int, stop: int, views: int = VIEWS_AT_ONCE) -> list[slice]:
+    """Cut the views from ``start`` up to ``stop`` into slices of some, the last of what is left.
+
+    Examples
+    --------
+    >>> pieces(3, 8, 2)
+    [slice(3, 5, None), slice(5, 7, None), slice(7, 8, None)]
+    """
+    return [slice(first, min(first + views, stop)) for first in range(start, stop, views)]
 
 
 class LineIntegrals(Protocol):
@@ -149,7 +161,7 @@ class Scan:
 
     def chunks(self, views: int = VIEWS_AT_ONCE) -> Iterator[slice]:
         """Pieces to pass through the scan in, in scan order."""
-        return (slice(i, min(i + views, len(self))) for i in range(0, len(self), views))
+        return iter(pieces(0, len(self), views))
 
     def changed(self, **changes: Any) -> Scan:
         """Return the scan with other rays, quanta, exposures or UIDs."""
